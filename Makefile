@@ -1,0 +1,37 @@
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint bench clean
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+install: $(INSTALLED)  ## make .venv and install everything (PYTHON=python3.12 chooses another Python)
+
+$(INSTALLED): requirements.txt requirements-nodeps.txt setup.py prosona_jax/__init__.py
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0] + ": make install PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install -r requirements.txt
+	$(RUN) -m pip install --no-deps -r requirements-nodeps.txt
+	$(RUN) -m pip install --no-deps -e .
+	@touch $@
+
+demo: install  ## train on the CPU in minutes; the report is runs/demo/report/report.html
+	$(RUN) -m prosona_jax.main --config=configs/lidc.py:demo --workdir=runs/demo
+
+test: lint  ## lint, then all tests
+	$(RUN) -m pytest -n 2
+
+lint: install  ## style, format and types
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(RUN) -m mypy
+
+bench: install  ## print the tables of benchmarks/
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(RUN) $$script; done
+
+clean:  ## remove .venv, caches and builds; runs/ stays
+	rm -rf $(VENV) build dist *.egg-info .jax_cache .pytest_cache .ruff_cache .mypy_cache

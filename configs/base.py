@@ -1,0 +1,76 @@
+"""Every field of a run, once, with its meaning. Data-set configs start from here and override.
+
+A field not listed here does not exist: the config is locked, and a misspelt one is an error.
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Returns the defaults: the full-size run on the embedded reader contours."""
+    c = ml_collections.ConfigDict()
+    c.seed = 0  # root of every random stream
+    c.parallel = "mesh"  # "mesh": jit over all devices; "pmap": the same step under pmap
+    c.batch_size = 12  # images per step, over all devices and processes
+    c.steps = 30_000  # optimiser updates
+
+    c.data = data = ml_collections.ConfigDict()
+    data.source = "readers"  # readers | dicom | npz | pickle | crops
+    data.path = ""  # file or folder of the source; the embedded readers need none
+    data.cache_dir = "~/.cache/prosona_jax"  # prepared data sets, one folder per source and settings
+    data.size = 128  # height and width of the model's input, pixels
+    data.spacing_mm = 0.5  # resample to this pixel size; 0 keeps each image's own
+    data.slices = "all"  # of a 3-D nodule: "all" slices that all readers drew on, or the "largest"
+    data.window_hu = (-1000.0, 400.0)  # images in HU: clipped and scaled to -1..1
+    data.percentiles = (1.0, 99.0)  # images in arbitrary units: clipped at these, scaled to -1..1
+    data.folds = 4  # patient folds; 0 takes the splits that the source itself declares
+    data.fold = 0  # the test fold, 0-based
+    data.validation_share = 0.15  # share of the other folds' patients kept for validation
+    data.split = "test"  # what is scored: test | validation | train | all
+    data.on_error = "raise"  # a corrupt record: "raise" stops, "skip" leaves it out and counts it
+
+    c.augment = augment = ml_collections.ConfigDict()
+    augment.flip = True  # mirror rows and columns, each with probability 1/2
+    augment.rotate_degrees = 180.0  # rotation drawn uniformly from +- this
+    augment.scale = 0.0  # zoom factor exp(u), u drawn uniformly from +- this
+    augment.shift_px = 0.0  # translation along each axis drawn uniformly from +- this, pixels
+    augment.gain = 0.0  # contrast factor exp(u), u drawn uniformly from +- this
+    augment.offset = 0.0  # brightness added, uniform in +- this (the image spans -1..1)
+
+    c.model = model = ml_collections.ConfigDict()
+    model.channels = (16, 32, 64, 128, 256)  # filters per scale; F = channels[0]
+    model.convs_per_scale = 3
+    model.norm = "none"  # "group": GroupNorm after each convolution
+    model.latent_dim = 6  # d
+    model.fcomb_layers = 4  # 1x1 convolutions from features and latent to the logit
+    model.posterior_input = "single"  # "single": the target mask; "all": every rater's mask
+    model.dtype = "float32"  # "bfloat16": compute of convolutions; parameters stay float32
+
+    c.loss = loss = ml_collections.ConfigDict()
+    loss.dice = 1.0  # per-image soft Dice of the posterior's sample against one rater
+    loss.cross_entropy = 1.0  # mean pixel cross-entropy of the same
+    loss.kl = 0.05  # beta
+    loss.kl_warmup_steps = 0  # beta rises linearly from 0 over this many steps
+    loss.free_bits = 0.0  # nats per latent dimension that the KL term does not press below
+    loss.bound = 0.5  # union and intersection of prior samples against those of the raters
+    loss.ged = 0.0  # soft generalised energy distance of prior samples
+    loss.samples = 10  # M, prior samples for bound and ged
+
+    c.optimizer = optimizer = ml_collections.ConfigDict()
+    optimizer.learning_rate = 3e-4  # peak, Adam with cosine decay to zero
+    optimizer.warmup_steps = 0
+    optimizer.weight_decay = 0.0  # decoupled (AdamW), on kernels only
+    optimizer.clip_norm = 5.0  # global gradient norm
+    optimizer.ema_decay = 0.0  # evaluate an exponential moving average of the parameters; 0: off
+
+    c.evaluate = evaluate = ml_collections.ConfigDict()
+    evaluate.every_steps = 1000  # validate, and keep the checkpoint with the lowest GED
+    evaluate.validation_samples = 16  # S while training
+    evaluate.samples = 50  # S of the report
+    evaluate.batch_size = 16
+    evaluate.bootstrap = 2000  # patient resamples behind each interval
+    evaluate.panels = 6  # test records drawn in the report
+
+    c.log_every_steps = 50
+    c.checkpoint_every_steps = 500
+    return c

@@ -1,0 +1,58 @@
+"""Stage one on LIDC-IDRI: four readers, patients in four folds.
+
+    python -m prosona_jax.main --config=configs/lidc.py --workdir=runs/lidc
+"""
+
+import ml_collections
+
+from configs import base
+
+
+def get_config(variant: str = "full") -> ml_collections.ConfigDict:
+    """Returns the config of one variant.
+
+    Args:
+        variant: full (128x128, GPU or TPU) | demo (two CPU cores, minutes) | smoke (seconds, for
+            tests) | crops64 (an npz of native 64x64 crops).
+    """
+    c = base.get_config()
+    variants = {"full": lambda: None, "demo": lambda: _demo(c), "smoke": lambda: _smoke(c),
+                "crops64": lambda: _crops64(c)}
+    if variant not in variants:
+        raise ValueError(f"configs/lidc.py has no variant {variant!r}; choose from {sorted(variants)}")
+    variants[variant]()
+    c.lock()
+    return c
+
+
+def _demo(c: ml_collections.ConfigDict) -> None:
+    c.data.size = 64
+    c.data.spacing_mm = 0.75
+    c.data.slices = "largest"
+    c.steps = 1500
+    c.evaluate.every_steps = 250
+
+
+def _smoke(c: ml_collections.ConfigDict) -> None:
+    c.data.size = 32
+    c.data.spacing_mm = 1.5
+    c.data.slices = "largest"
+    c.model.channels = (4, 8)
+    c.model.convs_per_scale = 1
+    c.batch_size = 4
+    c.steps = 4
+    c.loss.samples = 3
+    c.evaluate.every_steps = 2
+    c.evaluate.validation_samples = 4
+    c.evaluate.samples = 6
+    c.evaluate.bootstrap = 50
+    c.evaluate.panels = 2
+    c.log_every_steps = 1
+    c.checkpoint_every_steps = 2
+
+
+def _crops64(c: ml_collections.ConfigDict) -> None:
+    c.data.source = "npz"
+    c.data.size = 64
+    c.data.spacing_mm = 0.0
+    c.steps = 2000

@@ -1,0 +1,119 @@
+"""What a data set is, in a few numbers that a report can print and a digest can tell apart."""
+
+import collections
+import dataclasses
+import hashlib
+import itertools
+from typing import Any
+
+import numpy as np
+
+from prosona_jax.types import Record
+
+_QUANTILES = (0.05, 0.5, 0.95)
+
+
+@dataclasses.dataclass
+class Tally:
+    """What happened on the way from the source, which the finished records no longer tell."""
+
+    skipped: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    masks_cut: int = 0  # records whose masks reach beyond the crop
+    native_sizes: set[tuple[int, int]] = dataclasses.field(default_factory=set)  # pixels
+    native_spacings: set[tuple[float, float]] = dataclasses.field(default_factory=set)  # mm
+
+    def add(self, record: Record) -> None:
+        """Notes a record at its own geometry."""
+        height, width = record.masks.shape[1:]
+        self.native_sizes.add((height, width))
+        row, column = record.spacing_mm.tolist()
+        if not np.isnan(row):
+            self.native_spacings.add((row, column))
+
+
+def mean_pairwise_dice(record: Record) -> float:
+    """Returns the mean over pairs of present raters of 2 |a and b| / (|a| + |b|).
+
+    Two empty masks agree: 1. NaN with fewer than two raters.
+    """
+    masks = record.masks[record.rater_valid].reshape(record.rater_valid.sum(), -1).astype(bool)
+    scores = [
+        (2 * (a & b).sum() + 1e-8) / (a.sum() + b.sum() + 1e-8)
+        for a, b in itertools.combinations(masks, 2)
+    ]
+    return float(np.mean(scores)) if scores else float("nan")
+
+
+class Fingerprint:
+    """Collects the finished records of a data set, in order."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._patients: set[str] = set()
+        self._dice: list[float] = []
+        self._areas: list[np.ndarray] = []
+        self._raters_missing = 0
+        self._shapes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+
+    def add(self, record: Record) -> None:
+        """Takes one record in."""
+        for text in (record.record_id, record.patient_id, record.site, record.split):
+            self._digest.update(text.encode() + b"\0")
+        for array in (record.image, record.masks, record.rater_valid, record.spacing_mm):
+            self._digest.update(np.ascontiguousarray(array).tobytes())
+        self._patients.add(record.patient_id)
+        self._dice.append(mean_pairwise_dice(record))
+        self._areas.append(record.masks[record.rater_valid].sum((1, 2)))
+        self._raters_missing += int((~record.rater_valid).sum())
+        self._shapes = record.image.shape, record.masks.shape
+
+    def summary(self, tally: Tally) -> dict[str, Any]:
+        """Returns the numbers, ready for JSON; unknown ones are None.
+
+        Areas are the 5, 50 and 95 % quantiles over all present masks, in pixels of the finished
+        records; Dice is `mean_pairwise_dice` averaged over the records that have a pair.
+        """
+        dice = np.array(self._dice)
+        image_shape, masks_shape = self._shapes
+        return {
+            "records": len(self._dice),
+            "patients": len(self._patients),
+            "raters": masks_shape[0],
+            "masks_missing": self._raters_missing,
+            "image_shape": list(image_shape),
+            "native_sizes": [list(min(tally.native_sizes)), list(max(tally.native_sizes))],
+            "native_spacing_mm": [
+                [round(value, 4) for value in bound(tally.native_spacings)] for bound in (min, max)
+            ]
+            if tally.native_spacings
+            else None,
+            "inter_rater_dice": None if np.isnan(dice).all() else float(np.nanmean(dice)),
+            "mask_area_px": np.quantile(np.concatenate(self._areas), _QUANTILES).tolist(),
+            "masks_cut_by_crop": tally.masks_cut,
+            "skipped": dict(sorted(tally.skipped.items())),
+            "sha256": self._digest.hexdigest(),
+        }
+
+
+def lines(fingerprint: dict[str, Any]) -> list[str]:
+    """Returns the fingerprint as lines of text."""
+    f = fingerprint
+    low, high = ("x".join(map(str, size)) for size in f["native_sizes"])
+    spacing = "unknown"
+    if f["native_spacing_mm"]:
+        spacing = " to ".join("x".join(map(str, s)) for s in f["native_spacing_mm"]) + " mm"
+    dice = f["inter_rater_dice"]
+    skipped = ", ".join(f"{count} {reason}" for reason, count in f["skipped"].items())
+    return [
+        f"records            {f['records']} of {f['patients']} patients",
+        f"raters             {f['raters']} ({f['masks_missing']} masks declared missing)",
+        f"image              {'x'.join(map(str, f['image_shape']))}, from {low} to {high} pixels",
+        f"spacing            {spacing}",
+        f"inter-rater Dice   {'no pair of raters' if dice is None else format(dice, '.3f')}",
+        "mask area          "
+        + " / ".join(f"{area:.0f}" for area in f["mask_area_px"])
+        + " pixels (5 / 50 / 95 %)",
+        f"cut by the crop    masks of {f['masks_cut_by_crop']} records",
+        f"skipped            {skipped or 'none'}",
+        f"sha256             {f['sha256']}",
+    ]

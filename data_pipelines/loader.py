@@ -1,0 +1,97 @@
+"""Batches of a data set, shared between processes, with a position to resume from."""
+
+from collections.abc import Iterator
+
+import grain
+import numpy as np
+
+from data_pipelines.prepared import Dataset
+from prosona_jax.types import Batch, InputError
+
+_READ = grain.ReadOptions(num_threads=4, prefetch_buffer_size=4)  # threads: workers lose on 2 cores
+
+
+def train_batches(
+    dataset: Dataset,
+    indices: np.ndarray,
+    *,
+    batch_size: int,
+    seed: int,
+    process_index: int,
+    process_count: int,
+) -> grain.DatasetIterator[Batch]:
+    """Returns endless batches; every epoch holds each record once, in an order of its own.
+
+    The order over all processes depends on `indices` and `seed` alone: batch n of all processes
+    together is the same for any `process_count`. A batch may reach into the next epoch.
+
+    Args:
+        dataset: where the records come from.
+        indices: i64 [n], the records of the split.
+        batch_size: of all processes together.
+        seed: of the order.
+        process_index: this process, 0-based.
+        process_count: number of processes.
+
+    Returns:
+        An iterator; `get_state()` is its position, ready for JSON, and `set_state` goes there.
+
+    Raises:
+        InputError: `batch_size` is no multiple of `process_count`.
+    """
+    share = _share(batch_size, process_index, process_count)
+    batches = (
+        grain.MapDataset.source(np.asarray(indices))
+        .seed(seed)
+        .shuffle()
+        .repeat()
+        .batch(batch_size)
+        .map(lambda positions: _stack(dataset, positions[share], np.ones(batch_size)[share]))
+    )
+    return iter(batches.to_iter_dataset(_READ))
+
+
+def eval_batches(
+    dataset: Dataset,
+    indices: np.ndarray,
+    *,
+    batch_size: int,
+    process_index: int,
+    process_count: int,
+) -> Iterator[Batch]:
+    """Returns each record of `indices` once, in order, and the same number of batches everywhere.
+
+    The last batch is filled up with the last record, marked by `valid` = 0. See `train_batches`
+    for the arguments and the error.
+    """
+    share = _share(batch_size, process_index, process_count)
+    count = -(-len(indices) // batch_size)
+    padded = np.pad(indices, (0, count * batch_size - len(indices)), mode="edge")
+    positions = padded.reshape(count, batch_size)
+    valid = (np.arange(padded.size) < len(indices)).reshape(count, batch_size)
+    batches = grain.MapDataset.range(count).map(
+        lambda n: _stack(dataset, positions[n, share], valid[n, share])
+    )
+    return iter(batches.to_iter_dataset(_READ))
+
+
+def _share(batch_size: int, process_index: int, process_count: int) -> slice:
+    """The part of a global batch that belongs to one process."""
+    if batch_size % process_count:
+        raise InputError(
+            f"batch_size={batch_size} does not divide among {process_count} processes; "
+            f"choose a multiple of {process_count}"
+        )
+    share = batch_size // process_count
+    return slice(process_index * share, (process_index + 1) * share)
+
+
+def _stack(dataset: Dataset, positions: np.ndarray, valid: np.ndarray) -> Batch:
+    records = [dataset[position] for position in positions]
+    return Batch(
+        image=np.stack([record.image for record in records]),
+        masks=np.stack([record.masks for record in records]),
+        rater_valid=np.stack([record.rater_valid for record in records]),
+        index=positions.astype(np.int32),
+        valid=valid.astype(np.float32),
+    )

@@ -1,0 +1,89 @@
+"""Prepares a data set ahead of training, or exports it as one npz file.
+
+    python -m data_pipelines.prepare --config=configs/lidc.py [--config.data.source=...]
+    python -m data_pipelines.prepare --config=configs/lidc.py --export=crops.npz
+
+Prints what the data are and how they are split. With --export the records are written at the
+config's geometry, in the source's own intensities, to be read again by the source "npz".
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tqdm
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from data_pipelines import fingerprint, prepared, sources, splits
+from data_pipelines.settings import Settings
+from data_pipelines.sources import npz
+from prosona_jax.types import InputError
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.", lock_config=True)
+_EXPORT = flags.DEFINE_string("export", "", "Write the records to this npz file.")
+
+
+def export(settings: Settings, path: str) -> str:
+    """Writes all records to an npz file; returns what was written, in one line.
+
+    Raises:
+        InputError: a faulty source, or no record left.
+    """
+    tally = fingerprint.Tally()
+    raw = prepared.raw_records(settings, tally)
+    records = list(tqdm.tqdm(raw, desc=f"reading {settings.name}", unit=" records"))
+    if not records:
+        raise InputError(f"{settings.name}: no record is left (skipped: {dict(tally.skipped)})")
+    origin = sources.provenance(settings, {record.patient_id for record in records})
+    npz.write(path, records, origin.citation, origin.simulated)
+    skipped = dict(tally.skipped) or "none"
+    return f"wrote {len(records)} records to {path}; skipped: {skipped}"
+
+
+def describe(dataset: prepared.Dataset, data: Mapping[str, Any]) -> list[str]:
+    """Returns lines on the data set and on its splits under the config's folds."""
+    parts = splits.assign(
+        dataset.patient_ids,
+        dataset.declared_splits,
+        folds=data["folds"],
+        fold=data["fold"],
+        validation_share=data["validation_share"],
+        needed=("all",),
+    )
+    patients = np.array(dataset.patient_ids)
+    note = ["the CT is simulated: no clinical evidence"] if dataset.simulated else []
+    return [
+        *fingerprint.lines(dataset.fingerprint),
+        *(
+            f"{name:<18} {len(parts[name])} records of {len(set(patients[parts[name]]))} patients"
+            for name in splits.SPLITS
+        ),
+        *([f"cite               {dataset.citation}"] if dataset.citation else []),
+        *note,
+    ]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; returns the exit status, 2 for input that the user can mend."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown arguments {argv[1:]}")
+    logging.set_verbosity(logging.WARNING)  # TFDS tells of every file it opens
+    data = _CONFIG.value.data
+    try:
+        settings = Settings.from_config(data)
+        if _EXPORT.value:
+            lines = [export(settings, _EXPORT.value)]
+        else:
+            lines = describe(prepared.prepare(settings, data.cache_dir), data)
+    except InputError as fault:
+        sys.stderr.write(f"{fault}\n")
+        return 2
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("config")
+    app.run(main)

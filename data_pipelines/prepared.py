@@ -1,0 +1,224 @@
+"""Data sets prepared once: source -> checked, windowed, equally sized records on disk."""
+
+import contextlib
+import dataclasses
+import fcntl
+import functools
+import hashlib
+import itertools
+import json
+import logging
+import operator
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+import tqdm
+
+from data_pipelines import sources, transforms, validation
+from data_pipelines.fingerprint import Fingerprint, Tally
+from data_pipelines.settings import Settings
+from prosona_jax.types import InputError, Record
+
+_SPLIT = "records"
+_SHARD = 2048  # records per file
+_LEVELS = 65535  # images are stored as u16: a step is 1/47 HU in the default window
+
+
+class Dataset:
+    """The records of a prepared data set, read from disk one at a time.
+
+    Images span -1..1, see `transforms.window`; `intensity_unit` names what they were before.
+    """
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        """Opens what `prepare` wrote."""
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        self.record_ids: list[str] = index["record_ids"]
+        self.patient_ids: list[str] = index["patient_ids"]
+        self.declared_splits: list[str] = index["declared_splits"]
+        self.fingerprint: dict[str, Any] = index["fingerprint"]
+        self.citation: str = index["citation"]
+        self.simulated: bool = index["simulated"]
+        self._unit: str = index["intensity_unit"]
+        self._sites: list[str] = index["sites"]
+        self._data = tfds.builder_from_directory(folder).as_data_source(split=_SPLIT)
+
+    def __len__(self) -> int:
+        return len(self.record_ids)
+
+    def __getitem__(self, position: int) -> Record:
+        position = range(len(self))[operator.index(position)]
+        stored = self._data[position]
+        return Record(
+            image=_decode(stored["image"]),
+            masks=stored["masks"],
+            rater_valid=stored["rater_valid"].astype(bool),
+            patient_id=self.patient_ids[position],
+            record_id=self.record_ids[position],
+            site=self._sites[position],
+            spacing_mm=stored["spacing_mm"],
+            intensity_unit=self._unit,
+            split=self.declared_splits[position],
+        )
+
+
+def prepare(settings: Settings, cache_dir: str) -> Dataset:
+    """Returns the data set of these settings, written under `cache_dir` on first use.
+
+    A folder's name hashes the settings, the source's files (size and time of change) and this
+    package's code, so nothing stale is ever read. It appears under that name only when it is
+    complete; of several processes one writes and the others wait.
+
+    Raises:
+        InputError: a faulty source, or no record left.
+    """
+    cache = pathlib.Path(cache_dir).expanduser().absolute()
+    folder = cache / f"{settings.source}-{_key(settings)}"
+    if not folder.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with _lock(folder.with_suffix(".lock")):
+            if not folder.exists():
+                part = folder.with_suffix(".part")
+                shutil.rmtree(part, ignore_errors=True)  # of a killed process: the lock is ours
+                part.mkdir()
+                try:
+                    _write(settings, part)
+                    os.replace(part, folder)
+                finally:
+                    shutil.rmtree(part, ignore_errors=True)
+    return Dataset(folder)
+
+
+def raw_records(settings: Settings, tally: Tally) -> Iterator[Record]:
+    """Yields checked records at the target geometry, in the source's intensities."""
+    return _records(settings, tally, windowed=False)
+
+
+def _records(settings: Settings, tally: Tally, *, windowed: bool) -> Iterator[Record]:
+    """Yields checked records of one size; `tally` counts what is left out."""
+    check = validation.Checker(settings.name)
+    for item in sources.records(settings, tally.skipped):
+        try:
+            if isinstance(item, InputError):
+                raise item
+            check(item)
+            record = transforms.window(item, settings) if windowed else item
+        except InputError as fault:
+            if settings.on_error == "raise":
+                raise
+            tally.skipped["corrupt"] += 1
+            logging.getLogger(__name__).warning("skipped, data.on_error=skip: %s", fault)
+            continue
+        if validation.is_empty(record):
+            tally.skipped["empty for all raters"] += 1
+            continue
+        low = np.float32(-1) if windowed else transforms.limits(item, settings)[0]
+        fitted, cut = transforms.fit(record, settings, background=low)
+        if validation.is_empty(fitted):
+            tally.skipped["nothing drawn within the crop"] += 1
+            continue
+        tally.add(item)
+        tally.masks_cut += cut
+        yield fitted
+
+
+def _write(settings: Settings, folder: pathlib.Path) -> None:
+    """Writes the records and, last, their index."""
+    tally, fingerprint, rows = Tally(), Fingerprint(), []
+    records = _records(settings, tally, windowed=True)
+    first = next(records, None)
+    if first is None:
+        raise InputError(
+            f"{settings.name}: no record is left (skipped: {dict(tally.skipped) or 'none'}); "
+            "check data.source and data.path"
+        )
+
+    def examples() -> Iterator[dict[str, np.ndarray]]:
+        everything = itertools.chain([first], records)
+        for record in tqdm.tqdm(everything, desc=f"preparing {settings.name}", unit=" records"):
+            stored = record._replace(image=_encode(record.image))
+            fingerprint.add(stored)
+            rows.append((record.record_id, record.patient_id, record.site, record.split))
+            yield _example(stored)
+
+    writer = _writer(folder, _example(first._replace(image=_encode(first.image))))
+    writer.add_examples({_SPLIT: examples()})  # at once: each call rewrites the metadata
+    writer.close_all()
+    record_ids, patient_ids, sites, declared_splits = zip(*rows, strict=True)
+    index = {
+        "record_ids": record_ids,
+        "patient_ids": patient_ids,
+        "sites": sites,
+        "declared_splits": declared_splits,
+        **sources.provenance(settings, patient_ids)._asdict(),
+        "intensity_unit": first.intensity_unit,
+        "fingerprint": fingerprint.summary(tally),
+        "settings": dataclasses.asdict(settings),
+    }
+    (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
+
+
+def _writer(folder: pathlib.Path, like: dict[str, np.ndarray]) -> tfds.core.SequentialWriter:
+    """Returns a TFDS writer for examples of the same shapes and types."""
+    tensor = functools.partial(tfds.features.Tensor, encoding=tfds.features.Encoding.BYTES)
+    identity = tfds.core.DatasetIdentity(
+        name="prepared",
+        version=tfds.core.Version("1.0.0"),
+        data_dir=str(folder),
+        module_name=__name__,
+    )
+    info = tfds.core.DatasetInfo(
+        builder=identity,
+        features=tfds.features.FeaturesDict(
+            {name: tensor(shape=x.shape, dtype=x.dtype) for name, x in like.items()}
+        ),
+        disable_shuffling=True,
+    )
+    writer = tfds.core.SequentialWriter(info, _SHARD, file_format="array_record")
+    writer.initialize_splits([_SPLIT])
+    return writer
+
+
+def _example(record: Record) -> dict[str, np.ndarray]:
+    return {
+        "image": record.image,
+        "masks": record.masks,
+        "rater_valid": record.rater_valid.astype(np.uint8),
+        "spacing_mm": record.spacing_mm,
+    }
+
+
+def _encode(image: np.ndarray) -> np.ndarray:
+    return np.round((image + 1) / 2 * _LEVELS).astype(np.uint16)
+
+
+def _decode(stored: np.ndarray) -> np.ndarray:
+    return stored.astype(np.float32) * np.float32(2 / _LEVELS) - 1
+
+
+def _key(settings: Settings) -> str:
+    """Hashes all that the records depend on."""
+    digest = hashlib.sha256(json.dumps(dataclasses.asdict(settings)).encode())
+    code = sorted(pathlib.Path(__file__).parent.rglob("*.py"))
+    for file in code:
+        digest.update(file.read_bytes())
+    if settings.path:
+        location = settings.location()
+        files = [location] if location.is_file() else sorted(location.rglob("*"))
+        for file in filter(pathlib.Path.is_file, files):
+            status = file.stat()
+            digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def _lock(path: pathlib.Path) -> Iterator[None]:
+    """Holds a lock that the system drops when the process dies."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,83 @@
+"""What a prepared data set depends on. Splits are not here: folds change, the data do not."""
+
+import dataclasses
+import math
+import pathlib
+from collections.abc import Mapping
+from typing import Any, Self
+
+from prosona_jax.types import InputError
+
+SOURCES = ("readers", "dicom", "npz", "pickle", "crops")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Source and geometry of a prepared data set; see configs/base.py for each field's meaning.
+
+    Raises:
+        InputError: a value is out of range; the line names the field and its choices.
+    """
+
+    source: str
+    path: str
+    size: int
+    spacing_mm: float
+    slices: str
+    window_hu: tuple[float, float]
+    percentiles: tuple[float, float]
+    on_error: str
+
+    def __post_init__(self) -> None:
+        for name, choices in (
+            ("source", SOURCES),
+            ("slices", ("all", "largest")),
+            ("on_error", ("raise", "skip")),
+        ):
+            if (value := getattr(self, name)) not in choices:
+                raise InputError(f"data.{name}={value!r} is unknown; choose one of {choices}")
+        if self.size < 1:
+            raise InputError(f"data.size={self.size}: give the input's height in pixels, above 0")
+        if not 0 <= self.spacing_mm < math.inf:
+            raise InputError(
+                f"data.spacing_mm={self.spacing_mm}: give a pixel size in mm, or 0 to keep each own"
+            )
+        low, high = self.window_hu
+        if not low < high:
+            raise InputError(f"data.window_hu={self.window_hu}: give (low, high) with low < high")
+        low, high = self.percentiles
+        if not 0 <= low < high <= 100:
+            raise InputError(
+                f"data.percentiles={self.percentiles}: give (low, high) with 0 <= low < high <= 100"
+            )
+
+    @classmethod
+    def from_config(cls, data: Mapping[str, Any]) -> Self:
+        """Returns the settings among the fields of `config.data`; other fields are left alone."""
+        return cls(**{field.name: data[field.name] for field in dataclasses.fields(cls)})
+
+    @property
+    def name(self) -> str:
+        """What messages call the data: the path, or the source where it needs none."""
+        return self.path or self.source
+
+    def location(self) -> pathlib.Path:
+        """Returns the absolute path of the source's file or folder.
+
+        Raises:
+            InputError: there is no path, or nothing lies there.
+        """
+        if not self.path:
+            raise InputError(
+                f"data.path is empty; the source {self.source!r} needs a file or folder"
+            )
+        path = pathlib.Path(self.path).expanduser().absolute()
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder; set data.path to the data's place")
+        return path
+
+    def native_size(self, spacing_mm: float) -> int:
+        """Pixels at the image's own spacing [mm] that cover the model's input."""
+        if not self.spacing_mm or math.isnan(spacing_mm):
+            return self.size
+        return math.ceil(self.size * self.spacing_mm / spacing_mm)

@@ -1,0 +1,59 @@
+"""Sources of records behind one interface; a source's readers are imported when it is chosen."""
+
+import collections
+import importlib
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+from data_pipelines.settings import Settings
+from prosona_jax.types import InputError, Record
+
+_MODULES = {
+    "readers": "readers",
+    "dicom": "dicom",
+    "npz": "npz",
+    "pickle": "pickled",
+    "crops": "crops",
+}
+# Every release of LIDC-IDRI names its patients or its series so.
+_LIDC_PREFIXES = ("LIDC-IDRI-", "1.3.6.1.4.1.14519.5.2.1.6279.6001.")
+_LIDC_CITATION = (
+    "LIDC-IDRI: Armato et al., Medical Physics 38(2), 2011, doi 10.1118/1.3528204; "
+    "The Cancer Imaging Archive (TCIA); CC BY 3.0"
+)
+
+
+class Provenance(NamedTuple):
+    """What must be said wherever the data are shown."""
+
+    citation: str  # "" if the source names none
+    simulated: bool  # the images were rendered from the masks: no clinical evidence
+
+
+def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[Record | InputError]:
+    """Yields the source's records at their own geometry, not windowed.
+
+    Args:
+        settings: names the source and its path.
+        skipped: counts, by reason, what the source leaves out as expected.
+
+    Yields:
+        A record, or the fault of one: the caller decides whether to stop or to go on.
+
+    Raises:
+        InputError: the whole file or folder is unusable.
+    """
+    module = importlib.import_module(f"data_pipelines.sources.{_MODULES[settings.source]}")
+    return module.records(settings, skipped)
+
+
+def provenance(settings: Settings, patient_ids: Collection[str]) -> Provenance:
+    """Returns the citation and whether images are simulated, as the source or its ids say."""
+    citation, simulated = "", settings.source == "readers"
+    if settings.source == "npz":
+        from data_pipelines.sources import npz
+
+        citation, simulated = npz.provenance(settings.location())
+    if not citation and any(patient.startswith(_LIDC_PREFIXES) for patient in patient_ids):
+        citation = _LIDC_CITATION
+    return Provenance(citation, simulated)

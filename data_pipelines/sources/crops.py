@@ -1,0 +1,106 @@
+"""DeepMind's tree of LIDC crops, as PNG files.
+
+    [train|val|test/]images/<patient>/z-<mm>_c<i>.png
+    [train|val|test/]gt/<patient>/z-<mm>_c<i>_l<k>.png
+
+Images have 8 or 16 bits, scaled to 0..1; colour is reduced to luminance. In masks all but 0 is
+foreground. Raters k count from 0 or 1. The folders above `images` declare the split. Spacing is
+unknown.
+"""
+
+import collections
+import pathlib
+import re
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+from data_pipelines.settings import Settings
+from prosona_jax.types import InputError, Record
+
+# Also the folders that the published archives unpack to, such as lidc_crops_val.
+_SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
+
+
+def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[Record | InputError]:
+    """Yields the tree's records, sorted by path; see `sources.records`."""
+    del skipped  # nothing is expected to be left out
+    root = settings.location()
+    trees = [root, *sorted(root.iterdir())] if root.is_dir() else []
+    trees = [tree for tree in trees if (tree / "images").is_dir() and (tree / "gt").is_dir()]
+    images = [(tree, file) for tree in trees for file in sorted(tree.glob("images/*/*.png"))]
+    if not images:
+        raise InputError(
+            f"{root}: holds no images/<patient>/*.png beside gt/<patient>/*_l<k>.png, alone or "
+            "under train, val and test; check data.path"
+        )
+    masks = _masks(trees)
+    raters = sorted({k for found in masks.values() for k in found})
+    for tree, file in images:
+        name = file.relative_to(tree / "images").with_suffix("")
+        try:
+            yield _record(tree, file, str(name), masks.get((tree, name), {}), raters)
+        except InputError as fault:
+            yield fault
+
+
+def _masks(
+    trees: list[pathlib.Path],
+) -> dict[tuple[pathlib.Path, pathlib.Path], dict[int, pathlib.Path]]:
+    """Returns each image's mask files by rater, the image named by tree and patient/stem."""
+    found: dict[tuple[pathlib.Path, pathlib.Path], dict[int, pathlib.Path]]
+    found = collections.defaultdict(dict)
+    for tree in trees:
+        for file in tree.glob("gt/*/*.png"):
+            if match := re.fullmatch(r"(.+)_l(\d+)", file.stem):
+                name = file.parent.relative_to(tree / "gt") / match[1]
+                found[tree, name][int(match[2])] = file
+    return found
+
+
+def _record(
+    tree: pathlib.Path,
+    file: pathlib.Path,
+    name: str,
+    masks: dict[int, pathlib.Path],
+    raters: list[int],
+) -> Record:
+    if not masks or masks.keys() != set(raters):
+        absent = ", ".join(f"{file.stem}_l{k}.png" for k in raters if k not in masks)
+        raise InputError(
+            f"{file}: gt/{file.parent.name} lacks {absent or 'its masks'}; add them, or use an npz "
+            "file with rater_valid where a rater is missing"
+        )
+    planes = [_read(masks[k]) > 0 for k in raters]
+    image = _read(file)
+    for k, plane in zip(raters, planes, strict=True):
+        if plane.shape != image.shape:
+            raise InputError(
+                f"{masks[k]}: is {list(plane.shape)}, its image {list(image.shape)}; they must "
+                "have one size"
+            )
+    return Record(
+        image=image[..., None],
+        masks=np.stack(planes).astype(np.uint8),
+        rater_valid=np.ones(len(raters), bool),
+        patient_id=file.parent.name,
+        record_id=name,
+        site="",
+        spacing_mm=np.full(2, np.nan, np.float32),
+        intensity_unit="unit",
+        split=_SPLITS.get(tree.name.rpartition("_")[2], ""),
+    )
+
+
+def _read(file: pathlib.Path) -> np.ndarray:
+    """Returns a PNG as f32 [H, W] in 0..1."""
+    try:
+        with Image.open(file, formats=["PNG"]) as png:
+            deep = png.mode.startswith("I")  # 16 bits
+            pixels = np.asarray(png if deep else png.convert("L"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(
+            f"{file}: not a readable PNG, truncated or damaged ({error}); copy it again"
+        ) from error
+    return pixels.astype(np.float32) / np.float32(65535 if deep else 255)

@@ -1,0 +1,164 @@
+"""Real CT of LIDC-IDRI: a folder of DICOM files from TCIA, joined with the readers' contours.
+
+The folder may be nested in any way and hold any part of the collection, radiographs included: a
+CT series is known by its SeriesInstanceUID, a slice by its ImagePositionPatient.
+"""
+
+import collections
+import logging
+import pathlib
+import types
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from data_pipelines import lidc
+from data_pipelines.settings import Settings
+from prosona_jax.types import InputError, Record
+
+AIR_HU = -1000.0  # a crop that reaches beyond the slice continues with air
+Z_TOLERANCE_MM = 0.1  # far below the least distance of two slices, 0.45 mm
+SPACING_TOLERANCE_MM = 1e-3
+AGAIN = "download it again or delete it"
+ABSENT_SLICE = "contour whose slice is absent"
+ABSENT_SERIES = "nodule whose series is absent"
+DUPLICATE = "second file of one slice"
+HEADER_TAGS = ["Modality", "PatientID", "SeriesInstanceUID", "ImagePositionPatient"]
+
+
+class _Index(NamedTuple):
+    """Where the slices of LIDC's series lie."""
+
+    slices: dict[str, dict[float, pathlib.Path]]  # {series: {z in mm: file}}
+    patients: dict[str, set[str]]  # of CT series that are not LIDC's: {patient: {series}}
+    faults: list[InputError]
+
+
+def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[Record | InputError]:
+    """Yields real crops in HU, patient by patient; one slice at a time is in memory.
+
+    Args:
+        settings: path is the folder.
+        skipped: counts contours whose slice is absent, nodules whose whole series is absent,
+            second files of one slice, and CT series of others, by patient.
+
+    Yields:
+        A record, or the fault of one file.
+
+    Raises:
+        InputError: no such folder, no LIDC series in it, pydicom or the contours are missing.
+    """
+    folder = settings.location()
+    if not folder.is_dir():
+        raise InputError(f"{folder}: source 'dicom' reads a folder; give that of the DICOM files")
+    database = lidc.find_database()
+    index = _index(folder, lidc.read_series(database), skipped)
+    if not index.slices and not index.faults:
+        found = f"CT of {', '.join(sorted(index.patients)[:5])}" if index.patients else "no CT"
+        raise InputError(
+            f"{folder}: no CT series of LIDC-IDRI ({found}); give the folder downloaded from TCIA"
+        )
+    for patient, series in sorted(index.patients.items()):
+        skipped[f"CT series that is not LIDC-IDRI's, of patient {patient}"] += len(series)
+    yield from index.faults
+    for nodule in lidc.four_reader_nodules(database):
+        if nodule.series_uid not in index.slices:
+            skipped[ABSENT_SERIES] += 1
+            continue
+        files = index.slices[nodule.series_uid]
+        for z_mm in lidc.slices(nodule, settings.slices):
+            nearest = min(files, key=lambda z: abs(z - z_mm))
+            if abs(nearest - z_mm) > Z_TOLERANCE_MM:
+                skipped[ABSENT_SLICE] += 1
+                continue
+            try:
+                slice_hu = _read_hu(files[nearest], nodule.spacing_mm)
+            except InputError as fault:
+                yield fault
+                continue
+            crop = lidc.window(nodule, z_mm, settings.native_size(nodule.spacing_mm))
+            masks = lidc.masks(nodule, z_mm, crop)
+            yield lidc.record(nodule, z_mm, _crop(slice_hu, crop), masks)
+
+
+def _read_hu(path: pathlib.Path, spacing_mm: float) -> np.ndarray:
+    """Returns f32 [H, W]: slope * stored value + intercept.
+
+    Raises:
+        InputError: pixels are missing or not readable, or their spacing is not the database's.
+    """
+    try:
+        dataset = _pydicom().dcmread(path)
+        stored = dataset.pixel_array
+        slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
+        spacing = [float(size) for size in dataset.PixelSpacing]
+    except Exception as error:  # pydicom's decoders raise whatever the bytes lead them to
+        raise InputError(f"{path}: unreadable or truncated ({_line(error)}); {AGAIN}") from error
+    if not np.allclose(spacing, spacing_mm, rtol=0, atol=SPACING_TOLERANCE_MM):
+        raise InputError(
+            f"{path}: PixelSpacing {spacing} mm, but {spacing_mm} mm in the LIDC database; {AGAIN}"
+        )
+    return (stored * slope + intercept).astype(np.float32)
+
+
+def _crop(slice_hu: np.ndarray, crop: lidc.Window) -> np.ndarray:
+    """Returns the window f32 [size, size] of a slice, with air beyond its edges."""
+    image = np.full((crop.size, crop.size), AIR_HU, np.float32)
+    top, left = max(crop.row, 0), max(crop.column, 0)
+    inside = slice_hu[top : crop.row + crop.size, left : crop.column + crop.size]
+    row, column = top - crop.row, left - crop.column
+    image[row : row + inside.shape[0], column : column + inside.shape[1]] = inside
+    return image
+
+
+def _index(folder: pathlib.Path, wanted: set[str], skipped: collections.Counter[str]) -> _Index:
+    """Reads the header of every file; what is no DICOM file is passed over, unless named .dcm."""
+    pydicom = _pydicom()
+    index = _Index({}, {}, [])
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    logging.getLogger(__name__).info("%s: reading the headers of %d files", folder, len(paths))
+    for path in paths:
+        try:
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=HEADER_TAGS)
+            if header.Modality == "CT":  # a .dcm file without a modality was cut short
+                _file(index, path, header, wanted, skipped)
+        except Exception as error:  # as above; and InvalidDicomError of what is no DICOM file
+            if path.suffix.lower() == ".dcm":
+                fault = f"{path}: unreadable or truncated ({_line(error)}); {AGAIN}"
+                index.faults.append(InputError(fault))
+    return index
+
+
+def _file(
+    index: _Index,
+    path: pathlib.Path,
+    header: Any,
+    wanted: set[str],
+    skipped: collections.Counter[str],
+) -> None:
+    """Enters one CT file into the index."""
+    series = str(header.SeriesInstanceUID)
+    if series not in wanted:
+        index.patients.setdefault(str(header.get("PatientID", "?")), set()).add(series)
+        return
+    z_mm = float(header.ImagePositionPatient[2])
+    known = index.slices.setdefault(series, {})
+    if z_mm in known:
+        skipped[DUPLICATE] += 1
+    else:
+        known[z_mm] = path
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _pydicom() -> types.ModuleType:
+    try:
+        import pydicom
+    except ImportError as error:
+        raise InputError(
+            "source 'dicom' needs pydicom, which is missing; run: pip install -e .[dicom]"
+        ) from error
+    return pydicom

@@ -1,0 +1,180 @@
+"""The project's own file format: one npz file with all records.
+
+| key | shape | |
+|---|---|---|
+| `image` | [N,H,W] or [N,H,W,C], a number | needed |
+| `masks` | [N,R,H,W], 0 and 1 | needed |
+| `patient_id`, `record_id` | [N], text | needed |
+| `intensity_unit` | "HU", "unit" (0..1) or "arbitrary" | needed |
+| `spacing_mm` | [N,2], row and column, NaN for unknown | NaN |
+| `rater_valid` | [N,R], False: the rater did not read the image | all True |
+| `site`, `split` | [N], text; splits are train, validation, test | "" |
+| `citation` | text to show with the data | "" |
+| `simulated` | True: images rendered from the masks | False |
+
+Other keys are left alone.
+"""
+
+import collections
+import contextlib
+import os
+import pathlib
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from data_pipelines import validation
+from data_pipelines.settings import Settings
+from prosona_jax.types import InputError, Record
+
+_NEEDED = ("image", "masks", "patient_id", "record_id", "intensity_unit")
+
+
+def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[Record | InputError]:
+    """Yields the file's records in order; see `sources.records`."""
+    del skipped  # nothing is expected to be left out
+    path = settings.location()
+    arrays = _read(path)
+    _check(path, arrays)
+    for i in range(len(arrays["image"])):
+        try:
+            yield _record(path, arrays, i)
+        except InputError as fault:
+            yield fault
+
+
+def provenance(path: pathlib.Path) -> tuple[str, bool]:
+    """Returns the file's citation, "" if it has none, and whether its images are simulated."""
+    with _open(path) as file:
+        return str(file.get("citation", "")), bool(file.get("simulated", False))
+
+
+def write(
+    path: str | os.PathLike[str], records: Sequence[Record], citation: str, simulated: bool
+) -> None:
+    """Writes records of equal shapes as such a file, complete or not at all.
+
+    Images become int16 if that loses nothing, else float32.
+
+    Raises:
+        InputError: the file's folder does not exist.
+    """
+    path = pathlib.Path(path)
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: its folder does not exist; create it first")
+    image = np.stack([record.image for record in records])
+    image = image[..., 0] if image.shape[-1] == 1 else image
+    if (image == np.clip(np.round(image), -(2**15), 2**15 - 1)).all():
+        image = image.astype(np.int16)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            np.savez_compressed(
+                file,
+                image=image,
+                masks=np.stack([record.masks for record in records]),
+                rater_valid=np.stack([record.rater_valid for record in records]),
+                patient_id=[record.patient_id for record in records],
+                record_id=[record.record_id for record in records],
+                site=[record.site for record in records],
+                split=[record.split for record in records],
+                spacing_mm=np.stack([record.spacing_mm for record in records]),
+                intensity_unit=records[0].intensity_unit,
+                citation=citation,
+                simulated=simulated,
+            )
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _open(path: pathlib.Path) -> Iterator[np.lib.npyio.NpzFile]:
+    """Opens the file; what NumPy or zip cannot read becomes one clear line."""
+    try:
+        with path.open("rb") as stream:
+            file = np.load(stream, allow_pickle=False)
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise InputError(f"{path}: is a single array; an npz file is needed (np.savez)")
+            yield file
+    except InputError:
+        raise
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(
+            f"{path}: not a readable npz file of plain arrays, truncated or holding Python objects "
+            f"({error}); write it again with np.savez"
+        ) from error
+
+
+def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Returns the file's known keys, defaults filled in."""
+    with _open(path) as file:
+        if missing := [key for key in _NEEDED if key not in file]:
+            raise InputError(
+                f"{path}: has no {' and no '.join(missing)}; an npz data set needs image [N,H,W], "
+                "masks [N,R,H,W] of 0 and 1, patient_id [N], record_id [N] and intensity_unit"
+            )
+        masks = file["masks"]
+        n, raters = (*masks.shape, 0, 0)[:2]
+        defaults = {
+            "spacing_mm": np.full((n, 2), np.nan),
+            "rater_valid": np.ones((n, raters), bool),
+            "site": np.full(n, ""),
+            "split": np.full(n, ""),
+        }
+        return {
+            "masks": masks,
+            **{key: file[key] for key in _NEEDED if key != "masks"},
+            **{key: file.get(key, value) for key, value in defaults.items()},
+        }
+
+
+def _check(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
+    """Raises InputError if the arrays do not belong together."""
+    image, masks = arrays["image"], arrays["masks"]
+    shapes = f"image is {list(image.shape)}, masks are {list(masks.shape)}"
+    if image.ndim not in (3, 4) or masks.ndim != 4 or not image.size:
+        raise InputError(f"{path}: {shapes}; they must be [N,H,W] or [N,H,W,C], and [N,R,H,W]")
+    if masks.shape[::2] != image.shape[:2] or masks.shape[3] != image.shape[2]:
+        raise InputError(f"{path}: {shapes}; N, H and W must be the same in both")
+    n, raters = masks.shape[:2]
+    for key, shape in (
+        ("patient_id", (n,)),
+        ("record_id", (n,)),
+        ("site", (n,)),
+        ("split", (n,)),
+        ("spacing_mm", (n, 2)),
+        ("rater_valid", (n, raters)),
+        ("intensity_unit", ()),
+    ):
+        if arrays[key].shape != shape:
+            raise InputError(
+                f"{path}: {key} is {list(arrays[key].shape)} beside masks {list(masks.shape)}; "
+                f"it must be {list(shape)}"
+            )
+    for key, kinds in (("image", "biuf"), ("masks", "biuf"), ("spacing_mm", "iuf")):
+        if arrays[key].dtype.kind not in kinds:
+            raise InputError(f"{path}: {key} is {arrays[key].dtype}; store real numbers")
+    if not np.isin(arrays["rater_valid"], (0, 1)).all():
+        raise InputError(f"{path}: rater_valid is not boolean; store True or False")
+
+
+def _record(path: pathlib.Path, arrays: dict[str, np.ndarray], i: int) -> Record:
+    rater_valid = arrays["rater_valid"][i].astype(bool)
+    record_id = str(arrays["record_id"][i])
+    image = arrays["image"][i].astype(np.float32)
+    return Record(
+        image=image if image.ndim == 3 else image[..., None],
+        masks=validation.binary_masks(
+            arrays["masks"][i], rater_valid, f"{path}: record {record_id!r}"
+        ),
+        rater_valid=rater_valid,
+        patient_id=str(arrays["patient_id"][i]),
+        record_id=record_id,
+        site=str(arrays["site"][i]),
+        spacing_mm=arrays["spacing_mm"][i].astype(np.float32),
+        intensity_unit=str(arrays["intensity_unit"]),
+        split=str(arrays["split"][i]),
+    )

@@ -1,0 +1,185 @@
+"""Pickled dictionaries of D-Persona and of Probabilistic-Unet-Pytorch.
+
+{key: {"image": [H,W], "masks": [mask [H,W], ...], "series_uid": text}}, in one file or, as
+`*.pickle` and `*.pkl`, in a folder. Images are 0..1 (Probabilistic-Unet-Pytorch) or 0..255
+(D-Persona), which the whole file's values tell apart. A patient is what stands before the first
+"_" of `series_uid`, as D-Persona splits them. Spacing is unknown.
+"""
+
+import collections
+import pathlib
+import pickle
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeGuard
+
+import numpy as np
+
+from data_pipelines import validation
+from data_pipelines.settings import Settings
+from prosona_jax.types import InputError, Record
+
+_KEYS = ("image", "masks", "series_uid")
+
+
+def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[Record | InputError]:
+    """Yields the records of a file, or of each file of a folder; see `sources.records`."""
+    del skipped  # nothing is expected to be left out
+    path = settings.location()
+    files = [path]
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix in (".pickle", ".pkl"))
+    if not files:
+        raise InputError(f"{path}: the folder holds no .pickle or .pkl file; check data.path")
+    for file in files:
+        data = load(file)
+        if not isinstance(data, dict) or not data:
+            raise InputError(f"{file}: is no dictionary of records; see data_pipelines.sources")
+        white = _white(data.values())
+        prefix = f"{file.stem}/" if len(files) > 1 else ""
+        for key, value in data.items():
+            try:
+                yield _record(f"{file}: record {key!r}", f"{prefix}{key}", value, white)
+            except InputError as fault:
+                yield fault
+
+
+def load(file: pathlib.Path) -> Any:
+    """Returns what is pickled in a file: builtins and NumPy arrays of numbers or text.
+
+    No code of the file, and none of NumPy's own reconstruction (which trusts the state it is
+    given), ever runs: a pickle's arrays are rebuilt here from shape, type and bytes.
+
+    Raises:
+        InputError: the file asks for anything else (the global is named), or is damaged.
+    """
+    try:
+        with file.open("rb") as stream:
+            return _arrays(_Unpickler(stream, encoding="latin1").load())
+    except InputError as fault:
+        raise InputError(f"{file}: {fault}") from None
+    except Exception as error:  # a damaged pickle can raise anything
+        raise InputError(
+            f"{file}: not a readable pickle, truncated or damaged ({type(error).__name__}); "
+            "copy it again"
+        ) from error
+
+
+class _DType:
+    """What a pickle says about an array's type: a code, and later the byte order."""
+
+    def __init__(self, code: str, *_: Any) -> None:
+        if not re.fullmatch(r"[biufU]\d{1,4}", code):
+            raise InputError(f"holds an array of type {code!r}; only numbers and text are read")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if state[1] in ("<", ">"):
+            self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _Array:
+    """What a pickle says about an array."""
+
+    value: np.ndarray
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, kind, fortran, data = state
+        self.value = _from_bytes(data, kind, shape, "F" if fortran else "C")
+
+
+def _from_bytes(data: Any, kind: _DType, shape: tuple[int, ...], order: str) -> np.ndarray:
+    if isinstance(data, str):  # bytes of Python 2
+        data = data.encode("latin1")
+    return np.frombuffer(data, kind.dtype).reshape(shape, order="F" if order == "F" else "C")
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """How protocols 0 to 2 spell bytes."""
+    if encoding != "latin1":
+        raise InputError(f"asks for the codec {encoding!r}; only plain arrays are read")
+    return text.encode("latin1")
+
+
+_ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
+    ("_codecs", "encode"): _latin1,
+    ("numpy", "dtype"): _DType,
+    ("numpy", "ndarray"): _Array,
+    **{
+        (module, name): kind
+        for module in ("builtins", "__builtin__")
+        for name, kind in (("set", set), ("frozenset", frozenset), ("bytearray", bytearray))
+    },
+    **{
+        (f"numpy.{core}.{module}", name): function
+        for core in ("core", "_core")
+        for module, name, function in (
+            ("multiarray", "_reconstruct", lambda kind, shape, code: _Array()),
+            ("multiarray", "scalar", lambda kind, data: _from_bytes(data, kind, (), "C")[()]),
+            ("numeric", "_frombuffer", _from_bytes),
+        )
+    },
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _ALLOWED[module, name]
+        except KeyError:
+            raise InputError(
+                f"refused, the pickle asks for {module}.{name}; only builtins and NumPy arrays "
+                "are read"
+            ) from None
+
+
+def _arrays(tree: Any) -> Any:
+    """Puts arrays in the place of their descriptions."""
+    if isinstance(tree, _Array):
+        return tree.value
+    if isinstance(tree, dict):
+        return {key: _arrays(value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(_arrays(value) for value in tree)
+    return tree
+
+
+def _white(items: Iterable[Any]) -> float:
+    """The value of white: 255 if most images reach above 1, else 1."""
+    images = [item.get("image") for item in items if isinstance(item, dict)]
+    maxima = [
+        np.max(image, initial=0, where=np.isfinite(image)) for image in images if _is_numeric(image)
+    ]
+    return 255.0 if maxima and np.median(maxima) > 1 else 1.0
+
+
+def _is_numeric(value: Any) -> TypeGuard[np.ndarray]:
+    return isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
+
+
+def _record(where: str, record_id: str, item: Any, white: float) -> Record:
+    if not isinstance(item, dict) or any(key not in item for key in _KEYS):
+        raise InputError(f"{where}: is no dictionary with {', '.join(_KEYS)}; add what is missing")
+    image, masks = item["image"], item["masks"]
+    if not _is_numeric(image) or image.ndim not in (2, 3):
+        raise InputError(f"{where}: image is no array of numbers [H,W] or [H,W,C]")
+    if not isinstance(masks, (list, tuple, np.ndarray)) or not len(masks):
+        raise InputError(f"{where}: masks is no list of arrays [H,W]; add them or drop the record")
+    for rater, mask in enumerate(masks):
+        if not _is_numeric(mask) or mask.shape != image.shape[:2]:
+            what = f"{list(mask.shape)}" if isinstance(mask, np.ndarray) else type(mask).__name__
+            raise InputError(
+                f"{where}: rater {rater}'s mask is {what} on an image {list(image.shape)}; store "
+                "an array [H,W], and where a rater is missing use an npz file with rater_valid"
+            )
+    valid = np.ones(len(masks), bool)
+    return Record(
+        image=np.atleast_3d(image).astype(np.float32) / np.float32(white),
+        masks=validation.binary_masks(np.stack(masks), valid, where),
+        rater_valid=valid,
+        patient_id=str(item["series_uid"]).partition("_")[0],
+        record_id=record_id,
+        site="",
+        spacing_mm=np.full(2, np.nan, np.float32),
+        intensity_unit="unit",
+    )

@@ -1,0 +1,151 @@
+"""What a record must be before anything is computed from it."""
+
+from typing import Any
+
+import numpy as np
+
+from prosona_jax.types import InputError, Record
+
+UNITS = ("HU", "unit", "arbitrary")
+SPLITS = ("train", "validation", "test")
+
+
+def binary_masks(masks: Any, rater_valid: np.ndarray, where: str) -> np.ndarray:
+    """Returns masks of any numeric type as u8 {0, 1} [R, H, W], those of missing raters empty.
+
+    Args:
+        masks: [R, H, W]; what a missing rater's mask holds does not matter.
+        rater_valid: bool [R].
+        where: file and record, the start of an error's line.
+
+    Raises:
+        InputError: a present rater's mask is undeclared as missing (NaN), or not binary.
+    """
+    masks = np.asarray(masks)
+    if masks.dtype.kind not in "biuf":
+        raise InputError(f"{where}: masks are {masks.dtype}; store them as uint8 0 and 1")
+    masks = np.where(rater_valid[:, None, None], masks, 0)
+    for rater, mask in enumerate(masks):
+        if np.isnan(mask).any():
+            raise InputError(
+                f"{where}: rater {rater}'s mask holds NaN; declare a missing mask by "
+                "rater_valid = False, an empty opinion by zeros"
+            )
+        if not ((mask == 0) | (mask == 1)).all():
+            values = np.unique(mask)[:4].tolist()
+            raise InputError(
+                f"{where}: rater {rater}'s mask is not binary (values {values}); store 0 and 1"
+            )
+    return masks.astype(np.uint8)
+
+
+def is_empty(record: Record) -> bool:
+    """Whether no rater that read the image drew anything."""
+    return not record.masks[record.rater_valid].any()
+
+
+class Checker:
+    """Checks the records of one data set, each by itself and against those before it."""
+
+    def __init__(self, file: str) -> None:
+        """Takes the file or folder that an error's line starts with."""
+        self._file = file
+        self._first: Record | None = None
+        self._seen: set[str] = set()
+
+    def __call__(self, record: Record) -> None:
+        """Accepts the record into the set.
+
+        Raises:
+            InputError: one line with file, record, fault and remedy; the set is unchanged.
+        """
+        where = f"{self._file}: record {record.record_id!r}"
+        for fault in (_identity_fault, _shape_fault, _image_fault, _mask_fault):
+            if message := fault(record):
+                raise InputError(f"{where}: {message}")
+        if record.record_id in self._seen:
+            raise InputError(f"{where}: the id occurs twice; give each record its own")
+        self._agree(where, record)
+        self._seen.add(record.record_id)
+        self._first = self._first or record
+
+    def _agree(self, where: str, record: Record) -> None:
+        first = self._first or record
+        for noun, value, expected in (
+            ("raters", len(record.masks), len(first.masks)),
+            ("channels", record.image.shape[-1], first.image.shape[-1]),
+            ("as intensity unit", record.intensity_unit, first.intensity_unit),
+        ):
+            if value != expected:
+                raise InputError(
+                    f"{where} has {value} {noun}, record {first.record_id!r} has {expected}; "
+                    "one data set needs the same in every record (a missing rater is declared "
+                    "by rater_valid = False)"
+                )
+
+
+def _identity_fault(record: Record) -> str:
+    if not record.record_id:
+        return "its id is empty; give each record an id of its own"
+    if not record.patient_id:
+        return "the patient id is empty; records are split by patient and each needs one"
+    if record.intensity_unit not in UNITS:
+        return f"intensity_unit is {record.intensity_unit!r}; choose one of {UNITS}"
+    if record.split not in ("", *SPLITS):
+        return f"split is {record.split!r}; choose one of {SPLITS}, or leave it empty"
+    return ""
+
+
+def _shape_fault(record: Record) -> str:
+    image, masks = record.image, record.masks
+    for name, array, dtype, rank in (
+        ("image", image, np.float32, 3),
+        ("masks", masks, np.uint8, 3),
+        ("rater_valid", record.rater_valid, np.bool_, 1),
+        ("spacing_mm", record.spacing_mm, np.float32, 1),
+    ):
+        if array.dtype != dtype or array.ndim != rank:
+            return (
+                f"{name} is {array.dtype} {list(array.shape)}; it must be "
+                f"{np.dtype(dtype)} of rank {rank}"
+            )
+    if masks.shape[1:] != image.shape[:2] or not masks.size or not image.size:
+        return (
+            f"masks are {list(masks.shape)} on an image {list(image.shape)}; masks [R,H,W] and "
+            "image [H,W,C] must share H and W, none of them 0"
+        )
+    if len(record.rater_valid) != len(masks):
+        return f"rater_valid has {len(record.rater_valid)} entries for {len(masks)} masks"
+    spacing = record.spacing_mm
+    if len(spacing) != 2 or not (
+        np.isnan(spacing).all() or (np.isfinite(spacing) & (spacing > 0)).all()
+    ):
+        return f"spacing_mm is {spacing.tolist()}; give two sizes in mm above 0, or NaN twice"
+    return ""
+
+
+def _image_fault(record: Record) -> str:
+    image = record.image
+    if not np.isfinite(image).all():
+        return "the image holds NaN or infinite values; mend or remove the record"
+    low, high = image.min(axis=(0, 1)), image.max(axis=(0, 1))
+    if (low == high).any():
+        channel = int(np.argmax(low == high))
+        return (
+            f"channel {channel} of the image is constant ({low[channel]:g}); "
+            "mend or remove the record"
+        )
+    if record.intensity_unit == "unit" and (low.min() < 0 or high.max() > 1):
+        return (
+            f"the image spans {low.min():g}..{high.max():g}, outside the 0..1 of intensity_unit "
+            "'unit'; scale it, or declare 'arbitrary'"
+        )
+    return ""
+
+
+def _mask_fault(record: Record) -> str:
+    if not record.rater_valid.any():
+        return "rater_valid is False for every rater; remove the record"
+    if record.masks.max() > 1:
+        return f"masks are not binary (values up to {record.masks.max()}); store 0 and 1"
+    return ""

@@ -1,0 +1,43 @@
+"""Diagonal Gaussians over the latent: sampling, divergence, active units."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+# Outside these bounds exp overflows or the variance vanishes, and the divergence turns NaN.
+LOG_SIGMA_RANGE = (-10.0, 10.0)
+
+ACTIVE_NATS = 0.01  # a latent dimension is active if its mean KL exceeds this
+
+
+class Gaussian(NamedTuple):
+    """N(mu, diag sigma^2) for each record of a batch, in float32 whatever the model computes in."""
+
+    mu: Float[Array, "b d"]
+    log_sigma: Float[Array, "b d"]
+
+
+def gaussian(mu: Float[Array, "b d"], log_sigma: Float[Array, "b d"]) -> Gaussian:
+    """Returns a Gaussian in float32 with log sigma clamped to :data:`LOG_SIGMA_RANGE`."""
+    return Gaussian(
+        mu.astype(jnp.float32), jnp.clip(log_sigma.astype(jnp.float32), *LOG_SIGMA_RANGE)
+    )
+
+
+def sample(p: Gaussian, keys: Key[Array, " b"], count: int) -> Float[Array, "b count d"]:
+    """Returns z = mu + sigma * eps, ``count`` draws per record, each record from its own key."""
+    shape = (count, p.mu.shape[-1])
+    epsilon = jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
+    return p.mu[:, None, :] + jnp.exp(p.log_sigma)[:, None, :] * epsilon
+
+
+def kl_divergence(q: Gaussian, p: Gaussian) -> Float[Array, "b d"]:
+    """Returns KL(q || p) per latent dimension, in nats; their sum over d is the divergence.
+
+    KL = log(sigma_p / sigma_q) + (sigma_q^2 + (mu_q - mu_p)^2) / (2 sigma_p^2) - 1/2
+    """
+    variance_ratio = jnp.exp(2.0 * (q.log_sigma - p.log_sigma))
+    offset = (q.mu - p.mu) * jnp.exp(-p.log_sigma)
+    return p.log_sigma - q.log_sigma + 0.5 * (variance_ratio + jnp.square(offset) - 1.0)

@@ -1,0 +1,97 @@
+"""Scores a model on records: one row per record and method, and the predictions to draw."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from prosona_jax import metrics
+from prosona_jax.distributions import ACTIVE_NATS
+from prosona_jax.parallel import Parallel, gather_rows
+from prosona_jax.step import Params, Prediction
+from prosona_jax.types import Batch
+
+EvalStep = Callable[[Params, Batch, jax.Array], Prediction]
+Row = dict[str, Any]
+
+
+class Evaluation(NamedTuple):
+    """Scores of a set of records.
+
+    rows: {"index", "method", metric: value}. Methods: "samples" (S draws from the prior),
+        "prior_mean" (f(x, mu_p) alone) and "raters" (each rater against the others).
+    latent_kl: mean KL(q || p) of each latent dimension over the records, nats.
+    """
+
+    rows: list[Row]
+    latent_kl: Float[np.ndarray, " d"]
+
+
+def predict(
+    params: Params,
+    batches: Iterable[Batch],
+    *,
+    eval_step: EvalStep,
+    parallel: Parallel,
+    root: jax.Array,
+) -> Iterable[tuple[Batch, Prediction]]:
+    """Yields each host batch with its prediction, padding left out of both."""
+    for batch in batches:
+        prediction = parallel.gather(eval_step(params, parallel.shard(batch), root))
+        real = np.flatnonzero(batch.valid)
+        yield Batch(*(x[real] for x in batch)), Prediction(*(x[real] for x in prediction))
+
+
+def evaluate(predictions: Iterable[tuple[Batch, Prediction]]) -> Evaluation:
+    """Returns the scores of all processes' predictions; every record counts once."""
+    rows: list[Row] = []
+    for batch, prediction in predictions:
+        rows += _score(batch, prediction)
+    rows = gather_rows(rows)
+    kl = [row.pop("kl") for row in rows if "kl" in row]
+    return Evaluation(rows, np.mean(kl, axis=0))
+
+
+def summarise(evaluation: Evaluation) -> dict[str, float]:
+    """Returns what a validation logs: mean scores of the samples, KL and active units."""
+    rows = [row for row in evaluation.rows if row["method"] == "samples"]
+    names = ("ged", "dice_match", "dice_soft")
+    kl = evaluation.latent_kl
+    return {
+        **{name: float(np.mean([row[name] for row in rows])) for name in names},
+        "active_units": float(np.sum(kl > ACTIVE_NATS)),
+        **{f"kl_z{dimension}": float(value) for dimension, value in enumerate(kl)},
+    }
+
+
+def spread_by_score(rows: Sequence[Row], count: int) -> list[int]:
+    """Returns record indices evenly spread from the lowest to the highest GED of the samples."""
+    ranked = sorted((row for row in rows if row["method"] == "samples"), key=lambda r: r["ged"])
+    places = np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int)
+    return [ranked[place]["index"] for place in places]
+
+
+def _score(batch: Batch, prediction: Prediction) -> list[Row]:
+    """Returns the rows of one batch; the samples' rows carry the KL per dimension besides."""
+    by_method = {"raters": _held_out(metrics.raters_leave_one_out(batch.masks, batch.rater_valid))}
+    for method, probs in {
+        "samples": prediction.samples,
+        "prior_mean": prediction.prior_mean[:, None],
+    }.items():
+        seen = (probs, batch.masks, batch.rater_valid)
+        scores = metrics.score_batch(*seen) | _held_out(metrics.samples_leave_one_out(*seen))
+        by_method[method] = {name: value for name, value in scores.items() if value.ndim == 1}
+    rows = [
+        {"index": int(index), "method": method}
+        | {name: float(value[i]) for name, value in scores.items()}
+        for method, scores in by_method.items()
+        for i, index in enumerate(batch.index)
+    ]
+    kl = dict(zip(batch.index.tolist(), prediction.kl.tolist(), strict=True))
+    return [row | {"kl": kl[row["index"]]} if row["method"] == "samples" else row for row in rows]
+
+
+def _held_out(scores: metrics.Scores) -> metrics.Scores:
+    return {f"loo_{name}": value for name, value in scores.items()}

@@ -1,0 +1,222 @@
+"""Arrays become figures, and figures become PNG bytes; no pyplot, hence no global state.
+
+A figure is laid out for a page 10 inches wide, with a white ground in every theme.
+"""
+
+import io
+import textwrap
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Num, UInt8
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+from skimage.measure import find_contours
+
+DPI = 200
+_WIDTH_IN = 10.0
+_INK, _FAINT = "#333333", "#dddddd"
+# Okabe and Ito's colours, told apart by colour-blind readers too; yellow is too pale for lines.
+_READERS = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2")
+_SAMPLE = "#4DD0E1"
+_LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+_BAR_MM = (1, 2, 5, 10, 20, 50, 100)
+
+
+class Panel(NamedTuple):
+    """One image, what its readers drew and what a model sampled; R readers, S samples."""
+
+    record_id: str
+    image: Float32[np.ndarray, "H W"]  # one channel, scaled to -1..1
+    masks: UInt8[np.ndarray, "R H W"]  # {0, 1}
+    rater_valid: Bool[np.ndarray, " R"]
+    probs: Float32[np.ndarray, "S H W"]
+    spacing_mm: Float32[np.ndarray, " 2"]  # (row, column); NaN: unknown
+
+
+def png(figure: Figure, *, footnote: str = "") -> bytes:
+    """Returns the figure as PNG, the same bytes each time; `footnote` is printed below it."""
+    if footnote:
+        # DejaVu Sans at 6.5 pt sets about 21 characters to the inch, and 9 lines.
+        lines = textwrap.wrap(footnote, width=int(21 * figure.get_figwidth()))
+        figure.set_figheight(figure.get_figheight() + len(lines) / 9)
+        figure.supxlabel(
+            "\n".join(lines), x=0.01, ha="left", fontsize=6.5, color=_INK, parse_math=False
+        )
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def outlines(mask: Num[np.ndarray, "H W"]) -> list[Float[np.ndarray, "points 2"]]:
+    """Returns the closed lines [(row, column)] where a mask or probability map crosses 1/2.
+
+    Pixel centres have integer coordinates. Beyond the border the mask counts as 0, so a region
+    that touches the border is outlined there too.
+    """
+    padded = np.pad(np.asarray(mask, np.float64), 1)
+    return [line - 1 for line in find_contours(padded, 0.5)]
+
+
+def panel(shown: Panel, *, max_samples: int = 16) -> Figure:
+    """Draws the image, the readers' contours, sample contours, and the two maps of agreement.
+
+    All but the first picture show the part of the image that anyone drew on. The maps give, for
+    each pixel, the share of readers and the share of all samples that include it.
+    """
+    masks = shown.masks[shown.rater_valid]  # [valid R, H, W]
+    samples = (shown.probs > 0.5).astype(np.uint8)  # [S, H, W]
+    few = shown.probs[:max_samples]
+    row, column = shown.spacing_mm
+    known = bool(np.isfinite(shown.spacing_mm).all())
+    window = _window(np.concatenate([masks, samples]).max(0) > 0)
+
+    figure = Figure(figsize=(_WIDTH_IN, 2.15), layout="constrained")
+    axes = figure.subplots(1, 5)
+    for ax in axes[:3]:
+        ax.imshow(shown.image, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+    axes[0].add_patch(_frame(window))
+    widths = np.linspace(2.4, 0.8, len(masks))  # where contours coincide, each still shows
+    for mask, reader, width in zip(masks, np.flatnonzero(shown.rater_valid), widths, strict=True):
+        _draw_outlines(axes[1], mask, _READERS[reader % len(_READERS)], width)
+    for prob in few:
+        _draw_outlines(axes[2], prob, to_rgba(_SAMPLE, 0.8), 0.6)
+    for ax, drawn in zip(axes[3:], (masks, samples), strict=True):
+        shares = drawn.mean(0) if len(drawn) else np.zeros(shown.image.shape)
+        heat = ax.imshow(shares, cmap="magma", vmin=0, vmax=1, interpolation="nearest")
+    figure.colorbar(heat, ax=axes[3:], shrink=0.8, ticks=(0, 0.5, 1)).ax.tick_params(labelsize=7)
+
+    titles = (
+        f"Image, {shown.image.shape[0]} × {shown.image.shape[1]} px",
+        _count("reader", masks),
+        f"{len(few)} of {_count('sample', samples)}",
+        "Share of readers",
+        "Share of samples",
+    )
+    for ax, title in zip(axes, titles, strict=True):
+        ax.set_title(title, fontsize=8, color=_INK)
+        ax.set(xticks=[], yticks=[])
+        ax.set_aspect(row / column if known else 1.0)
+        ax.spines[:].set_visible(False)
+    for ax in axes[1:]:
+        ax.set(xlim=window[1], ylim=window[0][::-1])
+    if known:
+        _scale_bar(axes[0], float(column))
+        _scale_bar(axes[1], float(column))
+    return figure
+
+
+def curves(charts: Mapping[str, Mapping[str, Num[np.ndarray, "2 n"]]]) -> Figure:
+    """Draws small multiples {chart: {line: [steps, values]}}; values not finite leave gaps."""
+    columns = min(4, len(charts))
+    rows = -(-len(charts) // columns)
+    figure = Figure(figsize=(2.5 * columns, 0.3 + 1.7 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
+    names = list(dict.fromkeys(name for lines in charts.values() for name in lines))
+    colours = {name: _LINES[i % len(_LINES)] for i, name in enumerate(names)}
+    handles = {}
+    for ax, (title, lines) in zip(axes, charts.items(), strict=False):
+        for name, (steps, values) in lines.items():
+            marker = "o" if len(steps) <= 40 else ""
+            (handles[name],) = ax.plot(
+                steps, values, color=colours[name], lw=1.1, marker=marker, ms=2
+            )
+        ax.set_title(title, fontsize=8, color=_INK, parse_math=False)
+        _plain_axes(ax)
+        ax.locator_params(nbins=5)
+        ax.grid(axis="y", color=_FAINT, lw=0.6)
+    for ax in axes[len(charts) :]:
+        ax.set_visible(False)
+    for ax in axes[max(0, len(charts) - columns) : len(charts)]:
+        ax.set_xlabel("step", fontsize=7, color=_INK)
+        ax.tick_params(labelbottom=True)
+    figure.legend(
+        handles.values(), handles, loc="outside upper right", ncols=len(handles),
+        fontsize=7, frameon=False,
+    )  # fmt: skip
+    return figure
+
+
+def threshold_bars(
+    values: Float[np.ndarray, " d"], *, threshold: float, label: str, prefix: str
+) -> Figure:
+    """Draws values >= 0 as bars, largest first, on a logarithmic axis with a threshold line.
+
+    Bar i is named `prefix` followed by its index in `values`; those above the threshold are
+    filled. A value below a tenth of the threshold (0, say) is drawn as a stub.
+    """
+    order = np.argsort(-values, kind="stable")
+    floor = threshold / 20
+    heights = np.maximum(values[order], 1.15 * floor)
+    figure = Figure(figsize=(min(_WIDTH_IN, 2.4 + 0.5 * len(values)), 2.4), layout="constrained")
+    ax = figure.subplots()
+    colours = np.where(values[order] > threshold, _LINES[0], "#b8c4cc")
+    ax.bar([f"{prefix}{i}" for i in order], heights, color=colours, width=0.62)
+    for position, (height, value) in enumerate(zip(heights, values[order], strict=True)):
+        ax.annotate(
+            f"{value:.2g}", (position, height), xytext=(0, 2), textcoords="offset points",
+            ha="center", fontsize=7, color=_INK,
+        )  # fmt: skip
+    ax.axhline(threshold, color=_LINES[1], lw=1, ls="--")
+    ax.annotate(
+        f"active above {threshold:g}", (1, threshold), xycoords=("axes fraction", "data"),
+        xytext=(4, 0), textcoords="offset points", va="center", fontsize=7, color=_LINES[1],
+    )  # fmt: skip
+    ax.set_yscale("log")
+    ax.set_ylim(floor, 2 * max(heights.max(), threshold))
+    ax.set_ylabel(label, fontsize=7, color=_INK)
+    _plain_axes(ax)
+    return figure
+
+
+def _window(drawn: np.ndarray) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Row and column limits of a square around the drawn pixels, with a margin, in the image."""
+    if not drawn.any():
+        return (-0.5, drawn.shape[0] - 0.5), (-0.5, drawn.shape[1] - 0.5)
+    spans = [np.flatnonzero(drawn.any(axis)) for axis in (1, 0)]
+    side = max(16, 1.6 * max(span[-1] - span[0] + 1 for span in spans))
+    limits = []
+    for span, size in zip(spans, drawn.shape, strict=True):
+        length = min(side, size)
+        start = np.clip((span[0] + span[-1] + 1 - length) / 2, 0, size - length)
+        limits.append((start - 0.5, start + length - 0.5))
+    return limits[0], limits[1]
+
+
+def _frame(window: tuple[tuple[float, float], tuple[float, float]]) -> Rectangle:
+    (top, bottom), (left, right) = window
+    return Rectangle((left, top), right - left, bottom - top, fill=False, ec="white", lw=0.8)
+
+
+def _draw_outlines(ax: Axes, mask: np.ndarray, colour: str | tuple, width: float) -> None:
+    for line in outlines(mask):
+        ax.plot(line[:, 1], line[:, 0], color=colour, lw=width, solid_joinstyle="miter")
+
+
+def _count(noun: str, masks: np.ndarray) -> str:
+    empty = int((masks.max((1, 2), initial=0) == 0).sum())
+    plural = "" if len(masks) == 1 else "s"
+    return f"{len(masks)} {noun}{plural}" + (f", {empty} empty" if empty else "")
+
+
+def _scale_bar(ax: Axes, column_mm: float) -> None:
+    """A bar of a round length, at most 40 % of the picture's width."""
+    left, right = ax.get_xlim()
+    width_mm = (right - left) * column_mm
+    length = max((mm for mm in _BAR_MM if mm <= 0.4 * width_mm), default=_BAR_MM[0])
+    share = length / width_mm
+    stroke = [withStroke(linewidth=3, foreground="black")]
+    ax.plot([0.05, 0.05 + share], [0.06, 0.06], transform=ax.transAxes, color="white", lw=1.6,
+            solid_capstyle="butt", path_effects=stroke)  # fmt: skip
+    ax.text(0.05, 0.09, f"{length} mm", transform=ax.transAxes, color="white", fontsize=7,
+            path_effects=[withStroke(linewidth=1.5, foreground="black")])  # fmt: skip
+
+
+def _plain_axes(ax: Axes) -> None:
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color("#999999")
+    ax.tick_params(labelsize=7, colors=_INK, width=0.6, length=2.5)

@@ -1,0 +1,85 @@
+"""Loss terms of stage one. Each returns one value per record, [b]; the step weighs and sums them.
+
+Masks are float {0, 1}. Soft Dice follows optax with both smoothing constants at :data:`SMOOTH`.
+"""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float
+
+# Large enough for a finite gradient on an empty mask, far below one pixel.
+SMOOTH = 1e-3
+
+
+def soft_dice(logits: Float[Array, "b h w"], mask: Float[Array, "b h w"]) -> Float[Array, " b"]:
+    """Returns 1 - (I + e) / ((|p| + |y|) / 2 + e) with I = sum p y, per image, not pooled."""
+    return optax.losses.dice_loss(logits[..., None], mask[..., None], smooth=SMOOTH)
+
+
+def cross_entropy(
+    logits: Float[Array, "b h w"], mask: Float[Array, "b h w"]
+) -> Float[Array, " b"]:
+    """Returns the mean binary cross-entropy over the pixels of each image, nats."""
+    return jnp.mean(optax.losses.sigmoid_binary_cross_entropy(logits, mask), axis=(1, 2))
+
+
+def kl(per_dimension: Float[Array, "b d"], free_bits: float) -> Float[Array, " b"]:
+    """Returns sum_d max(KL_d, free_bits): no gain below ``free_bits`` nats (Kingma et al. 2016)."""
+    return jnp.sum(jnp.maximum(per_dimension, free_bits), axis=-1)
+
+
+def bound(
+    logits: Float[Array, "b s h w"],
+    masks: Float[Array, "b r h w"],
+    rater_valid: Bool[Array, "b r"],
+) -> Float[Array, " b"]:
+    """Returns the soft Dice of the samples' envelope against the raters' (D-Persona, CVPR 2024).
+
+    Dice(max_s p_s, union of the raters) + Dice(min_s p_s, intersection of the raters); missing
+    raters belong to neither.
+    """
+    valid = rater_valid[:, :, None, None]
+    union = jnp.max(jnp.where(valid, masks, 0.0), axis=1)
+    intersection = jnp.min(jnp.where(valid, masks, 1.0), axis=1)
+    # The sigmoid is monotone: the extreme logit is the extreme probability.
+    return soft_dice(jnp.max(logits, axis=1), union) + soft_dice(
+        jnp.min(logits, axis=1), intersection
+    )
+
+
+def soft_distance(
+    a: Float[Array, "b m p"], b: Float[Array, "b n p"]
+) -> Float[Array, "b m n"]:
+    """Returns d = 1 - sum min(a, b) / sum max(a, b), 0 for two empty masks.
+
+    With sum max = |a| + |b| - sum min this is the Jaccard distance of fuzzy sets: d(a, a) = 0 for
+    a grey mask too, which the product form of soft IoU misses.
+    """
+
+    def against(one: jax.Array) -> jax.Array:  # [b, p] -> [b, n]
+        return jnp.sum(jnp.minimum(one[:, None], b), axis=-1)
+
+    # One sample at a time: [b, m, n, p] would not fit, and the maps are cheap to compute again.
+    shared = jnp.moveaxis(jax.lax.map(jax.checkpoint(against), jnp.moveaxis(a, 1, 0)), 0, 1)
+    total = jnp.sum(a, axis=-1)[:, :, None] + jnp.sum(b, axis=-1)[:, None, :]
+    return 1.0 - (shared + SMOOTH) / (total - shared + SMOOTH)
+
+
+def ged(
+    logits: Float[Array, "b s h w"],
+    masks: Float[Array, "b r h w"],
+    rater_valid: Bool[Array, "b r"],
+) -> Float[Array, " b"]:
+    """Returns 2 E d(s, y) - E_{s != s'} d(s, s') with the soft distance, an energy score.
+
+    Without the self pairs it is unbiased in the number of samples, so few samples do not reward
+    one that is more concentrated. The raters' own term is constant and left out.
+    """
+    samples = jax.nn.sigmoid(logits).reshape(*logits.shape[:2], -1)
+    raters = masks.reshape(*masks.shape[:2], -1)
+    weight = rater_valid / jnp.sum(rater_valid, axis=1, keepdims=True)  # [b, r]
+    to_raters = jnp.mean(jnp.einsum("bsr,br->bs", soft_distance(samples, raters), weight), axis=1)
+    count = samples.shape[1]
+    among = jnp.sum(soft_distance(samples, samples), axis=(1, 2)) / (count * (count - 1))
+    return 2.0 * to_raters - among

@@ -1,0 +1,222 @@
+"""How well S samples stand for R raters: scores of each record, missing raters left out of all.
+
+Only counting touches pixels. It is jitted and works on whole batches; the counts are integers below
+2^24 and so exact in float32. Scores are small arithmetic on them, in float64 on the host.
+
+    Dice(a, b) = (2 |a & b| + e) / (|a| + |b| + e), e = 1e-8: 1 if both are empty, 0 if one is
+    IoU(a, b)  = |a & b| / |a | b|,  d = 1 - IoU
+
+A sample's foreground is probability > 0.5. A record without a valid rater scores NaN.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, UInt8
+from scipy.optimize import linear_sum_assignment
+
+EPSILON = 1e-8  # pixels; D-Persona's smoothing, in Dice and in its IoU
+SOFT_TENTHS = (1, 3, 5, 7, 9)  # thresholds of dice_soft
+
+Scores = dict[str, np.ndarray]  # f64 [b] each, dice_style [b, r]
+
+
+class Overlaps(NamedTuple):
+    """Pixels that each two masks of a record share; the diagonals are the masks' areas."""
+
+    pairs: Float[Array | np.ndarray, "b m m"]  # the S samples, then the R raters: m = S + R
+    soft: Float[Array | np.ndarray, "b t 2 2"]  # mean sample and mean rater above each threshold
+
+
+@jax.jit
+def count_overlaps(
+    probs: Float[Array | np.ndarray, "b s h w"],
+    labels: UInt8[Array | np.ndarray, "b r h w"],
+    rater_valid: Bool[Array | np.ndarray, "b r"],
+) -> Overlaps:
+    """Returns the pixel counts behind every score, as matrix products M M^T of flat masks M.
+
+    Args:
+        probs: foreground probabilities of S samples; S may be 0.
+        labels: {0, 1} masks of R raters.
+        rater_valid: False where a rater did not read the image; that mask counts as empty.
+    """
+    # Records go one by one: one record's masks stay in the cache, where a batch of them as float32
+    # would take several times the memory and time on a CPU.
+    return jax.lax.map(lambda record: _count_record(*record), (probs, labels, rater_valid))
+
+
+def _count_record(probs: jax.Array, labels: jax.Array, rater_valid: jax.Array) -> Overlaps:
+    pixels = labels.shape[1] * labels.shape[2]
+    samples = probs.reshape(len(probs), pixels)
+    raters = labels.reshape(len(labels), pixels) * rater_valid[:, None]
+    # mean > t as 10 sum > 10 t n: exact for binary maps, where a rounded mean may equal t.
+    tenths = jnp.array(SOFT_TENTHS)[:, None]
+    sample_mean = 10 * jnp.sum(samples, axis=0)[None] > tenths * len(samples)  # [t, p]
+    rater_mean = 10 * jnp.sum(raters, axis=0, dtype=jnp.int32)[None] > tenths * jnp.sum(rater_valid)
+    return Overlaps(
+        pairs=_shared_pixels(jnp.concatenate([samples > 0.5, raters > 0])),
+        soft=_shared_pixels(jnp.stack([sample_mean, rater_mean], axis=1)),
+    )
+
+
+def _shared_pixels(masks: jax.Array) -> jax.Array:
+    """Returns |a_i & a_j| of masks [..., m, p] as f32 [..., m, m]."""
+    # 0 and 1 survive the short inputs of any accelerator's matrix units, which add up in float32.
+    masks = masks.astype(jnp.float32)
+    return jnp.einsum("...ip,...jp->...ij", masks, masks)
+
+
+def score_batch(
+    probs: Float[Array | np.ndarray, "b s h w"],
+    labels: UInt8[Array | np.ndarray, "b r h w"],
+    rater_valid: Bool[Array | np.ndarray, "b r"],
+) -> Scores:
+    """Returns every score of the samples against the raters; R counts a record's valid raters.
+
+    ged                         2 E d(s,y) - E d(s,s') - E d(y,y'), self pairs included, d = 0 for
+                                two empty masks (Kohl et al. 2018)
+    ged_dpersona                the same with IoU = I / (U + e): d = 1 for two empty masks
+    dice_match                  mean Dice of the best one-to-one assignment, min(S, R) pairs
+    dice_soft                   mean over t = .1, .3, .5, .7, .9 of
+                                Dice(mean sample > t, mean rater > t)
+    dice_max_samples_per_rater  mean over raters of the best sample's Dice
+    dice_max_raters_per_sample  mean over samples of the best rater's Dice
+    dice_style [b, r]           where S = R: Dice of sample k with rater k, NaN for a missing rater
+    dice_mean                   its mean over raters
+
+    All but ``ged`` as in D-Persona (CVPR 2024). GED falls with S and R, so compare it at equal
+    ones only.
+
+    Args: as in :func:`count_overlaps`.
+    """
+    pairs, soft = _on_host(count_overlaps(probs, labels, rater_valid))
+    rater_valid = np.asarray(rater_valid)
+    samples = probs.shape[1]
+    dice = _dice(pairs)[:, :samples, samples:]  # [b, s, r]
+    rated = np.where(rater_valid[:, None, :], dice, 0.0)
+    share = _shares(rater_valid)  # [b, r]
+    scores = {
+        "ged": _ged(_iou(pairs), share),
+        "ged_dpersona": _ged(_iou_dpersona(pairs), share),
+        "dice_match": np.array([_match(d[:, v]) for d, v in zip(dice, rater_valid, strict=True)]),
+        "dice_soft": _dice(soft)[..., 0, 1].mean(axis=1),
+        "dice_max_samples_per_rater": np.sum(share * dice.max(axis=1), axis=1),
+        "dice_max_raters_per_sample": rated.max(axis=2).mean(axis=1),
+    }
+    if samples == rater_valid.shape[1]:
+        style = np.diagonal(dice, axis1=1, axis2=2)  # [b, r]
+        scores["dice_style"] = np.where(rater_valid, style, np.nan)
+        scores["dice_mean"] = np.sum(share * style, axis=1)
+    return _blank(scores, rater_valid, fewest=1)
+
+
+def raters_leave_one_out(
+    labels: UInt8[Array | np.ndarray, "b r h w"], rater_valid: Bool[Array | np.ndarray, "b r"]
+) -> Scores:
+    """Returns the raters' own scores: each in turn is the one sample, the others are the truth.
+
+    With O_r the valid raters but r, and means over the valid raters r:
+
+    ged       mean_r [ 2 E_{y in O_r} d(y_r, y) - E_{y,y' in O_r} d(y, y') ]
+    dice      mean_r E_{y in O_r} Dice(y_r, y)
+    dice_max  mean_r max_{y in O_r} Dice(y_r, y)
+
+    A record with fewer than two valid raters scores NaN. To be held against
+    :func:`samples_leave_one_out`, never against scores with another number of samples or raters.
+    """
+    nothing = np.zeros((len(labels), 0, *labels.shape[2:]), np.float32)
+    pairs, _ = _on_host(count_overlaps(nothing, labels, rater_valid))
+    return _leave_one_out(pairs, np.asarray(rater_valid), author=np.eye(labels.shape[1]))
+
+
+def samples_leave_one_out(
+    probs: Float[Array | np.ndarray, "b s h w"],
+    labels: UInt8[Array | np.ndarray, "b r h w"],
+    rater_valid: Bool[Array | np.ndarray, "b r"],
+) -> Scores:
+    """Returns what one random sample scores where :func:`raters_leave_one_out` puts rater r.
+
+    The same formulas with E_s over the S samples, each alone, in place of y_r; for example
+    ged = mean_r [ 2 E_s E_{y in O_r} d(s, y) - E_{y,y' in O_r} d(y, y') ].
+    """
+    pairs, _ = _on_host(count_overlaps(probs, labels, rater_valid))
+    samples, raters = probs.shape[1], labels.shape[1]
+    author = np.zeros((raters, samples + raters))
+    author[:, :samples] = 1 / samples
+    return _leave_one_out(pairs, np.asarray(rater_valid), author=author)
+
+
+def _leave_one_out(pairs: np.ndarray, rater_valid: np.ndarray, *, author: np.ndarray) -> Scores:
+    """``author`` [r, m] is the probability that mask m takes the place of rater r."""
+    raters = rater_valid.shape[1]
+    others = rater_valid[:, None, :] & ~np.eye(raters, dtype=bool)  # [b, r, r]
+    share = _shares(others)
+    distance = 1 - _iou(pairs)[:, :, -raters:]  # [b, m, r]
+    dice = _dice(pairs)[:, :, -raters:]
+    among = np.einsum("brj,bjk,brk->br", share, distance[:, -raters:], share)
+    best = np.where(others[:, :, None, :], dice[:, None], 0.0).max(axis=3)  # [b, r, m]
+    by_rater = {
+        "ged": 2 * np.einsum("rm,bmk,brk->br", author, distance, share) - among,
+        "dice": np.einsum("rm,bmk,brk->br", author, dice, share),
+        "dice_max": np.einsum("rm,brm->br", author, best),
+    }
+    scores = {
+        name: np.sum(_shares(rater_valid) * value, axis=1) for name, value in by_rater.items()
+    }
+    return _blank(scores, rater_valid, fewest=2)
+
+
+def _on_host(overlaps: Overlaps) -> tuple[np.ndarray, np.ndarray]:
+    """Returns ``pairs`` and ``soft`` in float64."""
+    return np.asarray(overlaps.pairs, np.float64), np.asarray(overlaps.soft, np.float64)
+
+
+def _dice(shared: np.ndarray) -> np.ndarray:
+    return (2 * shared + EPSILON) / (_total(shared) + EPSILON)
+
+
+def _iou(shared: np.ndarray) -> np.ndarray:
+    union = _total(shared) - shared
+    return np.divide(shared, union, out=np.ones_like(shared), where=union > 0)
+
+
+def _iou_dpersona(shared: np.ndarray) -> np.ndarray:
+    return shared / (_total(shared) - shared + EPSILON)
+
+
+def _total(shared: np.ndarray) -> np.ndarray:
+    """Returns |a_i| + |a_j| for shared pixels [..., m, m]."""
+    area = np.diagonal(shared, axis1=-2, axis2=-1)
+    return area[..., :, None] + area[..., None, :]
+
+
+def _ged(iou: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Returns w' IoU w, with weights w = 1/S on the samples and -``share`` [b, r] on the raters.
+
+    This is the usual sum: d = 1 - IoU, and the ones cancel because the weights sum to 0. Either IoU
+    is a positive definite kernel, so nothing but rounding is below 0.
+    """
+    samples = iou.shape[1] - share.shape[1]
+    weight = np.concatenate([np.full((len(share), samples), 1 / samples), -share], axis=1)
+    return np.maximum(np.einsum("bi,bij,bj->b", weight, iou, weight), 0.0)
+
+
+def _match(dice: np.ndarray) -> float:
+    """Returns the mean Dice of the best one-to-one assignment in [s, r]; 0 without raters."""
+    pairs = linear_sum_assignment(dice, maximize=True)
+    return float(dice[pairs].sum() / max(min(dice.shape), 1))
+
+
+def _shares(valid: np.ndarray) -> np.ndarray:
+    """Returns 1/n for each of the n valid raters in [..., r], 0 for the others."""
+    return valid / np.maximum(valid.sum(axis=-1, keepdims=True), 1)
+
+
+def _blank(scores: Scores, rater_valid: np.ndarray, *, fewest: int) -> Scores:
+    """Sets records with fewer than ``fewest`` valid raters to NaN, in place."""
+    for value in scores.values():
+        value[rater_valid.sum(axis=1) < fewest] = np.nan
+    return scores

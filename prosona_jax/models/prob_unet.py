@@ -1,0 +1,118 @@
+"""The probabilistic U-Net (Kohl et al. 2018): prior, posterior, and a decoder of latents."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, UInt8
+
+from prosona_jax.distributions import Gaussian, gaussian
+from prosona_jax.models.blocks import Encoder
+from prosona_jax.models.unet import UNet
+
+
+class LatentEncoder(nn.Module):
+    """Encoder, global average, and a linear map to the mean and log sigma of the latent."""
+
+    channels: Sequence[int]
+    convs_per_scale: int
+    norm: str
+    latent_dim: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Gaussian:
+        deepest = Encoder(self.channels, self.convs_per_scale, self.norm, self.dtype)(x)[-1]
+        pooled = jnp.mean(deepest.astype(jnp.float32), axis=(1, 2))  # [b, f]
+        mu, log_sigma = jnp.split(nn.Dense(2 * self.latent_dim)(pooled), 2, axis=-1)
+        return gaussian(mu, log_sigma)
+
+
+class Fcomb(nn.Module):
+    """f(U(x), z): 1x1 convolutions on the features with z broadcast over all pixels.
+
+    The first convolution on [U, z] is W_u U + W_z z + b. The two products are computed apart: W_u U
+    once per image, W_z z once per sample, and only their sum has both the pixels and the samples.
+    """
+
+    layers: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(
+        self, features: Float[Array, "b h w f"], z: Float[Array, "b s d"]
+    ) -> Float[Array, "b s h w"]:
+        width = features.shape[-1]
+        from_features = nn.Dense(width, dtype=self.dtype, name="features")(features)
+        from_latent = nn.Dense(width, use_bias=False, dtype=self.dtype, name="latent")(z)
+        x = from_features[:, None] + from_latent[:, :, None, None]  # [b, s, h, w, f]
+        for _ in range(self.layers - 2):
+            x = nn.Dense(width, dtype=self.dtype)(nn.relu(x))
+        x = nn.Dense(1, dtype=self.dtype, name="logit")(nn.relu(x))
+        return x[..., 0].astype(jnp.float32)
+
+
+class ProbUNet(nn.Module):
+    """U(x), p(z|x), q(z|x,y) and f(U, z); call its methods through ``apply(..., method=...)``.
+
+    Attributes:
+        channels: filters per scale of the U-Net and of both latent encoders.
+        convs_per_scale: 3x3 convolutions per scale.
+        norm: "none" or "group" (GroupNorm); no running statistics either way.
+        latent_dim: d.
+        fcomb_layers: 1x1 convolutions of f, at least 2.
+        dtype: compute type; parameters, distributions and logits are float32.
+    """
+
+    channels: Sequence[int]
+    convs_per_scale: int
+    norm: str
+    latent_dim: int
+    fcomb_layers: int
+    dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        body = (tuple(self.channels), self.convs_per_scale, self.norm)
+        self.unet = UNet(*body, self.dtype)
+        self.prior_net = LatentEncoder(*body, self.latent_dim, self.dtype)
+        self.posterior_net = LatentEncoder(*body, self.latent_dim, self.dtype)
+        self.fcomb = Fcomb(self.fcomb_layers, self.dtype)
+
+    def features(self, image: Float[Array, "b h w c"]) -> Float[Array, "b h w f"]:
+        """Returns U(x)."""
+        return self.unet(image)
+
+    def prior(self, image: Float[Array, "b h w c"]) -> Gaussian:
+        """Returns p(z|x)."""
+        return self.prior_net(image)
+
+    def posterior(
+        self,
+        image: Float[Array, "b h w c"],
+        masks: UInt8[Array, "b m h w"],
+        mask_valid: Bool[Array, "b m"],
+    ) -> Gaussian:
+        """Returns q(z|x,y) for m = 1 mask ("single") or all raters' ("all").
+
+        Masks enter as -1/2 and 1/2, so that a missing one, entered as 0, favours neither.
+        """
+        planes = (masks.astype(jnp.float32) - 0.5) * mask_valid[:, :, None, None]
+        return self.posterior_net(jnp.concatenate([image, jnp.moveaxis(planes, 1, -1)], axis=-1))
+
+    def decode(
+        self, features: Float[Array, "b h w f"], z: Float[Array, "b s d"]
+    ) -> Float[Array, "b s h w"]:
+        """Returns the logits of s latents per image without recomputing U(x)."""
+        return self.fcomb(features, z)
+
+    def __call__(
+        self,
+        image: Float[Array, "b h w c"],
+        masks: UInt8[Array, "b m h w"],
+        mask_valid: Bool[Array, "b m"],
+    ) -> Float[Array, "b 1 h w"]:
+        """Returns logits at the posterior mean; it exists to initialise every parameter."""
+        self.prior(image)
+        z = self.posterior(image, masks, mask_valid).mu[:, None, :]
+        return self.decode(self.features(image), z)

@@ -1,0 +1,64 @@
+"""What a run says while it trains: JSON lines, TensorBoard, and a progress bar with time left."""
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import tensorboardX
+import tqdm
+
+HISTORY = "history.jsonl"
+
+
+def read_history(workdir: str | pathlib.Path) -> list[dict[str, Any]]:
+    """Returns the rows written so far: {"step", "split", name: value, ...}.
+
+    A last line that an interruption cut short is left out.
+    """
+    path = pathlib.Path(workdir) / HISTORY
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+class Monitor:
+    """Writes scalars of process 0; rows after ``step`` are dropped, as they will come again."""
+
+    def __init__(self, workdir: str | pathlib.Path, *, step: int, steps: int) -> None:
+        self._writes = jax.process_index() == 0
+        if not self._writes:
+            return
+        folder = pathlib.Path(workdir)
+        kept = [row for row in read_history(folder) if row["step"] <= step]
+        partial = folder / (HISTORY + ".partial")
+        partial.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        os.replace(partial, folder / HISTORY)
+        self._file = (folder / HISTORY).open("a")
+        self._board = tensorboardX.SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        self._bar = tqdm.tqdm(total=steps, initial=step, unit="step", smoothing=0.1, mininterval=1.0)
+
+    def advance(self) -> None:
+        """Moves the bar by one step."""
+        if self._writes:
+            self._bar.update()
+
+    def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
+        """Writes one row of named scalars of "train" or "validation"."""
+        if not self._writes:
+            return
+        self._file.write(json.dumps({"step": step, "split": split, **values}) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._board.add_scalar(f"{split}/{name}", value, step)
+        self._bar.set_postfix_str(
+            " ".join(f"{name}={value:.3g}" for name, value in list(values.items())[:3])
+        )
+
+    def close(self) -> None:
+        """Flushes and closes all three."""
+        if self._writes:
+            self._bar.close()
+            self._file.close()
+            self._board.close()

@@ -1,0 +1,152 @@
+"""Many devices: the same pure steps under ``jit`` on a mesh, or under ``pmap``.
+
+Both wrappers take and return the same un-replicated trees, so a checkpoint moves between them, and
+between any numbers of devices.
+"""
+
+import functools
+import json
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from prosona_jax.types import Batch, InputError
+
+AXIS = "data"
+
+
+@runtime_checkable
+class Parallel(Protocol):
+    """How steps run on devices: batches are split over them, everything else is repeated."""
+
+    def replicate(self, tree: Any) -> Any:
+        """Returns the tree on every device."""
+
+    def shard(self, batch: Batch) -> Batch:
+        """Returns this process's share of a batch as the global batch on the devices."""
+
+    def gather(self, tree: Any) -> Any:
+        """Returns this process's share of a sharded result, as NumPy arrays in batch order."""
+
+    def train_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """Returns ``(state, batch, root) -> (state, metrics)``, compiled; the state is given away."""
+
+    def eval_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """Returns ``(params, batch, root) -> result`` with a leading batch axis, compiled."""
+
+
+def _check_divisible(batch: Batch, devices: int) -> None:
+    if len(batch.index) % devices:
+        raise InputError(
+            f"a batch of {len(batch.index)} records cannot be split over {devices} devices: set "
+            "batch_size and evaluate.batch_size to multiples of the number of devices"
+        )
+
+
+class OnMesh:
+    """``jax.jit`` over all devices of all processes; the compiler inserts the sums."""
+
+    def __init__(self) -> None:
+        mesh = Mesh(np.array(jax.devices()), (AXIS,))
+        self._split = NamedSharding(mesh, PartitionSpec(AXIS))
+        self._whole = NamedSharding(mesh, PartitionSpec())
+
+    def replicate(self, tree: Any) -> Any:
+        return jax.device_put(tree, self._whole)
+
+    def shard(self, batch: Batch) -> Batch:
+        _check_divisible(batch, jax.local_device_count())
+        place = functools.partial(jax.make_array_from_process_local_data, self._split)
+        return Batch(*map(place, batch))
+
+    def gather(self, tree: Any) -> Any:
+        def local(array: jax.Array) -> np.ndarray:
+            shards = sorted(array.addressable_shards, key=lambda shard: shard.index[0].start or 0)
+            return np.concatenate([np.asarray(shard.data) for shard in shards])
+
+        return jax.tree.map(local, tree)
+
+    def train_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        return jax.jit(
+            step,
+            in_shardings=(self._whole, self._split, self._whole),
+            out_shardings=(self._whole, self._whole),
+            donate_argnums=0,
+        )
+
+    def eval_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        return jax.jit(
+            step,
+            in_shardings=(self._whole, self._split, self._whole),
+            out_shardings=self._split,
+        )
+
+
+class UnderPmap:
+    """``jax.pmap`` over the devices; the step sums over the axis itself."""
+
+    def replicate(self, tree: Any) -> Any:
+        return tree
+
+    def shard(self, batch: Batch) -> Batch:
+        devices = jax.local_device_count()
+        _check_divisible(batch, devices)
+        return Batch(*(np.reshape(x, (devices, -1, *np.shape(x)[1:])) for x in batch))
+
+    def gather(self, tree: Any) -> Any:
+        return jax.tree.map(lambda x: np.reshape(x, (-1, *x.shape[2:])), tree)
+
+    def train_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        step = functools.partial(step, axis_name=AXIS)
+        return jax.pmap(step, AXIS, in_axes=(None, 0, None), out_axes=(None, None))
+
+    def eval_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        return jax.pmap(step, AXIS, in_axes=(None, 0, None))
+
+
+def create(kind: str) -> Parallel:
+    """Returns the wrapper of that kind, "mesh" or "pmap"; another kind raises InputError."""
+    kinds = {"mesh": OnMesh, "pmap": UnderPmap}
+    if kind not in kinds:
+        raise InputError(f"config.parallel is {kind!r}; choose from {sorted(kinds)}")
+    return kinds[kind]()
+
+
+def first_process_first(action: Callable[[], Any]) -> Any:
+    """Runs the action on process 0, then on the others, and returns its result on each.
+
+    For work that is done once and found done by the rest, such as preparing a data set in shared
+    storage.
+    """
+    result = action() if jax.process_index() == 0 else None
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("first process is done")
+        result = result if jax.process_index() == 0 else action()
+    return result
+
+
+def gather_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the rows of all processes, ordered by process, on every process."""
+    if jax.process_count() == 1:
+        return rows
+    payload = np.frombuffer(json.dumps(rows).encode(), np.uint8)
+    sizes = multihost_utils.process_allgather(np.array([payload.size]))  # [processes, 1]
+    padded = np.zeros(int(np.max(sizes)), np.uint8)
+    padded[: payload.size] = payload
+    everyone = multihost_utils.process_allgather(padded)  # [processes, longest]
+    shares = [bytes(line[: int(size)]) for line, size in zip(everyone, sizes[:, 0], strict=True)]
+    return [row for share in shares for row in json.loads(share)]
+
+
+def should_stop(step: int, asked: bool) -> bool:
+    """Returns whether training ends after this step because the machine asked it to.
+
+    With several processes they agree on one step, as they must save the same one.
+    """
+    if jax.process_count() == 1:
+        return asked
+    return multihost_utils.reached_preemption_sync_point(step)

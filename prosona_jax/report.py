@@ -1,0 +1,236 @@
+"""Sections of text, tables and figures become a folder: HTML, Markdown, JSON and CSV.
+
+    report.html   one file: figures inside it, no scripts, nothing fetched
+    report.md     the same sections, with figures/*.png beside it
+    report.json   the numbers
+    rows.csv      one row per record and method
+
+Words between backticks are set as code; everything else in a text is literal.
+"""
+
+import base64
+import csv
+import io
+import json
+import math
+import os
+import pathlib
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jinja2
+import numpy as np
+from markupsafe import Markup, escape
+
+from prosona_jax.types import InputError
+
+_FILES = {"report.html", "report.md", "report.json", "rows.csv", "figures"}
+
+
+class Text(NamedTuple):
+    """A paragraph."""
+
+    body: str
+
+
+class Facts(NamedTuple):
+    """Few numbers that matter most: (label, value, remark) each."""
+
+    items: Sequence[tuple[str, str, str]]
+
+
+class Table(NamedTuple):
+    """Cells as they are to be read; `align` has one letter per column, l or r."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    align: str
+    caption: str = ""
+
+
+class Figure(NamedTuple):
+    """A PNG file, `figures/<name>.png`; `alt` says what it shows to those who cannot see it."""
+
+    name: str
+    png: bytes
+    alt: str
+    caption: str
+
+
+class Listing(NamedTuple):
+    """Text in its own lines, folded away under its title."""
+
+    title: str
+    body: str
+
+
+Block = Text | Facts | Table | Figure | Listing
+
+
+class Section(NamedTuple):
+    """A heading and what stands below it."""
+
+    title: str
+    blocks: Sequence[Block]
+
+
+class Document(NamedTuple):
+    """A title page and sections; `warnings` stand in a box above everything else."""
+
+    title: str
+    subtitle: str
+    warnings: Sequence[str]
+    sections: Sequence[Section]
+
+
+def write(
+    folder: str | os.PathLike[str],
+    document: Document,
+    *,
+    data: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Writes the report into `folder`, whole or not at all, in place of the report before it.
+
+    Args:
+        folder: made if absent; the folder holds the report and nothing else.
+        document: what report.html and report.md say.
+        data: what report.json holds; arrays become lists, and numbers that are not finite null.
+        rows: what rows.csv holds, under the union of their keys; absent or not finite: empty.
+
+    Returns:
+        report.json's content, as read back.
+
+    Raises:
+        InputError: the folder holds files that no report has written.
+    """
+    folder = pathlib.Path(folder).resolve()
+    if folder.exists():
+        _refuse_foreign(folder)
+    text = json.dumps(_plain(data), indent=2, allow_nan=False, default=str, ensure_ascii=False)
+    files = {
+        "report.html": _html(document).encode(),
+        "report.md": _markdown(document).encode(),
+        "report.json": f"{text}\n".encode(),
+        "rows.csv": _csv(rows).encode(),
+    }
+    for figure in _figures(document):
+        files[f"figures/{figure.name}.png"] = figure.png
+    _replace(folder, files)
+    return json.loads(text)
+
+
+def entries(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Returns a two-column table's rows: names, those of nested mappings joined, and values."""
+    listed = []
+    for key, value in mapping.items():
+        name = prefix + str(key).replace("_", " ")
+        if isinstance(value, Mapping):
+            listed += entries(value, f"{name}, ")
+        else:
+            listed.append((name, _readable(value)))
+    return listed
+
+
+def _refuse_foreign(folder: pathlib.Path) -> None:
+    if foreign := sorted({path.name for path in folder.iterdir()} - _FILES):
+        raise InputError(
+            f"{folder}: {foreign[0]!r} is not part of a report, and writing one replaces the whole "
+            "folder; choose another folder or move that file away"
+        )
+
+
+def _replace(folder: pathlib.Path, files: Mapping[str, bytes]) -> None:
+    """Puts a folder with these files in the place of `folder`; rests of a killed call vanish."""
+    new, old = (folder.with_name(f".{folder.name}.{age}") for age in ("new", "old"))
+    for rest in (new, old):
+        shutil.rmtree(rest, ignore_errors=True)
+    try:
+        for name, content in files.items():
+            path = new / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(new, folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _figures(document: Document) -> list[Figure]:
+    blocks = [block for section in document.sections for block in section.blocks]
+    return [block for block in blocks if isinstance(block, Figure)]
+
+
+def _plain(value: Any) -> Any:
+    """The value in JSON's types; numbers that are not finite become None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (np.ndarray, np.generic)):
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    buffer = io.StringIO(newline="")
+    writer = csv.DictWriter(buffer, columns, restval=None, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _plain(value) for key, value in row.items()} for row in rows)
+    return buffer.getvalue()
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, (float, np.floating)):
+        return "unknown" if math.isnan(value) else f"{value:.4g}"
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return ", ".join(map(_readable, value)) or "none"
+    return "unknown" if value is None or value == "" else str(value)
+
+
+def _html(document: Document) -> str:
+    def code(text: str) -> Markup:
+        return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+    def width(png: bytes) -> int:
+        return int.from_bytes(png[16:20], "big") // 2  # two pixels of PNG to one of the page
+
+    environment = _environment(autoescape=True)
+    environment.filters |= {
+        "inline": code,
+        "base64": lambda content: base64.b64encode(content).decode(),
+        "width": width,
+    }
+    return environment.get_template("report.html.j2").render(document=document)
+
+
+def _markdown(document: Document) -> str:
+    def literal(text: str) -> str:
+        parts = re.split(r"(`[^`]+`)", " ".join(text.split()))
+        special = r"[\\`*<&~]|\](?=[(\[:])|(?<!\w)_|_(?!\w)"
+        parts[::2] = [re.sub(special, r"\\\g<0>", part) for part in parts[::2]]
+        return "".join(parts).replace("|", r"\|")  # a bar ends a table's cell, in code too
+
+    environment = _environment(autoescape=False)
+    environment.filters |= {"inline": literal}
+    return environment.get_template("report.md.j2").render(document=document)
+
+
+def _environment(*, autoescape: bool) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("prosona_jax"),
+        autoescape=autoescape,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["kind"] = lambda block: type(block).__name__
+    return environment

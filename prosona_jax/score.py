@@ -1,0 +1,148 @@
+"""Scores any model's masks against several raters' and prints one JSON object.
+
+    python -m prosona_jax.score MASKS.npz
+
+MASKS.npz holds `labels` {0, 1} [N, R, H, W] and `probs` 0..1 [N, S, H, W] and may hold `patient_id`
+[N] and `rater_valid` bool [N, R]. Every score carries a 95 % interval by bootstrap over patients;
+without `patient_id` each record counts as a patient. `dice_style` compares sample k with rater k in
+the stored order, which nothing here sorts.
+"""
+
+import json
+import sys
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import app, logging
+
+from prosona_jax import intervals, metrics
+from prosona_jax.types import InputError
+
+RESAMPLES = 2000
+SEED = 0
+CHUNK_BYTES = 2**26  # of probabilities and labels as float32, scored at a time
+
+_UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+
+
+class Masks(NamedTuple):
+    """What MASKS.npz holds; N records, R raters, S samples."""
+
+    labels: np.ndarray  # bool or integer {0, 1} [N, R, H, W]
+    probs: np.ndarray  # 0..1 [N, S, H, W]
+    rater_valid: np.ndarray  # bool [N, R]
+    patient_id: np.ndarray | None  # [N]
+
+
+def read_masks(path: str) -> Masks:
+    """Reads MASKS.npz. Raises InputError on an unreadable file, absent keys, dtypes and shapes."""
+    try:
+        # Not np.load, which takes other formats too. Pickled members stay refused.
+        with open(path, "rb") as stream, np.lib.npyio.NpzFile(stream) as file:
+            stored = {key: np.asarray(file[key]) for key in Masks._fields if key in file}
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except _UNREADABLE as error:
+        fault = "truncated, or no npz file of plain arrays; write it again with numpy.savez"
+        raise InputError(f"{path}: {fault}") from error
+    for key, axes in {"labels": "N, R, H, W", "probs": "N, S, H, W"}.items():
+        if key not in stored:
+            raise InputError(f"{path}: has no {key!r}; add it as [{axes}]")
+    labels = stored["labels"]
+    masks = Masks(
+        labels,
+        stored["probs"],
+        stored.get("rater_valid", np.ones(labels.shape[:2], bool)),
+        stored.get("patient_id"),
+    )
+    for key, dtypes, meaning in (
+        ("labels", "bui", "bool or integer"),
+        ("probs", "fbui", "float"),
+        ("rater_valid", "b", "bool"),
+        ("patient_id", "USui", "text or integer"),
+    ):
+        if key in stored and stored[key].dtype.kind not in dtypes:
+            raise InputError(f"{path}: {key} is {stored[key].dtype}; store it as {meaning}")
+    _check_shapes(path, masks)
+    return masks
+
+
+def _check_shapes(path: str, masks: Masks) -> None:
+    labels, probs = masks.labels.shape, masks.probs.shape
+    for key, shape, axes in (("labels", labels, "N, R, H, W"), ("probs", probs, "N, S, H, W")):
+        if len(shape) != 4 or 0 in shape:
+            raise InputError(f"{path}: {key} is {list(shape)}; it must be [{axes}], none of them 0")
+    if (labels[0], *labels[2:]) != (probs[0], *probs[2:]):
+        raise InputError(
+            f"{path}: labels {list(labels)} and probs {list(probs)} differ in N, H or W; "
+            "store the same records at the same size"
+        )
+    if masks.rater_valid.shape != labels[:2]:
+        raise InputError(
+            f"{path}: rater_valid is {list(masks.rater_valid.shape)}; it must be [N, R] = "
+            f"{list(labels[:2])}"
+        )
+    if masks.patient_id is not None and masks.patient_id.shape != labels[:1]:
+        raise InputError(
+            f"{path}: patient_id is {list(masks.patient_id.shape)}; it must be [N] = [{labels[0]}]"
+        )
+
+
+def score_masks(path: str, masks: Masks) -> dict[str, Any]:
+    """Returns counts and, per metric, mean and interval.
+
+    Raises InputError on a value out of range, naming ``path`` and the record.
+    """
+    chunks = [metrics.score_batch(*chunk) for chunk in _chunks(path, masks)]
+    scores = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    records, raters = masks.rater_valid.shape
+    patients = records if masks.patient_id is None else len(np.unique(masks.patient_id))
+    return {
+        "records": records,
+        "patients": patients,
+        "raters": raters,
+        "samples": masks.probs.shape[1],
+        "metrics": intervals.summarise(scores, masks.patient_id, resamples=RESAMPLES, seed=SEED),
+    }
+
+
+def _chunks(path: str, masks: Masks) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yields checked (probs f32, labels u8, rater_valid) of some records at a time."""
+    records = len(masks.labels)
+    count = max(1, CHUNK_BYTES // (4 * (masks.labels[0].size + masks.probs[0].size)))
+    for start in range(0, records, count):
+        part = slice(start, start + count)
+        labels, probs, valid = masks.labels[part], masks.probs[part], masks.rater_valid[part]
+        in_range = ((probs >= 0) & (probs <= 1)).all(axis=(1, 2, 3))  # NaN is not
+        binary = (((labels == 0) | (labels == 1)).all(axis=(2, 3)) | ~valid).all(axis=1)
+        for good, fault in (
+            (valid.any(axis=1), "has no valid rater; leave it out"),
+            (in_range, "has probs that are NaN or outside 0..1; store probabilities, not logits"),
+            (binary, "has labels other than 0 and 1; store foreground as 1"),
+        ):
+            if not good.all():
+                raise InputError(f"{path}: record {start + int(np.argmin(good))} {fault}")
+        yield probs.astype(np.float32), labels.astype(np.uint8), valid
+
+
+def main(argv: Sequence[str]) -> None:
+    """Prints the scores of the one file named in ``argv``; exits with 2 on bad input."""
+    logging.set_verbosity(logging.WARNING)  # JAX lists absent accelerators as information
+    try:
+        if len(argv) != 2:
+            raise InputError("name one file: python -m prosona_jax.score MASKS.npz")
+        masks = read_masks(argv[1])
+        if masks.patient_id is None:
+            logging.warning("%s has no patient_id: intervals resample records", argv[1])
+        result = score_masks(argv[1], masks)
+    except InputError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+    sys.stdout.write(json.dumps(result, indent=2, allow_nan=False) + "\n")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,320 @@
+"""Evaluation results become the report on stage one: what the numbers mean, in sentences."""
+
+import functools
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from prosona_jax import figures, report
+from prosona_jax.distributions import ACTIVE_NATS
+from prosona_jax.figures import Panel
+from prosona_jax.intervals import Interval
+from prosona_jax.results import LEAVE_ONE_OUT, METRICS, Intervals, Results, Rows, bounds, collect
+
+_GED, _DICE = METRICS[0], METRICS[2]
+
+
+def write_report(
+    folder: str | os.PathLike[str],
+    *,
+    title: str,
+    rows: list[dict[str, Any]],
+    history: list[dict[str, Any]],
+    latent_kl: Float[np.ndarray, " d"],
+    panels: Sequence[Panel],
+    provenance: dict[str, Any],
+    data: dict[str, Any],
+    caveats: Sequence[str],
+    citation: str,
+    raters: int,
+    samples: int,
+    bootstrap: int,
+) -> dict[str, Any]:
+    """Writes report.html, report.md, report.json and rows.csv about stage one.
+
+    Args:
+        folder: holds the report and nothing else; a report before it is replaced.
+        title: heading of the report.
+        rows: one per record and method, {"record_id", "patient_id", "method", metric: value};
+            absent and NaN values count nowhere. Methods: "samples" (S draws of the prior) and
+            "prior_mean" (f(x, mu_p) repeated S times) with the metrics of `results.METRICS` and
+            `results.LEAVE_ONE_OUT`, "raters" with the latter alone.
+        history: {"step", "split": "train" | "validation", name: value...} each.
+        latent_kl: mean KL(q || p) of each latent dimension [nats].
+        panels: records to draw; their scores are looked up in `rows`.
+        provenance: how the run came about; "config", if there, is folded away as JSON.
+        data: what was scored: fingerprint, split, counts of skipped records.
+        caveats: "Short claim: explanation." each; a box above the report shows them whole, and
+            every figure shows the claim.
+        citation: of the data, printed on every figure; "" for none.
+        raters: R, readers of the data set.
+        samples: S, prior samples per record.
+        bootstrap: resamples of patients behind each interval.
+
+    Returns:
+        What report.json holds: the keys that `prosona_jax.score` prints, for the samples, and
+        "title", "prior_mean", "difference", "leave_one_out", "latent", "data", "provenance",
+        "caveats", "citation".
+
+    Raises:
+        InputError: the folder holds files that no report has written.
+    """
+    scored = [row for row in rows if row["method"] == "samples"]
+    patients = len({row["patient_id"] for row in scored})
+    results = collect(rows, bootstrap=bootstrap)
+    active = int((latent_kl > ACTIVE_NATS).sum())
+    png = functools.partial(figures.png, footnote=_footnote(caveats, citation))
+    note = (
+        f"Means over {len(scored)} records; in brackets the 95 % interval, from {bootstrap} "
+        f"bootstrap resamples of the {patients} patients. Dice in points: 100 is perfect."
+    )
+    sections = (
+        _findings(results, samples, active, latent_kl.size),
+        _setting(data, raters, samples, latent_kl.size),
+        _pictures(panels, scored, samples, png),
+        _scores(results, note, raters, samples),
+        _readers(results, note, raters),
+        _latent(latent_kl, active, png),
+        _training(history, png),
+        _provenance(provenance),
+    )
+    document = report.Document(
+        title=title,
+        subtitle="Stage one of ProSona, a probabilistic U-Net that draws many segmentations of one "
+        f"image, scored against {raters} readers on {len(scored)} records of {patients} patients.",
+        warnings=caveats,
+        sections=[section for section in sections if section.blocks],
+    )
+    content = {
+        "title": title,
+        "records": len(scored),
+        "patients": patients,
+        "raters": raters,
+        "samples": samples,
+        "metrics": _mapping(results.samples),
+        "prior_mean": _mapping(results.prior_mean),
+        "difference": _mapping(results.difference),
+        "leave_one_out": {name: _mapping(x) for name, x in results.leave_one_out.items()},
+        "latent": {"kl": latent_kl, "threshold": ACTIVE_NATS, "active": active},
+        "data": data,
+        "provenance": provenance,
+        "caveats": list(caveats),
+        "citation": citation,
+    }
+    return report.write(folder, document, data=content, rows=rows)
+
+
+def _findings(results: Results, samples: int, active: int, d: int) -> report.Section:
+    facts = [
+        (metric.label(samples), metric.number(interval.mean),
+         f"{metric.between(interval)}; {metric.better} is better")
+        for metric in (_GED, _DICE)
+        if (interval := results.samples.get(metric.name))
+    ]  # fmt: skip
+    gain = results.difference.get("ged")
+    if gain:
+        number, span = _GED.number(gain.mean, sign=True), _GED.between(gain, sign=True)
+        facts.append(("GED, samples − prior mean", number, f"{span}; lower is better"))
+    facts.append(
+        ("Active latent dimensions", f"{active} of {d}", f"mean KL above {ACTIVE_NATS} nats")
+    )
+    verdict = [report.Text(_verdict(gain))] if gain else []
+    return report.Section("In short", [report.Facts(facts), *verdict])
+
+
+def _verdict(gain: Interval) -> str:
+    """Whether the model uses its latent, judged by the paired difference in GED."""
+    direction = "lower" if gain.mean < 0 else "higher"
+    start = (
+        "Does the model use its latent? If it did not, every sample would equal `f(x, mu_p)`, "
+        "the segmentation at the mean of the prior. On the same records, the GED of the samples "
+        f"is {_GED.number(abs(gain.mean))} {direction} than that of `f(x, mu_p)` in place of each "
+        "sample"
+    )
+    if not (limits := bounds(gain)):
+        return f"{start}. One patient gives no interval, so nothing follows from it."
+    low, high = limits
+    if high < 0:
+        end = "the whole interval lies below zero: it uses its latent, and gains by it."
+    elif low > 0:
+        end = "the whole interval lies above zero: its samples are worse than no samples at all."
+    else:
+        end = "the interval includes zero: these records do not show that it does."
+    return f"{start} ({_GED.between(gain, sign=True)} of the difference); {end}"
+
+
+def _setting(data: Mapping[str, Any], raters: int, samples: int, d: int) -> report.Section:
+    paragraphs = (
+        "Readers who outline the same structure disagree, and no one mask is the truth. This model "
+        "learns the range of their answers. A U-Net turns the image x into features `U(x)`; a "
+        "prior network turns it into a normal distribution, with mean mu_p, of a latent z of "
+        f"d = {d} numbers; a few 1×1 convolutions turn features and z into a segmentation "
+        "`f(x, z)`. In training, a posterior network that also sees what the readers drew says "
+        f"which z to use. Afterwards z is drawn from the prior, here S = {samples} times per "
+        "image: these S segmentations are the samples. A pixel belongs to one where its "
+        "probability is above 0.5.",
+        f"The {raters} readers of an image are a set without order. In LIDC-IDRI no release says "
+        "which person drew which mask, so a model trained on it cannot tell how one particular "
+        "radiologist draws.",
+    )
+    table = [report.Table(("What was scored", ""), report.entries(data), "ll")] if data else []
+    return report.Section(
+        "What was trained, and on what it was scored", [*map(report.Text, paragraphs), *table]
+    )
+
+
+def _scores(results: Results, note: str, raters: int, samples: int) -> report.Section:
+    rows = [
+        (
+            metric.label(samples),
+            metric.better,
+            metric.cell(results.samples[metric.name]),
+            metric.cell(results.prior_mean.get(metric.name)),
+            metric.cell(results.difference.get(metric.name), sign=True),
+        )
+        for metric in METRICS
+        if metric.name in results.samples
+    ]
+    columns = ("Metric", "Better", f"{samples} samples", "Prior mean", "Difference")
+    caption = (
+        f"{note} Prior mean: `f(x, mu_p)` in place of every sample. Difference: samples minus "
+        "prior mean, record by record."
+    )
+    meanings = [(metric.label(samples), f"`{metric.name}`", metric.meaning) for metric in METRICS]
+    legend = (
+        "s, s′: samples; y, y′: readers' masks; E: mean over all pairs; IoU: intersection over "
+        "union; Dice: twice the intersection over the sum of both areas, 1 for two empty masks, 0 "
+        "if one of them is empty."
+    )
+    warning = (
+        f"GED depends on the number of samples and of readers (S = {samples}, R = {raters}): "
+        "compare it only with figures of the same S, the same R and the same convention."
+    )
+    return report.Section(
+        "Scores",
+        [
+            report.Table(columns, rows, "llrrr", caption),
+            report.Text(warning),
+            report.Table(("Metric", "In report.json", "What it says"), meanings, "lll", legend),
+        ],
+    )
+
+
+def _readers(results: Results, note: str, raters: int) -> report.Section:
+    heading = "Beside the readers themselves"
+    if not results.leave_one_out["raters"]:
+        return report.Section(heading, [])
+    columns = {
+        "raters": "One reader",
+        "samples": "One sample",
+        "prior_mean": "Prior mean",
+    }
+    rows = [
+        (
+            metric.title,
+            metric.better,
+            *(metric.cell(results.leave_one_out[method].get(metric.name)) for method in columns),
+            metric.meaning,
+        )
+        for metric in LEAVE_ONE_OUT
+    ]
+    text = (
+        f"How well does one reader stand for the other {raters - 1}? Each in turn is scored "
+        "against them, as if that reader's mask were a model's only sample. Then one random sample "
+        "of the model takes that reader's place, under the same formulas: a model that draws as "
+        "the readers do scores as they do. The prior mean, a middle course, may score above them, "
+        "for these scores do not ask whether a model shows the readers' whole range."
+    )
+    table = report.Table(
+        ("Metric", "Better", *columns.values(), "What it says"), rows, "llrrrl", note
+    )
+    return report.Section(heading, [report.Text(text), table])
+
+
+def _pictures(
+    panels: Sequence[Panel], scored: Rows, samples: int, png: Callable[..., bytes]
+) -> report.Section:
+    if not panels:
+        return report.Section("Pictures", [])
+    text = (
+        "From left to right: the image, with a frame around the part that the others enlarge; the "
+        "readers' contours, a colour for each, thin over thick where they coincide; contours of "
+        "samples; and for each pixel the share of readers and of all samples that include it. The "
+        "closer the last two maps, the better the model knows where readers disagree."
+    )
+    scores = {row["record_id"]: row for row in scored}
+    drawn = [
+        report.Figure(
+            f"panel-{number:02d}",
+            png(figures.panel(panel)),
+            f"{panel.record_id}: image, contours of readers and samples, maps of agreement",
+            f"`{panel.record_id}`: {_scored(scores.get(panel.record_id, {}), samples)}",
+        )
+        for number, panel in enumerate(panels, 1)
+    ]
+    return report.Section("Pictures", [report.Text(text), *drawn])
+
+
+def _scored(row: Mapping[str, Any], samples: int) -> str:
+    present = [metric for metric in METRICS if row.get(metric.name) is not None]
+    return "; ".join(f"{metric.label(samples)} {metric.number(row[metric.name])}"
+                     for metric in present if metric in (_GED, _DICE))  # fmt: skip
+
+
+def _latent(kl: Float[np.ndarray, " d"], active: int, png: Callable[..., bytes]) -> report.Section:
+    text = (
+        "How far does sight of a reader's mask move each latent dimension? The mean KL divergence "
+        "of the posterior, which sees it, from the prior, which does not. A dimension above "
+        f"{ACTIVE_NATS} nats is called active; {active} of {kl.size} are. The others carry next to "
+        "nothing about the reader, though samples may still vary along them."
+    )
+    bars = figures.threshold_bars(kl, threshold=ACTIVE_NATS, label="mean KL, nats", prefix="z")
+    values = ", ".join(f"z{i} {value:.3g}" for i, value in enumerate(kl))
+    caption = "Mean KL of each latent dimension, largest first; logarithmic axis."
+    figure = report.Figure("latent", png(bars), f"Mean KL in nats: {values}", caption)
+    return report.Section("Use of the latent", [report.Text(text), figure])
+
+
+def _training(history: Rows, png: Callable[..., bytes]) -> report.Section:
+    points: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for row in history:
+        for name in (key for key in row if key not in ("step", "split")):
+            line = points.setdefault(name, {}).setdefault(row["split"], [])
+            line.append((row["step"], row[name]))
+    charts = {
+        name: {split: np.array(line).T for split, line in lines.items()}
+        for name, lines in points.items()
+    }
+    if not charts:
+        return report.Section("Training", [])
+    caption = (
+        "Each logged quantity by optimiser step, on its own scale. Scores during training may rest "
+        "on fewer samples than those of this report."
+    )
+    alt = f"Curves of {', '.join(charts)}"
+    figure = report.Figure("curves", png(figures.curves(charts)), alt, caption)
+    return report.Section("Training", [figure])
+
+
+def _provenance(provenance: Mapping[str, Any]) -> report.Section:
+    origin = {key: value for key, value in provenance.items() if key != "config"}
+    blocks: list[report.Block] = [
+        report.Table(("How it came about", ""), report.entries(origin), "ll")
+    ]
+    if "config" in provenance:
+        config = json.dumps(provenance["config"], indent=2, default=str)
+        blocks.append(report.Listing("Configuration", config))
+    return report.Section("Provenance", blocks)
+
+
+def _footnote(caveats: Sequence[str], citation: str) -> str:
+    claims = [f"{caveat.partition(': ')[0].rstrip('.')}." for caveat in caveats]
+    return " ".join([*claims, *([f"Data: {citation}"] if citation else [])])
+
+
+def _mapping(intervals: Intervals) -> dict[str, dict[str, float | None]]:
+    return {name: interval._asdict() for name, interval in intervals.items()}

@@ -1,0 +1,143 @@
+"""The training loop: batches in, checkpoints and a history out, resumable at any moment."""
+
+import contextlib
+import math
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+from absl import logging
+
+from prosona_jax import parallel
+from prosona_jax.checkpoint import Checkpoints
+from prosona_jax.monitor import Monitor
+from prosona_jax.step import Metrics, Params, TrainState
+from prosona_jax.types import Batch
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """An endless iterator of this process's batches whose position can be saved."""
+
+    def __next__(self) -> Batch:
+        """Returns the next batch."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns the position, as JSON."""
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Moves to a position."""
+
+
+class Schedule(NamedTuple):
+    """Steps in all, and between log rows, validations and checkpoints."""
+
+    steps: int
+    log_every: int
+    evaluate_every: int
+    checkpoint_every: int
+
+
+class Diverged(RuntimeError):
+    """A loss term is no longer finite; the message names step and term."""
+
+
+class Preempted(Exception):
+    """The machine asked the run to stop; a checkpoint was saved first."""
+
+
+@contextlib.contextmanager
+def _sigterm() -> Iterator[Callable[[], bool]]:
+    """Within it, SIGTERM is noted instead of ending the process; yields whether it came."""
+    came = []
+    before = signal.signal(signal.SIGTERM, lambda *_: came.append(True))
+    try:
+        yield lambda: bool(came)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _mean_of_finite(pending: list[tuple[int, Metrics]]) -> dict[str, float]:
+    """Returns the mean of each metric over the pending steps; raises Diverged if one is not finite."""
+    fetched = [(step, jax.device_get(metrics)) for step, metrics in pending]
+    for step, metrics in fetched:
+        # The terms before their sum and its gradient: the first to fail is the cause.
+        for name in sorted(metrics, key=lambda name: name in ("loss", "grad_norm")):
+            if not math.isfinite(metrics[name]):
+                raise Diverged(
+                    f"step {step}: {name} is {float(metrics[name])}; the last good checkpoint is "
+                    "kept. Lower optimizer.learning_rate or optimizer.clip_norm, or raise "
+                    "optimizer.warmup_steps, and start a new workdir"
+                )
+    names = fetched[0][1]
+    return {name: sum(float(m[name]) for _, m in fetched) / len(fetched) for name in names}
+
+
+def train(
+    state: TrainState,
+    *,
+    workdir: str,
+    train_step: Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]],
+    shard: Callable[[Batch], Batch],
+    batches: Batches,
+    root: jax.Array,
+    validate: Callable[[Params], dict[str, float]],
+    schedule: Schedule,
+) -> TrainState:
+    """Trains to ``schedule.steps`` and returns the final state.
+
+    It resumes from the last checkpoint in ``workdir``: the draws depend on the step and the data
+    position is saved, so an interrupted run ends with the same parameters as one that was not. The
+    checkpoint with the lowest validation "ged" is kept as ``best``.
+
+    Raises:
+        Diverged: a term is not finite. Nothing is saved from there on.
+        Preempted: SIGTERM came; the state is saved.
+    """
+    checkpoints = Checkpoints(workdir)
+    best = math.inf
+    restored = checkpoints.restore("last", state)
+    if restored is not None:
+        step, state, note = restored
+        batches.set_state(note["position"])
+        best = note["best"] if note["best"] is not None else math.inf
+        logging.info("resumed from step %d", step)
+    step = int(state.step)
+    monitor = Monitor(workdir, step=step, steps=schedule.steps)
+    pending: list[tuple[int, Metrics]] = []
+
+    def log() -> None:
+        if pending:
+            monitor.write(step, "train", _mean_of_finite(pending))
+            pending.clear()
+
+    def save() -> None:
+        log()  # Also the check that keeps a diverged state from being saved.
+        note = {"position": batches.get_state(), "best": best if best < math.inf else None}
+        checkpoints.save("last", step, state, note)
+
+    with _sigterm() as asked_to_stop, contextlib.closing(checkpoints), contextlib.closing(monitor):
+        while step < schedule.steps:
+            state, metrics = train_step(state, shard(next(batches)), root)
+            step += 1
+            pending.append((step, metrics))
+            monitor.advance()
+            if step % schedule.log_every == 0:
+                log()
+            done = step == schedule.steps
+            if step % schedule.evaluate_every == 0 or done:
+                log()
+                scores = validate(state.average)
+                monitor.write(step, "validation", scores)
+                if scores["ged"] < best:
+                    best = scores["ged"]
+                    checkpoints.save("best", step, state.average, {"step": step, **scores})
+            stop = parallel.should_stop(step, asked_to_stop())
+            if step % schedule.checkpoint_every == 0 or done or stop:
+                save()
+            if stop and not done:
+                checkpoints.wait()
+                raise Preempted(f"stopped at step {step}, saved; run the same command to continue")
+        checkpoints.wait()
+    return state

@@ -1,0 +1,73 @@
+"""The folder of a run knows what it was made from: one file, ``run.json``, written first."""
+
+import json
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+from prosona_jax.types import InputError
+
+_FILE = "run.json"
+# Where data lie may differ between machines; what they are may not, and the digest says that.
+_PLACES = ("path", "cache_dir")
+
+
+class Run(NamedTuple):
+    """What a workdir was made from."""
+
+    config: dict[str, Any]  # every field of the config
+    data_digest: str  # of the prepared data set
+    patients: dict[str, list[str]]  # ids by split: train, validation, test
+
+
+def read(folder: str | os.PathLike[str]) -> Run:
+    """Returns what the workdir was made from; InputError where no run has started."""
+    path = pathlib.Path(folder) / _FILE
+    try:
+        return Run(**json.loads(path.read_text()))
+    except FileNotFoundError:
+        raise InputError(f"{path} is absent: no run was trained in this workdir") from None
+    except (json.JSONDecodeError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error}); restore it from a copy") from None
+
+
+def claim(folder: str | os.PathLike[str], run: Run) -> None:
+    """Makes the folder this run's; InputError naming the difference if it is another run's."""
+    path = pathlib.Path(folder) / _FILE
+    if path.exists():
+        _check_same(path, read(folder), run)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(run._asdict(), indent=1))
+    os.replace(partial, path)
+
+
+def _check_same(path: pathlib.Path, old: Run, new: Run) -> None:
+    before, after = _flat(old.config), _flat(new.config)
+    differing = sorted(
+        name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
+    )
+    if differing:
+        name = differing[0]
+        more = f" and {len(differing) - 1} more fields" if differing[1:] else ""
+        raise InputError(
+            f"{path}: this workdir was trained with config.{name} = {before.get(name)!r}, not "
+            f"{after.get(name)!r}{more}; use its config again, or another --workdir"
+        )
+    if old.data_digest != new.data_digest:
+        raise InputError(
+            f"{path}: this workdir was trained on other data (digest {old.data_digest[:12]}, now "
+            f"{new.data_digest[:12]}); use its data again, or another --workdir"
+        )
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns {"data.size": 64, ...} without the fields that name places."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif key not in _PLACES:
+            flat[prefix + key] = list(value) if isinstance(value, tuple) else value
+    return flat

@@ -1,0 +1,252 @@
+"""A data set is written once, whole or not at all, and read back as it was."""
+
+import collections
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from data_pipelines import prepared, sources, transforms
+from data_pipelines.fingerprint import Tally
+from data_pipelines.sources import npz
+from prosona_jax.types import InputError
+
+HALF_LEVEL = 1.0 / 65535 + 1e-6
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return str(tmp_path / "cache")
+
+
+def folders(cache):
+    return [path for path in pathlib.Path(cache).iterdir() if path.is_dir()]
+
+
+def test_records_come_back_as_the_transforms_made_them(make_npz, make_settings, cache):
+    n = 12
+    valid = np.ones((n, 3), bool)
+    valid[4, 1] = False
+    path = make_npz(rater_valid=valid, split=np.full(n, "test"), site=np.full(n, "here"))
+    settings = make_settings(path, size=24, spacing_mm=0.5)
+    dataset = prepared.prepare(settings, cache)
+    assert len(dataset) == n
+    raw = list(sources.records(settings, collections.Counter()))
+    for i, record in enumerate(raw):
+        windowed = transforms.window(record, settings)
+        expected, _ = transforms.fit(windowed, settings, background=np.float32(-1))
+        found = dataset[i]
+        np.testing.assert_allclose(found.image, expected.image, atol=HALF_LEVEL)
+        assert found.image.dtype == np.float32
+        for name in ("masks", "rater_valid", "spacing_mm"):
+            np.testing.assert_array_equal(
+                getattr(found, name), getattr(expected, name), strict=True
+            )
+        assert found[3:6] == expected[3:6]
+        assert found.split == "test"
+    assert dataset.record_ids[3] == "r03"
+    assert dataset.patient_ids[3] == "p01"
+    assert dataset.declared_splits == ["test"] * n
+    assert dataset[-1].record_id == "r11"
+    with pytest.raises(IndexError):
+        dataset[n]
+
+
+def test_the_ends_of_the_window_come_back_exactly(make_npz, make_settings, changed, cache):
+    image = changed("image", (slice(None), 0, slice(0, 2)), [-1000, 400])
+    found = prepared.prepare(make_settings(make_npz(image=image)), cache)[0].image
+    assert (found[0, 0, 0], found[0, 1, 0]) == (-1, 1)
+
+
+def test_a_data_set_is_written_once_and_again_when_something_changed(
+    make_npz, make_settings, changed, cache, monkeypatch
+):
+    path = make_npz()
+    first = prepared.prepare(make_settings(path), cache)
+    with monkeypatch.context() as patch:
+        patch.setattr(prepared, "_write", None)
+        assert prepared.prepare(make_settings(path), cache).fingerprint == first.fingerprint
+    prepared.prepare(make_settings(path, size=16), cache)
+    make_npz(image=changed("image", (0, 0, 0), 5))
+    assert prepared.prepare(make_settings(path), cache).fingerprint != first.fingerprint
+    assert len(folders(cache)) == 3
+
+
+def test_equal_content_has_an_equal_digest(make_npz, make_settings, cache):
+    digests = {
+        prepared.prepare(make_settings(make_npz(name)), cache).fingerprint["sha256"]
+        for name in ("one.npz", "two.npz")
+    }
+    assert len(digests) == 1
+
+
+def test_empty_records_are_skipped_and_counted(make_npz, make_settings, changed, cache):
+    masks = changed("masks", 3, 0)
+    masks[5, 0] = 0  # one rater's empty mask is an opinion
+    valid = np.ones((12, 3), bool)
+    valid[6, 1:] = False
+    masks[6, 0] = 0  # the two others did not read the image
+    corner = np.zeros((20, 20), np.uint8)
+    corner[0, 0] = 1
+    masks[7] = corner
+    path = make_npz(masks=masks, rater_valid=valid)
+    dataset = prepared.prepare(make_settings(path, size=16), cache)
+    assert dataset.fingerprint["skipped"] == {
+        "empty for all raters": 2,
+        "nothing drawn within the crop": 1,
+    }
+    assert len(dataset) == 9
+    assert dataset.fingerprint["masks_missing"] == 0
+    assert "r05" in dataset.record_ids
+
+
+def test_a_corrupt_record_stops_or_is_skipped_and_counted(
+    make_npz, make_settings, changed, cache, caplog
+):
+    path = make_npz(image=changed("image", (2, 0, 0), np.nan, dtype=np.float32))
+    message = f"{path}: record 'r02': the image holds NaN or infinite values; mend or remove the"
+    with pytest.raises(InputError) as caught:
+        prepared.prepare(make_settings(path), cache)
+    assert str(caught.value).startswith(message)
+    assert not folders(cache)
+
+    dataset = prepared.prepare(make_settings(path, on_error="skip"), cache)
+    assert dataset.fingerprint["skipped"] == {"corrupt": 1}
+    assert len(dataset) == 11
+    assert message in caplog.text
+
+
+def test_the_window_and_the_source_can_find_a_record_corrupt(
+    make_npz, make_settings, changed, cache
+):
+    image = changed("image", 2, -2000)
+    image[2, 0, 0] = -1500  # not constant, but below the window
+    masks = changed("masks", (5, 0, 0, 0), 0.5, dtype=np.float32)
+    settings = make_settings(make_npz(image=image, masks=masks), on_error="skip")
+    assert prepared.prepare(settings, cache).fingerprint["skipped"] == {"corrupt": 2}
+
+
+def test_no_record_left_is_an_error(make_npz, make_settings, changed, cache):
+    path = make_npz(masks=changed("masks", ..., 0))
+    with pytest.raises(
+        InputError, match=r"no record is left \(skipped: {'empty for all raters': 12}\); check data"
+    ):
+        prepared.prepare(make_settings(path), cache)
+    assert not folders(cache)
+
+
+def test_masks_cut_by_the_crop_are_counted(make_npz, make_settings, cache):
+    assert prepared.prepare(make_settings(make_npz()), cache).fingerprint["masks_cut_by_crop"] == 0
+    small = prepared.prepare(make_settings(make_npz(), size=7), cache)
+    assert small.fingerprint["masks_cut_by_crop"] == 12
+
+
+KILLED = """
+import os, signal, sys
+from data_pipelines import prepared, validation
+from data_pipelines.settings import Settings
+seen = []
+check = validation.Checker.__call__
+def killed_at_the_seventh(self, record):
+    seen.append(record)
+    if len(seen) == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    check(self, record)
+validation.Checker.__call__ = killed_at_the_seventh
+prepared.prepare(Settings(**{settings!r}), {cache!r})
+"""
+
+
+def test_a_killed_prepare_leaves_nothing_that_looks_finished(make_npz, make_settings, cache):
+    settings = make_settings(make_npz())
+    code = KILLED.format(settings=vars(settings), cache=cache)
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert [path.suffix for path in folders(cache)] == [".part"]
+    assert len(prepared.prepare(settings, cache)) == 12
+    assert [path.suffix for path in folders(cache)] == [""]
+
+
+def test_of_two_that_prepare_at_once_one_writes(make_npz, make_settings, cache, monkeypatch):
+    settings = make_settings(make_npz())
+    write, calls, meet = prepared._write, [], threading.Barrier(2)
+
+    def slow_write(*arguments):
+        calls.append(arguments)
+        write(*arguments)
+
+    def run():
+        meet.wait()
+        prepared.prepare(settings, cache)
+
+    monkeypatch.setattr(prepared, "_write", slow_write)
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(calls) == 1
+
+
+def test_several_channels_and_unknown_spacing(make_npz, make_settings, changed, cache):
+    n = len(changed("image", 0, 0))
+    image = np.random.default_rng(0).random((n, 20, 20, 3))
+    path = make_npz(image=image, intensity_unit=np.array("unit"), spacing_mm=None)
+    dataset = prepared.prepare(make_settings(path, spacing_mm=0.5), cache)
+    np.testing.assert_allclose(dataset[0].image, 2 * image[0] - 1, atol=HALF_LEVEL)
+    assert np.isnan(dataset[0].spacing_mm).all()
+    assert dataset.fingerprint["native_spacing_mm"] is None
+
+
+def test_raw_records_exported_and_read_again_are_the_same_data(
+    make_npz, make_settings, cache, tmp_path
+):
+    settings = make_settings(make_npz(), size=26)
+    records = list(prepared.raw_records(settings, Tally()))
+    assert records[0].image.min() == -1000  # the border that the crop lacks
+    npz.write(tmp_path / "export.npz", records, "", simulated=False)
+    again = make_settings(tmp_path / "export.npz", size=26)
+    digests = [prepared.prepare(each, cache).fingerprint["sha256"] for each in (settings, again)]
+    assert digests[0] == digests[1]
+
+
+def test_citation_and_simulation_are_told(make_npz, make_settings, cache):
+    dataset = prepared.prepare(make_settings(make_npz()), cache)
+    assert (dataset.citation, dataset.simulated) == ("", False)
+    path = make_npz("cited.npz", citation=np.array("Someone 2024"), simulated=np.array(True))
+    dataset = prepared.prepare(make_settings(path), cache)
+    assert (dataset.citation, dataset.simulated) == ("Someone 2024", True)
+    path = make_npz("lidc.npz", patient_id=np.full(12, "LIDC-IDRI-0001"))
+    assert "doi 10.1118/1.3528204" in prepared.prepare(make_settings(path), cache).citation
+
+
+def test_the_index_is_plain_json(make_npz, make_settings, cache):
+    prepared.prepare(make_settings(make_npz(spacing_mm=None)), cache)
+    index = json.loads((folders(cache)[0] / "index.json").read_text(), parse_constant=pytest.fail)
+    assert index["settings"]["window_hu"] == [-1000.0, 400.0]
+
+
+def test_home_is_understood_in_the_cache_path(make_npz, make_settings, tmp_path, monkeypatch):
+    monkeypatch.setitem(os.environ, "HOME", str(tmp_path))
+    prepared.prepare(make_settings(make_npz()), "~/sets")
+    assert folders(tmp_path / "sets")
+
+
+def test_real_crops_have_the_known_fingerprint(real_data, make_settings, cache):
+    settings = make_settings(real_data / "lidc_crops.npz", size=64)
+    dataset = prepared.prepare(settings, cache)
+    found = dataset.fingerprint
+    assert (found["records"], found["patients"], found["raters"]) == (612, 385, 4)
+    assert found["inter_rater_dice"] == pytest.approx(0.823, abs=5e-4)
+    assert found["mask_area_px"] == pytest.approx([23, 84, 602], abs=0.5)
+    assert found["masks_cut_by_crop"] == 0
+    assert found["skipped"] == {}
+    assert "Armato" in dataset.citation
+    assert not dataset.simulated

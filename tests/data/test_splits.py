@@ -1,0 +1,109 @@
+"""Splits depend on the patient alone, share no patient, and are never silently empty."""
+
+import numpy as np
+import pytest
+
+from data_pipelines import splits
+from prosona_jax.types import InputError
+
+PATIENTS = [f"LIDC-IDRI-{i // 2:04d}" for i in range(800)]  # two records each
+
+
+def assign(patients=PATIENTS, declared=None, **changes):
+    fields = {"folds": 4, "fold": 0, "validation_share": 0.15, **changes}
+    return splits.assign(patients, declared or [""] * len(patients), **fields)
+
+
+def names(parts, n):
+    found = np.full(n, "", dtype="<U10")
+    for name in splits.SPLITS:
+        found[parts[name]] = name
+    return found
+
+
+def test_every_record_is_in_one_split_and_no_patient_in_two():
+    parts = assign()
+    together = np.concatenate([parts[name] for name in splits.SPLITS])
+    np.testing.assert_array_equal(np.sort(together), np.arange(800))
+    np.testing.assert_array_equal(parts["all"], np.arange(800))
+    patients = [set(np.array(PATIENTS)[parts[name]]) for name in splits.SPLITS]
+    assert sum(map(len, patients)) == len(set.union(*patients)) == 400
+
+
+def test_every_patient_is_tested_in_one_fold():
+    tests = np.concatenate([assign(fold=fold)["test"] for fold in range(4)])
+    np.testing.assert_array_equal(np.sort(tests), np.arange(800))
+
+
+def test_shares_are_as_asked():
+    parts = assign()
+    assert len(parts["test"]) / 800 == pytest.approx(1 / 4, abs=0.05)
+    assert len(parts["validation"]) / 800 == pytest.approx(0.15 * 3 / 4, abs=0.03)
+
+
+def test_validation_patients_do_not_depend_on_the_fold():
+    in_validation = [set(assign(fold=fold)["validation"]) for fold in range(4)]
+    tests = [set(assign(fold=fold)["test"]) for fold in range(4)]
+    assert in_validation[0] - tests[1] == in_validation[1] - tests[0]
+
+
+def test_a_patient_keeps_its_split_when_others_come_or_go():
+    before = names(assign(), 800)
+    more = ["another", *PATIENTS[:300], "one more", *PATIENTS[300:]]
+    after = names(assign(more), 802)
+    np.testing.assert_array_equal(np.delete(after, [0, 301]), before)
+
+
+def test_known_patients_stay_where_published_runs_had_them():
+    parts = assign(PATIENTS[:24])
+    found = {name: sorted({int(PATIENTS[i][-4:]) for i in parts[name]}) for name in splits.SPLITS}
+    assert found == {"train": [1, 2, 3, 5, 6, 8, 10, 11], "validation": [7], "test": [0, 4, 9]}
+
+
+def test_declared_splits_are_taken_as_they_are():
+    parts = assign(["a", "a", "b", "c"], ["train", "train", "validation", "test"], folds=0, fold=0)
+    assert {name: list(part) for name, part in parts.items()} == {
+        "train": [0, 1],
+        "validation": [2],
+        "test": [3],
+        "all": [0, 1, 2, 3],
+    }
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        (
+            ["train", "test", "validation"],
+            "patient 'a' is in two splits, 'train' and 'test'; move all records of a patient",
+        ),
+        (["train", "", "test"], "patient 'a' has a record without declared split; set data.folds"),
+        (["train", "train", "test"], r"the validation split is empty \(2 patients, data.folds=0"),
+    ],
+)
+def test_faulty_declared_splits_are_refused(declared, message):
+    with pytest.raises(InputError, match=message):
+        assign(["a", "a", "b"], declared, folds=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fold": 4}, "data.fold=4 of data.folds=4: choose 0 <= fold < folds"),
+        ({"fold": -1}, "data.fold=-1 of data.folds=4"),
+        ({"folds": -1}, "data.fold=0 of data.folds=-1"),
+        ({"validation_share": 1.0}, "data.validation_share=1.0: choose 0 <= share < 1"),
+        ({"validation_share": 0.0}, "the validation split is empty .* use more patients, fewer"),
+        ({"folds": 1}, "the train split is empty"),
+    ],
+)
+def test_values_out_of_range_are_named(changes, message):
+    with pytest.raises(InputError, match=message):
+        assign(**changes)
+
+
+def test_only_needed_splits_must_hold_something():
+    parts = assign(["a"], needed=("all",))
+    assert len(parts["all"]) == 1
+    with pytest.raises(InputError, match="the all split is empty"):
+        assign([], needed=("all",))

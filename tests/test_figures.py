@@ -1,0 +1,175 @@
+"""What is drawn lies where the arrays say, and the same arrays give the same bytes."""
+
+import io
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from PIL import Image
+
+from prosona_jax import figures
+
+ORANGE = np.array(to_rgb("#E69F00"))  # the first reader's contour
+ROWS, COLUMNS = slice(6, 10), slice(12, 18)
+
+
+def _panel(**changes):
+    masks = np.zeros((3, 32, 40), np.uint8)
+    masks[:, ROWS, COLUMNS] = 1
+    panel = figures.Panel(
+        record_id="a",
+        image=np.full((32, 40), -1, np.float32),
+        masks=masks,
+        rater_valid=np.array([True, False, False]),
+        probs=np.stack([masks[0], masks[0], 0 * masks[0], masks[0]]).astype(np.float32),
+        spacing_mm=np.array([0.5, 0.5], np.float32),
+    )
+    return panel._replace(**changes)
+
+
+def _decode(png):
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+
+
+def _titles(figure):
+    return [ax.get_title() for ax in figure.axes[:5]]
+
+
+def _texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def test_outline_of_a_square_runs_between_its_pixels_and_their_neighbours():
+    mask = np.zeros((12, 20), np.uint8)
+    mask[3:7, 10:16] = 1
+    (line,) = figures.outlines(mask)
+    np.testing.assert_array_equal(line[0], line[-1])
+    np.testing.assert_array_equal(line.min(0), [2.5, 9.5])
+    np.testing.assert_array_equal(line.max(0), [6.5, 15.5])
+    row, column = line.T
+    area = 0.5 * abs(row[:-1] @ column[1:] - row[1:] @ column[:-1])
+    assert area == pytest.approx(4 * 6 - 4 / 8)  # each corner loses half a half pixel's square
+
+
+def test_outline_at_the_border_is_closed_and_an_empty_mask_has_none():
+    (line,) = figures.outlines(np.ones((4, 5), np.uint8))
+    np.testing.assert_array_equal([line.min(0), line.max(0)], [[-0.5, -0.5], [3.5, 4.5]])
+    assert figures.outlines(np.zeros((4, 5), np.float32)) == []
+
+
+def test_outline_of_probabilities_interpolates_to_one_half():
+    probs = np.tile(np.linspace(0, 1, 9, dtype=np.float32), (7, 1))  # one half in column 4
+    probs[:, 8] = 0  # the far side of the hill, between 7/8 and 0: column 7 + 3/7
+    (line,) = figures.outlines(probs)
+    middle = line[np.abs(line[:, 0] - 3) < 0.1, 1]
+    np.testing.assert_allclose(np.sort(middle), [4, 7 + 3 / 7], rtol=1e-6)
+
+
+def test_panel_draws_the_contour_where_the_mask_is():
+    figure = figures.panel(_panel())
+    pixels = _decode(figures.png(figure)) / 255
+    near = np.abs(pixels - ORANGE).max(-1) < 0.05
+    y, x = np.nonzero(near)
+    scale = figures.DPI / figure.dpi
+    display = np.stack([x + 0.5, len(pixels) - y - 0.5], axis=1) / scale
+    column, row = figure.axes[1].transData.inverted().transform(display).T
+    for drawn, span in ((row, ROWS), (column, COLUMNS)):  # to the width of the line
+        assert drawn.min() == pytest.approx(span.start - 0.5, abs=0.2)
+        assert drawn.max() == pytest.approx(span.stop - 0.5, abs=0.2)
+
+
+def test_panel_maps_are_shares_of_valid_readers_and_of_samples():
+    panel = _panel(rater_valid=np.array([True, True, False]))
+    panel.masks[1] = 0
+    figure = figures.panel(panel)
+    readers, samples = (figure.axes[i].images[0].get_array() for i in (3, 4))
+    np.testing.assert_array_equal(readers, panel.masks[:2].mean(0))
+    np.testing.assert_array_equal(samples, 0.75 * panel.masks[0])
+    assert _titles(figure) == [
+        "Image, 32 × 40 px", "2 readers, 1 empty", "4 of 4 samples, 1 empty",
+        "Share of readers", "Share of samples",
+    ]  # fmt: skip
+
+
+def test_panel_leaves_out_missing_readers_and_samples_beyond_the_limit():
+    figure = figures.panel(_panel(), max_samples=3)
+    assert _titles(figure)[1:3] == ["1 reader", "3 of 4 samples, 1 empty"]
+    assert len(figure.axes[1].lines) - 1 == 1  # less the scale bar
+    assert len(figure.axes[2].lines) == 2  # the third of the three is empty
+
+
+def test_panel_enlarges_what_is_drawn_and_keeps_the_whole_if_nothing_is():
+    limits = {ax.get_xlim() + ax.get_ylim() for ax in figures.panel(_panel()).axes[1:5]}
+    assert limits == {(6.5, 22.5, 15.5, -0.5)}  # 16 px, the least, about columns 12..17
+    blank = _panel(masks=np.zeros((3, 32, 40), np.uint8), probs=np.zeros((4, 32, 40), np.float32))
+    ax = figures.panel(blank).axes[1]
+    assert ax.get_xlim() + ax.get_ylim() == (-0.5, 39.5, 31.5, -0.5)
+
+
+def test_panel_without_any_valid_reader_has_an_empty_map():
+    figure = figures.panel(_panel(rater_valid=np.zeros(3, bool)))
+    assert not figure.axes[3].images[0].get_array().any()
+
+
+def test_scale_bar_has_a_round_length_and_needs_a_spacing():
+    figure = figures.panel(_panel(spacing_mm=np.array([1.0, 0.5], np.float32)))
+    assert _texts(figure.axes[0]) == ["5 mm"]  # of 20 mm
+    assert _texts(figure.axes[1]) == ["2 mm"]  # of 8 mm
+    assert np.ptp(figure.axes[0].lines[0].get_xdata()) == pytest.approx(5 / 20)
+    assert figure.axes[0].get_aspect() == 2
+    unknown = figures.panel(_panel(spacing_mm=np.full(2, np.nan, np.float32)))
+    assert _texts(unknown.axes[0]) == []
+    assert unknown.axes[0].get_aspect() == 1
+
+
+def test_footnote_adds_height_and_is_literal():
+    bare = _decode(figures.png(figures.panel(_panel())))
+    noted = _decode(figures.png(figures.panel(_panel()), footnote="costs $1 or $2_x, " * 40))
+    assert bare.shape[:2] == (430, 2000)
+    assert noted.shape[1] == 2000
+    assert noted.shape[0] > 430 + 50
+    assert (noted[460:] < 128).any()
+
+
+def test_png_is_deterministic():
+    first, second = (figures.png(figures.panel(_panel()), footnote="Data: A") for _ in range(2))
+    assert first == second
+
+
+def test_curves_hold_the_given_values():
+    charts = {
+        "kl": {
+            "train": np.array([[1, 2, 3], [0.1, np.nan, 0.3]]),
+            "validation": np.array([[2], [0.2]]),
+        },
+        "ged": {"validation": np.array([[2], [0.4]])},
+    }
+    figure = figures.curves(charts)
+    lines = {
+        ax.get_title(): [(list(x.get_xdata()), list(x.get_ydata())) for x in ax.lines]
+        for ax in figure.axes
+    }
+    assert lines["ged"] == [([2], [0.4])]
+    assert lines["kl"][1] == ([2], [0.2])
+    np.testing.assert_array_equal(lines["kl"][0], charts["kl"]["train"])
+    colours = [ax.lines[-1].get_color() for ax in figure.axes]
+    assert colours[0] == colours[1]  # one colour for validation in every chart
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["train", "validation"]
+    assert _decode(figures.png(figure)).shape[1] == 1000
+
+
+def test_curves_hide_the_places_left_over():
+    figure = figures.curves({str(i): {"train": np.array([[1], [i]])} for i in range(5)})
+    assert [ax.get_visible() for ax in figure.axes] == [True] * 5 + [False] * 3
+
+
+def test_bars_are_sorted_and_filled_above_the_threshold():
+    values = np.array([0.02, 0.0, 1.5, 0.01])
+    figure = figures.threshold_bars(values, threshold=0.01, label="nats", prefix="z")
+    ax = figure.axes[0]
+    np.testing.assert_allclose([bar.get_height() for bar in ax.patches][:3], [1.5, 0.02, 0.01])
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["z2", "z0", "z3", "z1"]
+    assert _texts(ax)[:4] == ["1.5", "0.02", "0.01", "0"]
+    filled = [bar.get_facecolor() == ax.patches[0].get_facecolor() for bar in ax.patches]
+    assert filled == [True, True, False, False]  # a threshold is to be exceeded
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), [0.01, 0.01])

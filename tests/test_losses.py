@@ -1,0 +1,126 @@
+"""Loss terms against closed forms and against plain loops."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from prosona_jax import losses
+
+SURE = 30.0  # a logit whose sigmoid is 0 or 1 in float32
+
+
+def _logits(mask: np.ndarray) -> jax.Array:
+    return jnp.asarray(np.where(mask > 0, SURE, -SURE), jnp.float32)
+
+
+def _masks(seed: int, *shape: int) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(seed).random(shape) > 0.6, jnp.float32)
+
+
+def test_soft_dice_of_half_overlapping_squares() -> None:
+    a, b = np.zeros((1, 8, 8)), np.zeros((1, 8, 8))
+    a[0, :4, :4], b[0, 2:6, :4] = 1, 1
+    expected = 1 - (8 + losses.SMOOTH) / (16 + losses.SMOOTH)
+    value = losses.soft_dice(_logits(a), jnp.asarray(b, jnp.float32))
+    np.testing.assert_allclose(value, [expected], rtol=1e-5)
+
+
+def test_soft_dice_is_per_image_so_that_large_ones_hide_no_small_ones() -> None:
+    truth = np.zeros((2, 16, 16), np.float32)
+    truth[0, :12, :12], truth[1, :2, :2] = 1, 1
+    found = truth.copy()
+    found[1] = 0
+    value = losses.soft_dice(_logits(found), jnp.asarray(truth))
+    np.testing.assert_allclose(value, [0, 1], atol=1e-3)
+
+
+def test_soft_dice_of_two_empty_masks_is_zero_with_a_finite_gradient() -> None:
+    empty = jnp.zeros((1, 4, 4))
+    value, gradient = jax.value_and_grad(lambda x: losses.soft_dice(x, empty).sum())(
+        jnp.full((1, 4, 4), -SURE)
+    )
+    assert float(value) == pytest.approx(0, abs=1e-6)
+    assert np.isfinite(gradient).all()
+
+
+def test_cross_entropy_of_an_undecided_model_is_log_two() -> None:
+    value = losses.cross_entropy(jnp.zeros((2, 5, 5)), _masks(0, 2, 5, 5))
+    np.testing.assert_allclose(value, np.log(2), rtol=1e-6)
+
+
+def test_free_bits_spare_a_dimension_and_not_the_sum() -> None:
+    per_dimension = jnp.array([[0.2, 3.0], [0.0, 0.0]])
+    np.testing.assert_allclose(losses.kl(per_dimension, 0.0), [3.2, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(losses.kl(per_dimension, 0.5), [3.5, 1.0], rtol=1e-6)
+
+
+def test_bound_is_zero_if_samples_span_what_raters_span() -> None:
+    masks = _masks(1, 2, 3, 6, 6)
+    valid = jnp.ones((2, 3), bool)
+    np.testing.assert_allclose(losses.bound(_logits(masks), masks, valid), 0.0, atol=1e-3)
+    reordered = _logits(masks[:, ::-1])
+    np.testing.assert_allclose(losses.bound(reordered, masks, valid), 0.0, atol=1e-3)
+
+
+def test_bound_ignores_missing_raters() -> None:
+    masks = _masks(2, 1, 3, 6, 6)
+    valid = jnp.array([[True, True, False]])
+    logits = jnp.asarray(np.random.default_rng(3).normal(size=(1, 4, 6, 6)), jnp.float32)
+    np.testing.assert_allclose(
+        losses.bound(logits, masks, valid),
+        losses.bound(logits, masks[:, :2], valid[:, :2]),
+        rtol=1e-6,
+    )
+
+
+def test_soft_distance_is_one_minus_iou_of_binary_masks() -> None:
+    a, b = _masks(4, 1, 2, 30), _masks(5, 1, 3, 30)
+    found = np.asarray(losses.soft_distance(a, b))
+    for i in range(2):
+        for j in range(3):
+            shared = float((a[0, i] * b[0, j]).sum())
+            union = float(jnp.maximum(a[0, i], b[0, j]).sum())
+            assert found[0, i, j] == pytest.approx(1 - shared / union, abs=1e-3)
+
+
+def test_a_grey_mask_is_at_no_distance_from_itself() -> None:
+    grey = jnp.full((1, 1, 50), 0.3)
+    assert float(losses.soft_distance(grey, grey)[0, 0, 0]) == pytest.approx(0, abs=1e-6)
+
+
+def test_ged_of_sure_samples_is_the_plain_double_sum() -> None:
+    samples, masks = _masks(6, 1, 3, 6, 6), _masks(7, 1, 2, 6, 6)
+    distance = lambda a, b: 1 - float((a * b).sum() / jnp.maximum(a, b).sum())  # noqa: E731
+    to_raters = np.mean([distance(s, y) for s in samples[0] for y in masks[0]])
+    among = np.mean(
+        [distance(samples[0, i], samples[0, j]) for i in range(3) for j in range(3) if i != j]
+    )
+    found = losses.ged(_logits(samples), masks, jnp.ones((1, 2), bool))
+    np.testing.assert_allclose(found, [2 * to_raters - among], atol=1e-3)
+
+
+def test_ged_ignores_missing_raters_and_the_order_of_all() -> None:
+    logits = jnp.asarray(np.random.default_rng(8).normal(size=(1, 4, 6, 6)), jnp.float32)
+    masks = _masks(9, 1, 3, 6, 6)
+    valid = jnp.array([[True, False, True]])
+    found = losses.ged(logits, masks, valid)
+    np.testing.assert_allclose(
+        found, losses.ged(logits, masks[:, [0, 2]], jnp.ones((1, 2), bool)), rtol=1e-5
+    )
+    order = np.array([2, 0, 1])
+    np.testing.assert_allclose(
+        found, losses.ged(logits[:, ::-1], masks[:, order], valid[:, order]), rtol=1e-5
+    )
+
+
+def test_ged_is_least_when_samples_are_drawn_as_the_raters_are() -> None:
+    """A proper score: two half-and-half opinions beat both their mean and one of them alone."""
+    raters = jnp.stack([jnp.zeros((6, 6)).at[:3].set(1), jnp.zeros((6, 6)).at[3:].set(1)])[None]
+    valid = jnp.ones((1, 2), bool)
+    as_raters = _logits(np.repeat(np.asarray(raters), 20, axis=1))
+    one = _logits(np.repeat(np.asarray(raters[:, :1]), 40, axis=1))
+    grey = jnp.zeros((1, 40, 6, 6))
+    best = float(losses.ged(as_raters, raters, valid)[0])
+    assert best < float(losses.ged(one, raters, valid)[0]) - 0.2
+    assert best < float(losses.ged(grey, raters, valid)[0]) - 0.2

@@ -1,0 +1,321 @@
+"""Every score: against D-Persona's figures, loops over pairs, closed forms and symmetries."""
+
+import importlib.util
+import itertools
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from prosona_jax import metrics
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+REFERENCE = json.loads((GOLDEN / "metric_reference.json").read_text())
+NAMES = {
+    "GED": "ged_dpersona",
+    "dice_max_over_samples_per_label": "dice_max_samples_per_rater",
+    "dice_max_over_labels_per_sample": "dice_max_raters_per_sample",
+    "dice_match": "dice_match",
+    "dice_soft": "dice_soft",
+    "dice_each_diagonal": "dice_style",
+}
+
+
+def _loop_scores():
+    path = pathlib.Path(__file__).parent.parent / "benchmarks" / "metrics.py"
+    spec = importlib.util.spec_from_file_location("metrics_benchmark", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.loop_scores
+
+
+loop_scores = _loop_scores()
+
+
+@pytest.fixture(scope="module")
+def cases():
+    with np.load(GOLDEN / "metric_cases.npz") as file:
+        return dict(file)
+
+
+def _random(*, samples, raters, records=5, size=12):
+    """Blocky masks with real overlap; some are empty and some raters missing."""
+    rng = np.random.default_rng([samples, raters])
+    base = rng.random((records, 1, size, size))
+    probs = 0.6 * base + 0.4 * rng.random((records, samples, size, size))
+    labels = 0.6 * base + 0.4 * rng.random((records, raters, size, size)) > 0.5
+    probs[0, 0] = 0.0
+    labels[0, -1] = False
+    valid = rng.random((records, raters)) > 0.3
+    valid[:, 0] = True
+    valid[1] = True
+    return probs.astype(np.float32), labels.astype(np.uint8), valid
+
+
+def _all_valid(labels):
+    return np.ones(labels.shape[:2], bool)
+
+
+def _boxes(*columns, size=8):
+    """One record of masks [1, m, size, size], each the half-open column range (start, stop)."""
+    masks = np.zeros((1, len(columns), size, size), np.uint8)
+    for mask, (start, stop) in zip(masks[0], columns, strict=True):
+        mask[:, start:stop] = 1
+    return masks
+
+
+def _equal(actual, expected, **tolerance):
+    assert actual.keys() == expected.keys()
+    for name, value in actual.items():
+        np.testing.assert_allclose(value, expected[name], err_msg=name, **tolerance)
+
+
+@pytest.mark.parametrize("case", REFERENCE)
+def test_dpersona_reference(cases, case):
+    probs, labels = cases[f"{case}/probs"][None], cases[f"{case}/labels"][None]
+    scores = metrics.score_batch(probs, labels, _all_valid(labels))
+    for theirs, ours in NAMES.items():
+        assert (theirs in REFERENCE[case]) == (ours in scores)
+        if theirs in REFERENCE[case]:
+            np.testing.assert_allclose(
+                scores[ours][0], REFERENCE[case][theirs], rtol=0, atol=1e-6, err_msg=theirs
+            )
+
+
+@pytest.mark.parametrize(("samples", "raters"), [(1, 4), (3, 4), (4, 4), (9, 2), (5, 1), (10, 10)])
+def test_loops_over_pairs_with_missing_raters(samples, raters):
+    probs, labels, valid = _random(samples=samples, raters=raters)
+    scores = metrics.score_batch(probs, labels, valid)
+    for i in range(len(probs)):
+        expected = loop_scores(probs[i], labels[i, valid[i]])
+        np.testing.assert_allclose(
+            [scores[name][i] for name in expected], list(expected.values()), rtol=0, atol=1e-9
+        )
+
+
+def test_perfect_samples():
+    labels = _boxes((0, 2), (0, 3), (1, 5), (0, 0))
+    scores = metrics.score_batch(labels.astype(np.float32), labels, _all_valid(labels))
+    assert 0 <= scores.pop("ged")[0] < 1e-15
+    assert 0 <= scores.pop("ged_dpersona")[0] < 1e-8
+    for name, value in scores.items():
+        np.testing.assert_allclose(value, 1.0, rtol=1e-12, err_msg=name)
+
+
+def test_disjoint_samples():
+    # Across 1; among two samples or two raters half the pairs are equal, half are 1/2 apart.
+    labels, samples = _boxes((0, 1), (0, 2)), _boxes((4, 5), (4, 6))
+    scores = metrics.score_batch(samples.astype(np.float32), labels, _all_valid(labels))
+    np.testing.assert_allclose(scores.pop("ged"), 2 - 0.25 - 0.25, rtol=1e-12)
+    np.testing.assert_allclose(scores.pop("ged_dpersona"), 1.5, rtol=1e-8)
+    for name, value in scores.items():
+        np.testing.assert_allclose(value, 0.0, atol=1e-9, err_msg=name)
+
+
+def test_partial_overlap():
+    labels, samples = _boxes((0, 4)), _boxes((2, 6))  # IoU 2/6, Dice 4/8
+    scores = metrics.score_batch(samples.astype(np.float32), labels, _all_valid(labels))
+    np.testing.assert_allclose(scores.pop("ged"), 2 * (1 - 1 / 3), rtol=1e-12)
+    np.testing.assert_allclose(scores.pop("ged_dpersona"), 4 / 3, rtol=1e-8)
+    for name, value in scores.items():
+        np.testing.assert_allclose(value.ravel(), [0.5], rtol=1e-8, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("sample", "label", "ged", "dpersona", "dice"),
+    [
+        ((0, 0), (0, 0), 0.0, 0.0, 1.0),  # D-Persona: 2 - 1 - 1
+        ((0, 0), (0, 4), 2.0, 1.0, 0.0),  # the empty sample is 1 from itself: 2 - 1 - 0
+        ((0, 4), (0, 0), 2.0, 1.0, 0.0),
+    ],
+)
+def test_empty_masks_in_both_conventions(sample, label, ged, dpersona, dice):
+    labels = _boxes(label)
+    scores = metrics.score_batch(_boxes(sample).astype(np.float32), labels, _all_valid(labels))
+    np.testing.assert_allclose(scores.pop("ged"), ged, rtol=1e-12)
+    np.testing.assert_allclose(scores.pop("ged_dpersona"), dpersona, rtol=1e-8)
+    for name, value in scores.items():
+        np.testing.assert_allclose(value.ravel(), [dice], atol=1e-9, err_msg=name)
+
+
+def test_half_is_background():
+    labels = _boxes((0, 4))
+    probs = np.where(labels, np.float32(0.5), np.float32(0.0))
+    assert metrics.score_batch(probs, labels, _all_valid(labels))["dice_match"][0] < 1e-9
+    above = np.where(labels, np.nextafter(np.float32(0.5), np.float32(1)), np.float32(0))
+    assert metrics.score_batch(above, labels, _all_valid(labels))["dice_match"][0] == 1
+
+
+def test_soft_dice_thresholds_are_exceeded_not_met():
+    # 3 of 10 raters and 3 of 10 samples draw the left half: 0.3 exceeds 0.1 alone, and above it
+    # both cuts are empty; one sample more fills the cut at 0.3 against an empty one.
+    labels = _boxes(*[(0, 4)] * 3, *[(0, 0)] * 7)
+    four = _boxes(*[(0, 4)] * 4, *[(0, 0)] * 6)
+    for samples, expected in ((labels, 1.0), (four, 0.8)):
+        scores = metrics.score_batch(samples.astype(np.float32), labels, _all_valid(labels))
+        np.testing.assert_allclose(scores["dice_soft"], expected, rtol=1e-9)
+
+
+def test_missing_raters_do_not_count():
+    probs, labels, valid = _random(samples=6, raters=4)
+    valid[:] = [True, False, True, True]
+    kept = metrics.score_batch(probs, labels[:, [0, 2, 3]], np.ones((5, 3), bool))
+    _equal(metrics.score_batch(probs, labels, valid), kept, rtol=1e-12)
+    labels[:, 1] = 255  # what an absent reader's mask holds is nobody's business
+    _equal(metrics.score_batch(probs, labels, valid), kept, rtol=1e-12)
+
+
+def test_style_keeps_its_place_beside_a_missing_rater():
+    labels = _boxes((0, 2), (0, 4), (0, 6))
+    samples = _boxes((0, 2), (0, 4), (0, 2)).astype(np.float32)
+    scores = metrics.score_batch(samples, labels, np.array([[True, False, True]]))
+    np.testing.assert_allclose(scores["dice_style"], [[1.0, np.nan, 0.5]], rtol=1e-9)
+    np.testing.assert_allclose(scores["dice_mean"], [0.75], rtol=1e-9)
+
+
+def test_style_is_not_sorted():
+    labels = _boxes((0, 2), (0, 6))
+    samples = labels[:, ::-1].astype(np.float32)
+    scores = metrics.score_batch(samples, labels, _all_valid(labels))
+    np.testing.assert_allclose(scores["dice_style"], [[0.5, 0.5]], rtol=1e-9)
+    np.testing.assert_allclose(scores["dice_match"], [1.0], rtol=1e-9)
+
+
+def test_style_needs_as_many_samples_as_raters():
+    probs, labels, valid = _random(samples=3, raters=4)
+    assert not {"dice_style", "dice_mean"} & metrics.score_batch(probs, labels, valid).keys()
+
+
+def test_record_without_rater_is_nan_and_alone_so():
+    probs, labels, valid = _random(samples=4, raters=4)
+    expected = metrics.score_batch(probs, labels, valid)
+    valid[2] = False
+    for name, value in metrics.score_batch(probs, labels, valid).items():
+        assert np.isnan(value[2]).all()
+        rest = [0, 1, 3, 4]
+        np.testing.assert_array_equal(value[rest], expected[name][rest])
+
+
+@pytest.mark.parametrize(("samples", "raters"), [(2, 4), (4, 4), (5, 3)])
+def test_match_is_the_best_of_all_assignments(samples, raters):
+    probs, labels, _ = _random(samples=samples, raters=raters)
+    found = metrics.score_batch(probs, labels, _all_valid(labels))["dice_match"]
+    for i in range(len(probs)):
+        one = probs[i, :, None] > 0.5
+        both = (one & (labels[i] > 0)).sum((2, 3))
+        dice = (2 * both + 1e-8) / (one.sum((2, 3)) + labels[i].sum((1, 2)) + 1e-8)  # [s, r]
+        wide = dice if samples <= raters else dice.T
+        best = max(
+            np.mean([row[column] for row, column in zip(wide, order, strict=True)])
+            for order in itertools.permutations(range(wide.shape[1]), len(wide))
+        )
+        np.testing.assert_allclose(found[i], best, rtol=1e-12)
+
+
+def test_order_of_samples_and_raters():
+    probs, labels, valid = _random(samples=5, raters=4)
+    order, raters = [3, 0, 4, 2, 1], [2, 0, 3, 1]
+    permuted = metrics.score_batch(probs[:, order], labels[:, raters], valid[:, raters])
+    _equal(permuted, metrics.score_batch(probs, labels, valid), rtol=1e-9, atol=1e-15)
+
+
+def test_style_follows_a_common_order():
+    probs, labels, valid = _random(samples=4, raters=4)
+    scores = metrics.score_batch(probs, labels, valid)
+    order = [2, 0, 3, 1]
+    permuted = metrics.score_batch(probs[:, order], labels[:, order], valid[:, order])
+    np.testing.assert_array_equal(permuted["dice_style"], scores["dice_style"][:, order])
+    np.testing.assert_allclose(permuted["dice_mean"], scores["dice_mean"], rtol=1e-12)
+
+
+def test_background_around_the_image():
+    probs, labels, valid = _random(samples=4, raters=4)
+    margin = ((0, 0), (0, 0), (3, 1), (0, 5))
+    padded = metrics.score_batch(np.pad(probs, margin), np.pad(labels, margin), valid)
+    _equal(padded, metrics.score_batch(probs, labels, valid), rtol=1e-12)
+
+
+def test_batch_is_its_records():
+    probs, labels, valid = _random(samples=4, raters=4)
+    together = metrics.score_batch(probs, labels, valid)
+    for i in range(len(probs)):
+        one = slice(i, i + 1)
+        alone = metrics.score_batch(probs[one], labels[one], valid[one])
+        _equal(alone, {name: value[one] for name, value in together.items()}, rtol=0)
+
+
+def test_leave_one_out_by_hand():
+    # Widths 2, 4, 8. IoU: 1/2, 1/4, 1/2; Dice: 2/3, 2/5, 2/3 for pairs 01, 02, 12.
+    labels = _boxes((0, 2), (0, 4), (0, 8))
+    scores = metrics.raters_leave_one_out(labels, _all_valid(labels))
+    # 2 E d(y_r, y) - E d(y, y'): the latter is half the distance of the two left.
+    ged = [(0.5 + 0.75) - 0.25, (0.5 + 0.5) - 0.375, (0.75 + 0.5) - 0.25]
+    _equal(
+        scores,
+        {
+            "ged": [np.mean(ged)],
+            "dice": [(2 / 3 + 2 / 5 + 2 / 3) / 3],
+            "dice_max": [2 / 3],
+        },
+        rtol=1e-8,
+    )
+
+
+def _single_sample_mean(probs, labels, valid, name):
+    """Mean over left-out raters r and samples s of the plain score of s against the others."""
+    found = []
+    for r in np.flatnonzero(valid):
+        others = valid.copy()
+        others[r] = False
+        for sample in probs:
+            scores = metrics.score_batch(sample[None, None], labels[None], others[None])
+            found.append(scores[name][0])
+    return np.mean(found)
+
+
+def test_samples_leave_one_out_is_the_mean_of_single_samples():
+    probs, labels, valid = _random(samples=3, raters=4, records=3)
+    scores = metrics.samples_leave_one_out(probs, labels, valid)
+    for i in range(3):
+        record = probs[i], labels[i], valid[i]
+        ged = _single_sample_mean(*record, "ged")
+        best = _single_sample_mean(*record, "dice_max_raters_per_sample")
+        mean = _single_sample_mean(*record, "dice_max_samples_per_rater")  # S = 1: no choice
+        np.testing.assert_allclose(scores["ged"][i], ged, rtol=1e-9)
+        np.testing.assert_allclose(scores["dice_max"][i], best, rtol=1e-9)
+        np.testing.assert_allclose(scores["dice"][i], mean, rtol=1e-9)
+
+
+def test_raters_leave_one_out_is_each_rater_as_the_single_sample():
+    _, labels, valid = _random(samples=1, raters=4)
+    scores = metrics.raters_leave_one_out(labels, valid)
+    for i in range(len(labels)):
+        expected = []
+        for r in np.flatnonzero(valid[i]):
+            others = valid[i].copy()
+            others[r] = False
+            sample = labels[i, r].astype(np.float32)[None, None]
+            expected.append(metrics.score_batch(sample, labels[i][None], others[None])["ged"][0])
+        np.testing.assert_allclose(scores["ged"][i], np.mean(expected), rtol=1e-9)
+
+
+def test_agreeing_raters_leave_nothing_to_beat():
+    labels = np.repeat(_boxes((1, 5)), 3, axis=1)
+    expected = {"ged": [0.0], "dice": [1.0], "dice_max": [1.0]}
+    _equal(metrics.raters_leave_one_out(labels, _all_valid(labels)), expected, atol=1e-15)
+    samples = np.repeat(labels[:, :1], 5, axis=1).astype(np.float32)
+    found = metrics.samples_leave_one_out(samples, labels, _all_valid(labels))
+    _equal(found, expected, atol=1e-15)
+
+
+def test_leave_one_out_needs_two_raters():
+    probs, labels, valid = _random(samples=2, raters=4)
+    valid[0] = [False, True, False, False]
+    for scores in (
+        metrics.raters_leave_one_out(labels, valid),
+        metrics.samples_leave_one_out(probs, labels, valid),
+    ):
+        for value in scores.values():
+            assert np.isnan(value[0])
+            assert not np.isnan(value[1])

@@ -1,0 +1,100 @@
+"""What the repository says about itself agrees, and its configs are locked."""
+
+import pathlib
+import re
+import runpy
+import subprocess
+import sys
+import types
+
+import pytest
+
+import prosona_jax
+from configs import base, lidc
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+VARIANTS = ["crops64", "demo", "full", "smoke"]
+
+
+@pytest.fixture
+def packaging(monkeypatch):
+    """What setup.py hands to setuptools, which is not asked to do anything."""
+    given = {}
+    stub = types.SimpleNamespace(setup=given.update, find_packages=lambda include: include)
+    monkeypatch.setitem(sys.modules, "setuptools", stub)
+    runpy.run_path(str(ROOT / "setup.py"))
+    return given
+
+
+def test_one_version(packaging):
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert packaging["version"] == prosona_jax.__version__
+    assert re.search(r"^version: (\S+)$", citation, re.MULTILINE)[1] == prosona_jax.__version__
+    assert re.search(r"^## (\d\S+)", changelog, re.MULTILINE)[1] == prosona_jax.__version__
+
+
+def test_extras_come_from_the_one_list(packaging):
+    extras = packaging["extras_require"]
+    assert set(extras) == {"dicom", "nifti", "test", "cuda", "tpu"}
+    assert [line.split(">=")[0] for line in extras["dicom"]] == ["pydicom"]
+    assert "jax" in [line.split(">=")[0] for line in packaging["install_requires"]]
+
+
+@pytest.mark.parametrize("file", ["requirements.txt", "requirements-nodeps.txt"])
+def test_every_requirement_stands_once_with_its_reason(file):
+    lines = [
+        line
+        for line in (ROOT / file).read_text(encoding="utf-8").splitlines()
+        if line and not line.startswith("#")
+    ]
+    names = [re.match(r"[\w-]+(?=[>=]=)", line)[0].lower() for line in lines]
+    assert len(set(names)) == len(names)
+    assert [line for line in lines if not re.search(r" # \w.*\w", line)] == []
+
+
+def test_no_unfinished_work_and_no_path_of_one_machine():
+    git = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listing = subprocess.run(git, cwd=ROOT, capture_output=True, text=True)
+    if listing.returncode:
+        pytest.skip("not a git checkout: the project's own files cannot be told from others")
+    unwanted = re.compile(
+        r"\b(TO[D]O|FIX[M]E|XX[X])\b"
+        r"|(?<![\w.~>*])/(home|root|Users|work|mnt|opt)/|\.\./[s]hared"
+    )
+    found = []
+    for name in filter(None, listing.stdout.split("\0")):
+        try:
+            text = (ROOT / name).read_text(encoding="utf-8")
+        except (UnicodeDecodeError, FileNotFoundError):
+            continue  # a picture or an array; a file removed but not yet committed
+        found += [f"{name}: {match[0]}" for match in unwanted.finditer(text)]
+    assert found == []
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_config_is_locked_and_adds_no_field(variant):
+    config = lidc.get_config(variant)
+    assert config.is_locked
+    assert config.data.is_locked
+    assert fields(config) == fields(base.get_config())
+
+
+@pytest.mark.parametrize("name", ["stpes", "data.pth", "loss.betta"])
+def test_a_misspelt_field_is_an_error(name):
+    with pytest.raises((AttributeError, KeyError), match="does not exist"):
+        lidc.get_config("smoke").update_from_flattened_dict({name: 1})
+
+
+def test_an_unknown_variant_names_the_known_ones():
+    with pytest.raises(ValueError, match=re.escape(f"choose from {VARIANTS}")):
+        lidc.get_config("huge")
+
+
+def fields(config) -> set[str]:
+    """The dotted names of all fields."""
+    nested = (
+        {f"{name}.{inner}" for inner in fields(value)} if hasattr(value, "items") else {name}
+        for name, value in config.items()
+    )
+    return set().union(*nested)

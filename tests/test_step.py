@@ -1,0 +1,199 @@
+"""The training step: what it sums, what it draws, that it learns; on one device and on four."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from prosona_jax import augment, parallel, step
+from prosona_jax.models.prob_unet import ProbUNet
+from prosona_jax.types import Batch, InputError
+
+OBJECTIVE = step.Objective(
+    dice=1.0, cross_entropy=1.0, kl=0.1, kl_warmup_steps=0, free_bits=0.0, bound=0.5, ged=0.5,
+    samples=3, posterior_input="single",
+)  # fmt: skip
+AUGMENTATION = augment.Augmentation(True, 90.0, 0.1, 1.0, 0.1, 0.1)
+ROOT = jax.random.key(0)
+
+
+def _model() -> ProbUNet:
+    return ProbUNet(
+        channels=(4, 8), convs_per_scale=1, norm="none", latent_dim=3, fcomb_layers=3
+    )
+
+
+def _batch(size: int = 8, padding: int = 0, seed: int = 0) -> Batch:
+    generator = np.random.default_rng(seed)
+    rater_valid = np.ones((size, 3), bool)
+    rater_valid[0, 1] = False
+    return Batch(
+        image=generator.normal(size=(size, 8, 8, 1)).astype(np.float32),
+        masks=(generator.random((size, 3, 8, 8)) > 0.5).astype(np.uint8),
+        rater_valid=rater_valid,
+        index=np.arange(100, 100 + size, dtype=np.int32),
+        valid=np.array([1.0] * (size - padding) + [0.0] * padding, np.float32),
+    )
+
+
+def _state(tx: optax.GradientTransformation) -> step.TrainState:
+    return step.create_state(_model(), tx, ROOT, image_shape=(8, 8, 1), posterior_masks=1)
+
+
+def _run(
+    batch: Batch, wrapper: str | None, steps: int = 1, objective: step.Objective = OBJECTIVE
+) -> tuple[step.TrainState, dict[str, float]]:
+    """Trains by plain SGD, so that parameters differ by the gradients alone."""
+    tx = optax.sgd(0.1)
+    train_step = step.make_train_step(_model(), tx, objective, AUGMENTATION, 0.9)
+    state = _state(tx)
+    if wrapper is None:
+        place, compiled = lambda x: x, jax.jit(train_step)
+    else:
+        devices = parallel.create(wrapper)
+        state, place = devices.replicate(state), devices.shard
+        compiled = devices.train_step(train_step)
+    for _ in range(steps):
+        state, metrics = compiled(state, place(batch), ROOT)
+    return jax.device_get(state), {name: float(value) for name, value in metrics.items()}
+
+
+def _assert_close(a: object, b: object, atol: float) -> None:
+    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=atol), a, b)
+
+
+@pytest.mark.parametrize("padding", [0, 3])
+@pytest.mark.parametrize("wrapper", ["mesh", "pmap"])
+def test_four_devices_give_the_gradients_of_one(wrapper: str, padding: int) -> None:
+    """One SGD step at rate 0.1 moves parameters by 0.1 g: equal within 1e-6 is g within 1e-5."""
+    assert jax.device_count() == 4
+    one, one_metrics = _run(_batch(padding=padding), None)
+    many, many_metrics = _run(_batch(padding=padding), wrapper)
+    _assert_close(many.params, one.params, 1e-6)
+    assert many_metrics == pytest.approx(one_metrics, rel=1e-5)
+
+
+@pytest.mark.parametrize("wrapper", ["mesh", "pmap"])
+def test_four_devices_end_where_one_does(wrapper: str) -> None:
+    one, _ = _run(_batch(padding=3), None, steps=4)
+    many, _ = _run(_batch(padding=3), wrapper, steps=4)
+    assert one.step == many.step == 4
+    _assert_close(many.params, one.params, 1e-5)
+    _assert_close(many.average, one.average, 1e-5)
+
+
+def test_what_pads_a_batch_changes_nothing() -> None:
+    padded = _batch(padding=3)
+    other = padded._replace(
+        image=np.where(padded.valid[:, None, None, None] > 0, padded.image, 9.0).astype(np.float32),
+        masks=np.where(padded.valid[:, None, None, None] > 0, padded.masks, 1).astype(np.uint8),
+    )
+    exact = Batch(*(x[:5] for x in padded))
+    alone, alone_metrics = _run(exact, None)
+    for batch in (padded, other):
+        state, metrics = _run(batch, None)
+        _assert_close(state.params, alone.params, 1e-6)
+        assert metrics == pytest.approx(alone_metrics, rel=1e-5)
+
+
+def test_the_order_of_records_changes_nothing() -> None:
+    batch = _batch()
+    state, _ = _run(Batch(*(x[::-1].copy() for x in batch)), None)
+    _assert_close(state.params, _run(batch, None)[0].params, 1e-6)
+
+
+def test_a_batch_that_devices_cannot_share_is_an_error() -> None:
+    for wrapper in ("mesh", "pmap"):
+        with pytest.raises(InputError, match="6 records cannot be split over 4 devices"):
+            parallel.create(wrapper).shard(_batch(6))
+
+
+def test_an_unknown_wrapper_is_an_error() -> None:
+    with pytest.raises(InputError, match=r"config.parallel is 'tmap'; choose from"):
+        parallel.create("tmap")
+
+
+@pytest.mark.parametrize("wrapper", ["mesh", "pmap"])
+def test_evaluation_on_four_devices_is_that_of_one_in_batch_order(wrapper: str) -> None:
+    eval_step = step.make_eval_step(_model(), 5, "single")
+    params, devices = _state(optax.sgd(0.1)).params, parallel.create(wrapper)
+    one = jax.jit(eval_step)(params, _batch(), ROOT)
+    many = devices.eval_step(eval_step)(devices.replicate(params), devices.shard(_batch()), ROOT)
+    _assert_close(devices.gather(many), jax.device_get(one), 1e-5)
+
+
+def test_loss_is_the_weighted_sum_of_its_terms() -> None:
+    _, metrics = _run(_batch(), None)
+    terms = {name: metrics[name] for name in ("dice", "cross_entropy", "kl", "bound", "ged")}
+    weights = OBJECTIVE._asdict()
+    assert metrics["loss"] == pytest.approx(
+        sum(weights[name] * value for name, value in terms.items()), rel=1e-5
+    )
+
+
+def test_beta_rises_linearly() -> None:
+    kl_alone = OBJECTIVE._replace(
+        dice=0.0, cross_entropy=0.0, bound=0.0, ged=0.0, kl=0.5, kl_warmup_steps=4
+    )
+    for steps, share in ((1, 0.0), (2, 0.25)):
+        _, metrics = _run(_batch(), None, steps=steps, objective=kl_alone)
+        assert set(metrics) == {"loss", "grad_norm", "kl"}
+        assert metrics["loss"] == pytest.approx(0.5 * share * metrics["kl"], rel=1e-5)
+
+
+def test_average_of_the_first_step_forgets_nine_tenths_of_the_start() -> None:
+    """decay = min(0.9, 1/10) at step 0."""
+    state, _ = _run(_batch(), None)
+    start = _state(optax.sgd(0.1)).params
+    expected = jax.tree.map(lambda old, new: 0.1 * old + 0.9 * new, start, state.params)
+    _assert_close(state.average, expected, 1e-6)
+
+
+def test_raters_are_drawn_evenly_from_those_who_read() -> None:
+    valid = jnp.tile(jnp.array([[True, False, True, True]]), (6000, 1))
+    keys = jax.random.split(ROOT, 6000)
+    share = np.bincount(step.draw_rater(keys, valid), minlength=4) / 6000
+    np.testing.assert_allclose(share, [1 / 3, 0, 1 / 3, 1 / 3], atol=0.03)
+
+
+def test_the_posterior_sees_the_very_mask_that_is_the_target() -> None:
+    """With masks that differ per rater, z_q depends on the drawn rater alone."""
+    batch = jax.tree.map(jnp.asarray, _batch(2))
+    chosen, valid = step._posterior_masks(batch, jnp.array([2, 0]), "single")
+    np.testing.assert_array_equal(chosen[:, 0], jnp.stack([batch.masks[0, 2], batch.masks[1, 0]]))
+    assert valid.all()
+    everyone, valid = step._posterior_masks(batch, jnp.array([2, 0]), "all")
+    np.testing.assert_array_equal(everyone, batch.masks)
+    np.testing.assert_array_equal(valid, batch.rater_valid)
+
+
+def _two_opinions() -> Batch:
+    """One image of which two raters see different halves."""
+    masks = np.zeros((4, 2, 8, 8), np.uint8)
+    masks[:, 0, :4], masks[:, 1, 4:] = 1, 1
+    return Batch(
+        image=np.ones((4, 8, 8, 1), np.float32), masks=masks, rater_valid=np.ones((4, 2), bool),
+        index=np.arange(4, dtype=np.int32), valid=np.ones(4, np.float32),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("term", ["bound", "ged"])
+def test_training_learns_two_opinions(term: str) -> None:
+    """After training, samples of the prior contain either half, whole, and hardly anything else."""
+    objective = OBJECTIVE._replace(**{"bound": 0.0, "ged": 0.0, "kl": 0.01, term: 1.0})
+    still = augment.Augmentation(False, 0.0, 0.0, 0.0, 0.0, 0.0)
+    tx = optax.adam(1e-2)
+    train_step = jax.jit(step.make_train_step(_model(), tx, objective, still, 0.0))
+    state, batch = _state(tx), _two_opinions()
+    for _ in range(300):
+        state, metrics = train_step(state, batch, ROOT)
+    eval_step = jax.jit(step.make_eval_step(_model(), 32, "single"))
+    prediction = eval_step(state.params, batch, ROOT)
+    upper = np.asarray(prediction.samples)[:, :, :4].mean(axis=(2, 3))
+    assert np.mean(upper > 0.8) > 0.2
+    assert np.mean(upper < 0.2) > 0.2
+    assert float(metrics["dice"]) < 0.1
