@@ -17,7 +17,9 @@ def get_config() -> ml_collections.ConfigDict:
     c.data = data = ml_collections.ConfigDict()
     data.source = "readers"  # readers | dicom | npz | pickle | crops
     data.path = ""  # file or folder of the source; the embedded readers need none
-    data.cache_dir = "~/.cache/prosona_jax"  # prepared data sets, one folder per source and settings
+    data.cache_dir = (
+        "~/.cache/prosona_jax"  # prepared data sets, one folder per source and settings
+    )
     data.size = 128  # height and width of the model's input, pixels
     data.spacing_mm = 0.5  # resample to this pixel size; 0 keeps each image's own
     data.slices = "all"  # of a 3-D nodule: "all" slices that all readers drew on, or the "largest"
@@ -32,15 +34,15 @@ def get_config() -> ml_collections.ConfigDict:
     c.augment = augment = ml_collections.ConfigDict()
     augment.flip = True  # mirror rows and columns, each with probability 1/2
     augment.rotate_degrees = 180.0  # rotation drawn uniformly from +- this
-    augment.scale = 0.0  # zoom factor exp(u), u drawn uniformly from +- this
-    augment.shift_px = 0.0  # translation along each axis drawn uniformly from +- this, pixels
-    augment.gain = 0.0  # contrast factor exp(u), u drawn uniformly from +- this
-    augment.offset = 0.0  # brightness added, uniform in +- this (the image spans -1..1)
+    augment.scale = 0.15  # zoom factor exp(u), u drawn uniformly from +- this
+    augment.shift_px = 3.0  # translation along each axis drawn uniformly from +- this, pixels
+    augment.gain = 0.1  # contrast factor exp(u), u drawn uniformly from +- this
+    augment.offset = 0.05  # brightness added, uniform in +- this (the image spans -1..1)
 
     c.model = model = ml_collections.ConfigDict()
     model.channels = (16, 32, 64, 128, 256)  # filters per scale; F = channels[0]
     model.convs_per_scale = 3
-    model.norm = "none"  # "group": GroupNorm after each convolution
+    model.norm = "group"  # GroupNorm after each convolution; "none" leaves it out
     model.latent_dim = 6  # d
     model.fcomb_layers = 4  # 1x1 convolutions from features and latent to the logit
     model.posterior_input = "single"  # "single": the target mask; "all": every rater's mask
@@ -52,8 +54,8 @@ def get_config() -> ml_collections.ConfigDict:
     loss.kl = 0.05  # beta
     loss.kl_warmup_steps = 0  # beta rises linearly from 0 over this many steps
     loss.free_bits = 0.0  # nats per latent dimension that the KL term does not press below
-    loss.bound = 0.5  # union and intersection of prior samples against those of the raters
-    loss.ged = 0.0  # soft generalised energy distance of prior samples
+    loss.bound = 0.0  # union and intersection of prior samples against those of the raters
+    loss.ged = 1.0  # soft generalised energy distance of prior samples
     loss.samples = 10  # M, prior samples for bound and ged
 
     c.optimizer = optimizer = ml_collections.ConfigDict()
@@ -61,7 +63,7 @@ def get_config() -> ml_collections.ConfigDict:
     optimizer.warmup_steps = 0
     optimizer.weight_decay = 0.0  # decoupled (AdamW), on kernels only
     optimizer.clip_norm = 5.0  # global gradient norm
-    optimizer.ema_decay = 0.0  # evaluate an exponential moving average of the parameters; 0: off
+    optimizer.ema_decay = 0.99  # evaluate an exponential moving average of the parameters; 0: off
 
     c.evaluate = evaluate = ml_collections.ConfigDict()
     evaluate.every_steps = 1000  # validate, and keep the checkpoint with the lowest GED

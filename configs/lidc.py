@@ -1,6 +1,6 @@
 """Stage one on LIDC-IDRI: four readers, patients in four folds.
 
-    python -m prosona_jax.main --config=configs/lidc.py --workdir=runs/lidc
+python -m prosona_jax.main --config=configs/lidc.py --workdir=runs/lidc
 """
 
 import ml_collections
@@ -16,10 +16,16 @@ def get_config(variant: str = "full") -> ml_collections.ConfigDict:
             tests) | crops64 (an npz of native 64x64 crops).
     """
     c = base.get_config()
-    variants = {"full": lambda: None, "demo": lambda: _demo(c), "smoke": lambda: _smoke(c),
-                "crops64": lambda: _crops64(c)}
+    variants = {
+        "full": lambda: None,
+        "demo": lambda: _demo(c),
+        "smoke": lambda: _smoke(c),
+        "crops64": lambda: _crops64(c),
+    }
     if variant not in variants:
-        raise ValueError(f"configs/lidc.py has no variant {variant!r}; choose from {sorted(variants)}")
+        raise ValueError(
+            f"configs/lidc.py has no variant {variant!r}; choose from {sorted(variants)}"
+        )
     variants[variant]()
     c.lock()
     return c
@@ -56,3 +62,4 @@ def _crops64(c: ml_collections.ConfigDict) -> None:
     c.data.size = 64
     c.data.spacing_mm = 0.0
     c.steps = 2000
+    c.evaluate.every_steps = 250

@@ -84,6 +84,17 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def _parse(argv: list[str]) -> list[str]:
+    """Parses flags; a field that the config does not have ends the program with one line."""
+    try:
+        return app.parse_flags_with_usage(argv)
+    except (AttributeError, KeyError) as error:  # ml_collections, with a hint on a second line
+        fault = error.args[0].args[0] if isinstance(error.args[0], KeyError) else error.args[0]
+        hint = "; ".join([*fault.splitlines(), "configs/base.py lists all fields"])
+        sys.stderr.write(f"--config has no field {hint}\n")
+        sys.exit(2)
+
+
 if __name__ == "__main__":
     flags.mark_flag_as_required("config")
-    app.run(main)
+    app.run(main, flags_parser=_parse)

@@ -48,7 +48,7 @@ def augment(
 
     def one(key: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
         geometry_key, gain_key, offset_key = jax.random.split(key, 3)
-        where = _coordinates(geometry_key, *x.shape[:2], how)
+        where = _coordinates(geometry_key, x.shape[0], x.shape[1], how)
 
         def read(plane: jax.Array) -> jax.Array:
             return map_coordinates(plane, list(where), order=1, mode="mirror")

@@ -1,5 +1,7 @@
 """A config becomes the model, the optimiser and the steps; the only reader of those fields."""
 
+from typing import TypeAlias
+
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -9,7 +11,7 @@ from prosona_jax import augment, step
 from prosona_jax.models.prob_unet import ProbUNet
 from prosona_jax.types import InputError
 
-Config = ml_collections.ConfigDict
+Config: TypeAlias = ml_collections.ConfigDict
 
 
 def check(config: Config) -> None:
@@ -39,6 +41,8 @@ def check(config: Config) -> None:
     for field, (value, minimum) in least.items():
         if value < minimum:
             raise InputError(f"config.{field} is {value}; it must be at least {minimum}")
+    if config.optimizer.warmup_steps >= config.steps:
+        raise InputError("config.optimizer.warmup_steps must be below config.steps")
     factor = 2 ** (len(config.model.channels) - 1)
     if config.data.size % factor:
         raise InputError(
@@ -63,12 +67,10 @@ def model(config: Config) -> ProbUNet:
 def optimizer(config: Config) -> optax.GradientTransformation:
     """Returns AdamW with gradient clipping and a cosine decay to zero over config.steps."""
     o = config.optimizer
-    rate = optax.warmup_cosine_decay_schedule(
-        init_value=0.0 if o.warmup_steps else o.learning_rate,
-        peak_value=o.learning_rate,
-        warmup_steps=o.warmup_steps,
-        decay_steps=config.steps,
-    )
+    rate = optax.cosine_decay_schedule(o.learning_rate, config.steps - o.warmup_steps)
+    if o.warmup_steps:
+        rise = optax.linear_schedule(0.0, o.learning_rate, o.warmup_steps)
+        rate = optax.join_schedules([rise, rate], [o.warmup_steps])
     return optax.chain(
         optax.clip_by_global_norm(o.clip_norm),
         optax.adamw(rate, weight_decay=o.weight_decay, mask=_kernels),

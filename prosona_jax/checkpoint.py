@@ -1,15 +1,16 @@
 """Checkpoints: the last ones to resume from, the best one to use. Written whole or not at all."""
 
+import logging
 import pathlib
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
-from absl import logging
 
 from prosona_jax.types import InputError
 
 Tree = Any
+_LOG = logging.getLogger(__name__)
 
 
 class Checkpoints:
@@ -34,7 +35,8 @@ class Checkpoints:
         if step in manager.all_steps():  # Written just before an interruption: the same content.
             return
         manager.save(
-            step, args=ocp.args.Composite(tree=ocp.args.StandardSave(tree), note=ocp.args.JsonSave(note))
+            step,
+            args=ocp.args.Composite(tree=ocp.args.StandardSave(tree), note=ocp.args.JsonSave(note)),
         )
 
     def restore(self, series: str, like: Tree) -> tuple[int, Tree, dict[str, Any]] | None:
@@ -50,24 +52,33 @@ class Checkpoints:
         manager = self._series[series]
         steps = sorted(manager.all_steps(), reverse=True)
         template = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        args = ocp.args.Composite(tree=ocp.args.StandardRestore(template), note=ocp.args.JsonRestore())
+        args = ocp.args.Composite(
+            tree=ocp.args.StandardRestore(template), note=ocp.args.JsonRestore()
+        )
         for step in steps:
             try:
                 restored = manager.restore(step, args=args)
             except Exception as error:  # Orbax raises many types for a damaged folder.
-                reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else error
-                logging.warning("checkpoint %s/%s/%d cannot be read (%s: %s); falling back to the one before", self._folder, series, step, type(error).__name__, reason)
-                if jax.process_index() == 0:
-                    (self._folder / series / str(step)).rename(self._folder / f"unreadable-{series}-{step}")
-                manager.reload()
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+                _LOG.warning(
+                    "checkpoint %s/%s/%d cannot be read (%s); set aside, trying the one before",
+                    self._folder, series, step, reason,
+                )  # fmt: skip
+                self._set_aside(series, step)
             else:
                 return step, restored["tree"], restored["note"]
         if steps:
             raise InputError(
-                f"{self._folder / series}: none of the checkpoints {sorted(steps)} can be read; restore the "
-                "folder from a copy, or remove it to start over"
+                f"{self._folder / series}: none of the checkpoints {sorted(steps)} can be "
+                "read; restore the folder from a copy, or remove it to start over"
             )
         return None
+
+    def _set_aside(self, series: str, step: int) -> None:
+        if jax.process_index() == 0:
+            place = self._folder / f"unreadable-{series}-{step}"
+            (self._folder / series / str(step)).rename(place)
+        self._series[series].reload()
 
     def wait(self) -> None:
         """Returns when everything that was saved is on disk."""

@@ -76,11 +76,13 @@ def spread_by_score(rows: Sequence[Row], count: int) -> list[int]:
 def _score(batch: Batch, prediction: Prediction) -> list[Row]:
     """Returns the rows of one batch; the samples' rows carry the KL per dimension besides."""
     by_method = {"raters": _held_out(metrics.raters_leave_one_out(batch.masks, batch.rater_valid))}
-    for method, probs in {
+    probs_of = {
         "samples": prediction.samples,
-        "prior_mean": prediction.prior_mean[:, None],
-    }.items():
-        seen = (probs, batch.masks, batch.rater_valid)
+        # Repeated, so that it is matched with every rater; no other score changes by that.
+        "prior_mean": np.repeat(prediction.prior_mean[:, None], batch.masks.shape[1], axis=1),
+    }
+    for method, probs in probs_of.items():
+        seen: tuple[Any, Any, Any] = (probs, batch.masks, batch.rater_valid)
         scores = metrics.score_batch(*seen) | _held_out(metrics.samples_leave_one_out(*seen))
         by_method[method] = {name: value for name, value in scores.items() if value.ndim == 1}
     rows = [

@@ -67,7 +67,7 @@ def bootstrap_difference(
 
 
 def summarise(
-    scores: Mapping[str, Float[np.ndarray, "n *k"]],
+    scores: Mapping[str, Float[np.ndarray, " n *k"]],
     patient_ids: PatientIds,
     *,
     resamples: int,

@@ -17,9 +17,7 @@ def soft_dice(logits: Float[Array, "b h w"], mask: Float[Array, "b h w"]) -> Flo
     return optax.losses.dice_loss(logits[..., None], mask[..., None], smooth=SMOOTH)
 
 
-def cross_entropy(
-    logits: Float[Array, "b h w"], mask: Float[Array, "b h w"]
-) -> Float[Array, " b"]:
+def cross_entropy(logits: Float[Array, "b h w"], mask: Float[Array, "b h w"]) -> Float[Array, " b"]:
     """Returns the mean binary cross-entropy over the pixels of each image, nats."""
     return jnp.mean(optax.losses.sigmoid_binary_cross_entropy(logits, mask), axis=(1, 2))
 
@@ -48,9 +46,7 @@ def bound(
     )
 
 
-def soft_distance(
-    a: Float[Array, "b m p"], b: Float[Array, "b n p"]
-) -> Float[Array, "b m n"]:
+def soft_distance(a: Float[Array, "b m p"], b: Float[Array, "b n p"]) -> Float[Array, "b m n"]:
     """Returns d = 1 - sum min(a, b) / sum max(a, b), 0 for two empty masks.
 
     With sum max = |a| + |b| - sum min this is the Jaccard distance of fuzzy sets: d(a, a) = 0 for

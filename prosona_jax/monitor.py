@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,13 +15,18 @@ HISTORY = "history.jsonl"
 
 
 def read_history(workdir: str | pathlib.Path) -> list[dict[str, Any]]:
-    """Returns the rows written so far: {"step", "split", name: value, ...}.
+    """Returns the rows written so far: {"step", "split", name: value, ..., "seconds"}.
 
-    A last line that an interruption cut short is left out.
+    The seconds are those since the row before. A last line that an interruption cut short is left out.
     """
     path = pathlib.Path(workdir) / HISTORY
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def training_seconds(workdir: str | pathlib.Path) -> float:
+    """Returns how long training took, validation included, over all its restarts."""
+    return sum(row.get("seconds", 0.0) for row in read_history(workdir))
 
 
 class Monitor:
@@ -35,9 +41,12 @@ class Monitor:
         partial = folder / (HISTORY + ".partial")
         partial.write_text("".join(json.dumps(row) + "\n" for row in kept))
         os.replace(partial, folder / HISTORY)
+        self._since = time.monotonic()
         self._file = (folder / HISTORY).open("a")
         self._board = tensorboardX.SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
-        self._bar = tqdm.tqdm(total=steps, initial=step, unit="step", smoothing=0.1, mininterval=1.0)
+        self._bar = tqdm.tqdm(
+            total=steps, initial=step, unit="step", smoothing=0.1, mininterval=1.0
+        )
 
     def advance(self) -> None:
         """Moves the bar by one step."""
@@ -48,7 +57,10 @@ class Monitor:
         """Writes one row of named scalars of "train" or "validation"."""
         if not self._writes:
             return
-        self._file.write(json.dumps({"step": step, "split": split, **values}) + "\n")
+        now = time.monotonic()
+        row = {"step": step, "split": split, **values, "seconds": round(now - self._since, 3)}
+        self._since = now
+        self._file.write(json.dumps(row) + "\n")
         self._file.flush()
         for name, value in values.items():
             self._board.add_scalar(f"{split}/{name}", value, step)

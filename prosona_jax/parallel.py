@@ -33,7 +33,7 @@ class Parallel(Protocol):
         """Returns this process's share of a sharded result, as NumPy arrays in batch order."""
 
     def train_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        """Returns ``(state, batch, root) -> (state, metrics)``, compiled; the state is given away."""
+        """Returns ``(state, batch, root) -> (state, metrics)``, compiled; the state given is lost."""
 
     def eval_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
         """Returns ``(params, batch, root) -> result`` with a leading batch axis, compiled."""
@@ -110,7 +110,7 @@ class UnderPmap:
 
 def create(kind: str) -> Parallel:
     """Returns the wrapper of that kind, "mesh" or "pmap"; another kind raises InputError."""
-    kinds = {"mesh": OnMesh, "pmap": UnderPmap}
+    kinds: dict[str, type[Parallel]] = {"mesh": OnMesh, "pmap": UnderPmap}
     if kind not in kinds:
         raise InputError(f"config.parallel is {kind!r}; choose from {sorted(kinds)}")
     return kinds[kind]()

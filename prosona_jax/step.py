@@ -153,8 +153,8 @@ def make_train_step(
 ) -> TrainStep:
     """Returns ``train_step(state, batch, root, *, axis_name=None) -> (state, metrics)``.
 
-    ``metrics`` holds the mean of each term over the valid records of all devices, their weighted sum
-    ``loss``, and ``grad_norm`` before clipping.
+    ``metrics`` holds the mean of each term over the valid records of all devices, their weighted
+    sum ``loss``, and ``grad_norm`` before clipping.
     """
 
     def train_step(
@@ -189,7 +189,7 @@ def make_train_step(
 
 
 def make_eval_step(model: ProbUNet, samples: int, posterior_input: str) -> EvalStep:
-    """Returns ``eval_step(params, batch, root) -> Prediction`` with ``samples`` draws per record."""
+    """Returns ``eval_step(params, batch, root) -> Prediction`` with that many draws."""
 
     def divergence(params: Params, batch: Batch, prior: distributions.Gaussian) -> jax.Array:
         """KL per dimension, the mean over the raters who read the record, [b, d]."""

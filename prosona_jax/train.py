@@ -1,19 +1,21 @@
 """The training loop: batches in, checkpoints and a history out, resumable at any moment."""
 
 import contextlib
+import logging
 import math
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
-from absl import logging
 
 from prosona_jax import parallel
 from prosona_jax.checkpoint import Checkpoints
 from prosona_jax.monitor import Monitor
 from prosona_jax.step import Metrics, Params, TrainState
 from prosona_jax.types import Batch
+
+_LOG = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -59,7 +61,7 @@ def _sigterm() -> Iterator[Callable[[], bool]]:
 
 
 def _mean_of_finite(pending: list[tuple[int, Metrics]]) -> dict[str, float]:
-    """Returns the mean of each metric over the pending steps; raises Diverged if one is not finite."""
+    """Returns each metric's mean over the pending steps; Diverged if one is not finite."""
     fetched = [(step, jax.device_get(metrics)) for step, metrics in pending]
     for step, metrics in fetched:
         # The terms before their sum and its gradient: the first to fail is the cause.
@@ -102,7 +104,7 @@ def train(
         step, state, note = restored
         batches.set_state(note["position"])
         best = note["best"] if note["best"] is not None else math.inf
-        logging.info("resumed from step %d", step)
+        _LOG.info("resumed from step %d", step)
     step = int(state.step)
     monitor = Monitor(workdir, step=step, steps=schedule.steps)
     pending: list[tuple[int, Metrics]] = []

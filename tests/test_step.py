@@ -1,7 +1,6 @@
 """The training step: what it sums, what it draws, that it learns; on one device and on four."""
 
 import functools
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -22,9 +21,7 @@ ROOT = jax.random.key(0)
 
 
 def _model() -> ProbUNet:
-    return ProbUNet(
-        channels=(4, 8), convs_per_scale=1, norm="none", latent_dim=3, fcomb_layers=3
-    )
+    return ProbUNet(channels=(4, 8), convs_per_scale=1, norm="none", latent_dim=3, fcomb_layers=3)
 
 
 def _batch(size: int = 8, padding: int = 0, seed: int = 0) -> Batch:

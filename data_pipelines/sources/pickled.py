@@ -175,7 +175,7 @@ def _record(where: str, record_id: str, item: Any, white: float) -> Record:
     valid = np.ones(len(masks), bool)
     return Record(
         image=np.atleast_3d(image).astype(np.float32) / np.float32(white),
-        masks=validation.binary_masks(np.stack(masks), valid, where),
+        masks=validation.binary_masks(np.stack(list(masks)), valid, where),
         rater_valid=valid,
         patient_id=str(item["series_uid"]).partition("_")[0],
         record_id=record_id,

@@ -140,7 +140,9 @@ def test_numpys_own_reconstruction_never_runs(read):
 def test_a_truncated_pickle_is_refused_wherever_it_ends(read):
     content = pickle.dumps(items())
     for length in (0, 1, 50, len(content) // 2, len(content) - 1):
-        with pytest.raises(InputError, match=r"set.pickle: not a readable pickle, truncated or dam"):
+        with pytest.raises(
+            InputError, match=r"set.pickle: not a readable pickle, truncated or dam"
+        ):
             read(content[:length])
 
 

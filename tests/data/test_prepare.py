@@ -47,10 +47,15 @@ def test_bad_input_is_one_line_and_status_2(tmp_path):
     assert ended.stdout == ""
 
 
-def test_a_misspelt_field_is_named():
-    ended = command("--config.data.sauce=npz")
-    assert ended.returncode != 0
-    assert "sauce" in ended.stderr
+@pytest.mark.parametrize(
+    ("field", "misspelt"), [("data.sauce", "sauce"), ("dta.source", "dta"), ("data.sourc", "sourc")]
+)
+def test_a_misspelt_field_is_named(field, misspelt):
+    ended = command(f"--config.{field}=npz")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"--config has no field '{misspelt}'; ")
+    assert ended.stderr.endswith("configs/base.py lists all fields\n")
+    assert ended.stderr.count("\n") == 1
 
 
 def test_the_description_counts_patients_by_split(make_npz, make_settings, tmp_path):

@@ -1,5 +1,7 @@
 """The probabilistic U-Net: exact decoding, parameter counts, contracts."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -94,7 +96,9 @@ def test_bfloat16_keeps_parameters_distributions_and_logits_in_float32() -> None
 def test_a_size_that_cannot_be_halved_is_an_error() -> None:
     image = jnp.zeros((1, 9, 8, 1))
     with pytest.raises(ValueError, match="divisible by 2, got 9x8"):
-        _tiny().init(jax.random.key(0), image, jnp.zeros((1, 1, 9, 8), jnp.uint8), jnp.ones((1, 1), bool))
+        _tiny().init(
+            jax.random.key(0), image, jnp.zeros((1, 1, 9, 8), jnp.uint8), jnp.ones((1, 1), bool)
+        )
 
 
 def _parameters(config: object) -> dict[str, int]:
@@ -125,7 +129,7 @@ def _encoder(inputs: int, channels: tuple[int, ...], count: int) -> int:
 def test_parameter_counts(variant: str, total: int) -> None:
     config = lidc.get_config(variant)
     channels, count, d = tuple(config.model.channels), config.model.convs_per_scale, 6
-    up = zip(channels[:-1], channels[1:], strict=True)
+    up = itertools.pairwise(channels)
     latent_head = (channels[-1] + 1) * 2 * d
     width, norms = channels[0], 0
     if config.model.norm == "group":  # a scale and an offset for each filter
