@@ -35,8 +35,9 @@ def _demo(c: ml_collections.ConfigDict) -> None:
     c.data.size = 64
     c.data.spacing_mm = 0.75
     c.data.slices = "largest"
-    c.steps = 1500
-    c.evaluate.every_steps = 250
+    c.steps = 800
+    c.evaluate.every_steps = 200
+    c.checkpoint_every_steps = 200
 
 
 def _smoke(c: ml_collections.ConfigDict) -> None:
@@ -61,5 +62,5 @@ def _crops64(c: ml_collections.ConfigDict) -> None:
     c.data.source = "npz"
     c.data.size = 64
     c.data.spacing_mm = 0.0
-    c.steps = 2000
+    c.steps = 1500
     c.evaluate.every_steps = 250

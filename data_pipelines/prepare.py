@@ -16,7 +16,7 @@ import tqdm
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from data_pipelines import fingerprint, prepared, sources, splits
+from data_pipelines import command, fingerprint, prepared, sources, splits
 from data_pipelines.settings import Settings
 from data_pipelines.sources import npz
 from prosona_jax.types import InputError
@@ -65,8 +65,8 @@ def describe(dataset: prepared.Dataset, data: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def main(argv: Sequence[str]) -> int:
-    """Runs the command; returns the exit status, 2 for input that the user can mend."""
+def main(argv: Sequence[str]) -> None:
+    """Runs the command; exits with 2 on input that the user can mend."""
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments {argv[1:]}")
     logging.set_verbosity(logging.WARNING)  # TFDS tells of every file it opens
@@ -78,23 +78,9 @@ def main(argv: Sequence[str]) -> int:
         else:
             lines = describe(prepared.prepare(settings, data.cache_dir), data)
     except InputError as fault:
-        sys.stderr.write(f"{fault}\n")
-        return 2
+        command.stop(fault)
     sys.stdout.write("\n".join(lines) + "\n")
-    return 0
-
-
-def _parse(argv: list[str]) -> list[str]:
-    """Parses flags; a field that the config does not have ends the program with one line."""
-    try:
-        return app.parse_flags_with_usage(argv)
-    except (AttributeError, KeyError) as error:  # ml_collections, with a hint on a second line
-        fault = error.args[0].args[0] if isinstance(error.args[0], KeyError) else error.args[0]
-        hint = "; ".join([*fault.splitlines(), "configs/base.py lists all fields"])
-        sys.stderr.write(f"--config has no field {hint}\n")
-        sys.exit(2)
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("config")
-    app.run(main, flags_parser=_parse)
+    app.run(main, flags_parser=command.parse_flags)

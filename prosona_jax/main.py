@@ -8,7 +8,6 @@ import functools
 import logging
 import pathlib
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -20,7 +19,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from data_pipelines import fingerprint, loader, prepared, splits
+from data_pipelines import command, fingerprint, loader, prepared, splits
 from data_pipelines.settings import Settings
 from prosona_jax import build, evaluate, monitor, parallel, provenance, step, summary, workdir
 from prosona_jax.checkpoint import Checkpoints
@@ -300,16 +299,12 @@ def main(argv: Sequence[str]) -> None:
             overrides = config_flags.get_override_values(flags.FLAGS["config"])
             run_evaluation(_CONFIG.value, folder, overrides)
     except InputError as fault:
-        sys.stderr.write(f"{fault}\n")
-        sys.exit(2)
+        command.stop(fault)
     except Diverged as fault:
-        sys.stderr.write(f"{fault}\n")
-        sys.exit(_DIVERGED_STATUS)
+        command.stop(fault, _DIVERGED_STATUS)
     except Preempted as notice:
-        sys.stderr.write(f"{notice}\n")
-        sys.exit(_PREEMPTED_STATUS)
+        command.stop(notice, _PREEMPTED_STATUS)
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("config")
-    app.run(main)
+    app.run(main, flags_parser=command.parse_flags)

@@ -17,7 +17,7 @@ HISTORY = "history.jsonl"
 def read_history(workdir: str | pathlib.Path) -> list[dict[str, Any]]:
     """Returns the rows written so far: {"step", "split", name: value, ..., "seconds"}.
 
-    The seconds are those since the row before. A last line that an interruption cut short is left out.
+    The seconds are those since the row before. A line that an interruption cut short is left out.
     """
     path = pathlib.Path(workdir) / HISTORY
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []

@@ -33,7 +33,7 @@ class Parallel(Protocol):
         """Returns this process's share of a sharded result, as NumPy arrays in batch order."""
 
     def train_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        """Returns ``(state, batch, root) -> (state, metrics)``, compiled; the state given is lost."""
+        """Returns ``(state, batch, root) -> (state, metrics)``, compiled; it uses up the state."""
 
     def eval_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
         """Returns ``(params, batch, root) -> result`` with a leading batch axis, compiled."""
