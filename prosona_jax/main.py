@@ -197,7 +197,7 @@ def _report(config: Config, folder: pathlib.Path, report: pathlib.Path, data: Da
             "training_data_sha256": run.data_digest,
             "config": config.to_dict(),
         },
-        data={"split": _split(config), **data.dataset.fingerprint},
+        data={"split": _split(config), "data_set": data.dataset.fingerprint},
         caveats=_caveats(config, data, run),
         citation=data.dataset.citation,
         raters=len(data.dataset[0].masks),

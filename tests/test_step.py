@@ -169,28 +169,29 @@ def test_the_posterior_sees_the_very_mask_that_is_the_target() -> None:
 
 
 def _two_opinions() -> Batch:
-    """One image of which two raters see different halves."""
+    """One image of two halves; each rater outlines another one."""
     masks = np.zeros((4, 2, 8, 8), np.uint8)
     masks[:, 0, :4], masks[:, 1, 4:] = 1, 1
+    image = np.where(masks[:, 0, :, :, None] > 0, 1.0, -1.0).astype(np.float32)
     return Batch(
-        image=np.ones((4, 8, 8, 1), np.float32), masks=masks, rater_valid=np.ones((4, 2), bool),
+        image=image, masks=masks, rater_valid=np.ones((4, 2), bool),
         index=np.arange(4, dtype=np.int32), valid=np.ones(4, np.float32),
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("term", ["bound", "ged"])
 def test_training_learns_two_opinions(term: str) -> None:
-    """After training, samples of the prior contain either half, whole, and hardly anything else."""
-    objective = OBJECTIVE._replace(**{"bound": 0.0, "ged": 0.0, "kl": 0.01, term: 1.0})
+    """The prior's samples become either reader's half, about equally often, and no mixture."""
+    objective = OBJECTIVE._replace(**{"bound": 0.0, "ged": 0.0, "samples": 8, term: 1.0})
     still = augment.Augmentation(False, 0.0, 0.0, 0.0, 0.0, 0.0)
-    tx = optax.adam(1e-2)
+    tx = optax.adam(5e-3)
     train_step = jax.jit(step.make_train_step(_model(), tx, objective, still, 0.0))
     state, batch = _state(tx), _two_opinions()
     for _ in range(300):
         state, metrics = train_step(state, batch, ROOT)
-    eval_step = jax.jit(step.make_eval_step(_model(), 32, "single"))
-    prediction = eval_step(state.params, batch, ROOT)
-    upper = np.asarray(prediction.samples)[:, :, :4].mean(axis=(2, 3))
-    assert np.mean(upper > 0.8) > 0.2
-    assert np.mean(upper < 0.2) > 0.2
-    assert float(metrics["dice"]) < 0.1
+    eval_step = jax.jit(step.make_eval_step(_model(), 64, "single"))
+    samples = np.asarray(eval_step(state.params, batch, ROOT).samples)
+    upper, lower = samples[:, :, :4].mean(axis=(2, 3)), samples[:, :, 4:].mean(axis=(2, 3))
+    assert np.mean((upper > 0.8) & (lower < 0.2)) > 0.3
+    assert np.mean((upper < 0.2) & (lower > 0.8)) > 0.3
+    assert float(metrics["dice"]) < 0.05  # the posterior tells which half is asked for

@@ -124,7 +124,7 @@ def _encoder(inputs: int, channels: tuple[int, ...], count: int) -> int:
 
 @pytest.mark.parametrize(
     ("variant", "total"),
-    [("full", 6_881_081), ("demo", 6_881_081), ("crops64", 6_881_081), ("smoke", 1_785)],
+    [("full", 6_891_449), ("demo", 6_891_449), ("crops64", 6_891_449), ("smoke", 1_865)],
 )
 def test_parameter_counts(variant: str, total: int) -> None:
     config = lidc.get_config(variant)
