@@ -22,6 +22,7 @@ import skimage.draw
 from prosona_jax.types import InputError, Record
 
 READERS = 4  # radiologists who read each scan
+NO_SHARED_SLICE = "nodule without a slice that all readers drew on"
 SHRINK = 0.9  # factor on the clustering tolerance while a group has too many outlines
 LEAST_TOLERANCE_MM = (
     0.1  # below it crowded nodules stay in one group, which then has no four readers
@@ -106,15 +107,20 @@ def read_series(database: pathlib.Path) -> set[str]:
         return {uid for (uid,) in connection.execute("SELECT series_instance_uid FROM scans")}
 
 
-def slices(nodule: Nodule, which: str) -> list[float]:
+def slices(nodule: Nodule, which: str, skipped: collections.Counter[str]) -> list[float]:
     """Returns z [mm] of "all" slices on which every reader draws, or of the "largest" of them.
+
+    A nodule without such a slice is counted in `skipped`.
 
     The largest slice is the one that holds the nodule's largest single contour.
     """
     shared = set.intersection(
         *({contour.z_mm for contour in reader if contour.inclusion} for reader in nodule.readers)
     )
-    if which == "largest" and shared:
+    if not shared:
+        skipped[NO_SHARED_SLICE] += 1
+        return []
+    if which == "largest":
         return [_largest_contour(nodule, shared).z_mm]
     return sorted(shared)
 

@@ -282,12 +282,12 @@ def _latent(kl: Float[np.ndarray, " d"], active: int, png: Callable[..., bytes])
 def _training(history: Rows, png: Callable[..., bytes]) -> report.Section:
     points: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for row in history:
-        for name in (key for key in row if key not in ("step", "split")):
+        for name in row.keys() - {"step", "split", "seconds"}:
             line = points.setdefault(name, {}).setdefault(row["split"], [])
             line.append((row["step"], row[name]))
     charts = {
         name: {split: np.array(line).T for split, line in lines.items()}
-        for name, lines in points.items()
+        for name, lines in sorted(points.items())
     }
     if not charts:
         return report.Section("Training", [])

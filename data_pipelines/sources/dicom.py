@@ -67,7 +67,7 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
             skipped[ABSENT_SERIES] += 1
             continue
         files = index.slices[nodule.series_uid]
-        for z_mm in lidc.slices(nodule, settings.slices):
+        for z_mm in lidc.slices(nodule, settings.slices, skipped):
             nearest = min(files, key=lambda z: abs(z - z_mm))
             if abs(nearest - z_mm) > Z_TOLERANCE_MM:
                 skipped[ABSENT_SLICE] += 1

@@ -16,7 +16,7 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
 
     Args:
         settings: path stays empty.
-        skipped: counts slices on which a small crop misses everything that was drawn.
+        skipped: counts that nodule, and slices on which a small crop misses all that was drawn.
 
     Raises:
         InputError: the wheel with the contours is missing, or a path is set.
@@ -27,7 +27,7 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
         )
     for nodule in lidc.four_reader_nodules(lidc.find_database()):
         size = settings.native_size(nodule.spacing_mm)
-        for z_mm in lidc.slices(nodule, settings.slices):
+        for z_mm in lidc.slices(nodule, settings.slices, skipped):
             masks = lidc.masks(nodule, z_mm, lidc.window(nodule, z_mm, size))
             if not masks.any():
                 skipped["nothing drawn within the crop"] += 1

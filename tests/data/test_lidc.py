@@ -1,5 +1,6 @@
 """LIDC's contours: counts of the collection, rules in closed form, parity with real masks."""
 
+import collections
 import importlib.util
 import sqlite3
 
@@ -61,14 +62,18 @@ def test_the_collection_counts(nodules, four):
     assert len(nodules) == 2651
     assert len(four) == 896
     assert len({nodule.patient_id for nodule in four}) == 554
-    assert sum(len(lidc.slices(nodule, "all")) for nodule in four) == 5079
+    assert sum(len(lidc.slices(nodule, "all", collections.Counter())) for nodule in four) == 5079
     assert len(lidc.read_series(lidc.find_database())) == 1018
 
 
 def test_record_ids_are_unique_and_say_what_they_name(four):
-    ids = [lidc.record_id(nodule, z) for nodule in four for z in lidc.slices(nodule, "all")]
+    ids = [
+        lidc.record_id(nodule, z)
+        for nodule in four
+        for z in lidc.slices(nodule, "all", collections.Counter())
+    ]
     assert len(set(ids)) == len(ids)
-    assert lidc.record_id(four[0], lidc.slices(four[0], "largest")[0]) == (
+    assert lidc.record_id(four[0], lidc.slices(four[0], "largest", collections.Counter())[0]) == (
         "LIDC-IDRI-0001_z-117.5_n1"
     )
 
@@ -125,9 +130,12 @@ def test_slices_are_those_that_every_reader_includes():
     hole = square(3, 7, z_mm=3.0, inclusion=False)
     one = (square(2, 8, 1.0), square(2, 12, 2.0), square(2, 8, 3.0))
     other = (square(2, 9, 1.0), square(2, 8, 2.0), hole, square(2, 30, 4.0))
-    assert lidc.slices(nodule_of(one, other), "all") == [1.0, 2.0]
-    assert lidc.slices(nodule_of(one, other), "largest") == [2.0]
-    assert lidc.slices(nodule_of(one, (hole,)), "largest") == []
+    skipped = collections.Counter()
+    assert lidc.slices(nodule_of(one, other), "all", skipped) == [1.0, 2.0]
+    assert lidc.slices(nodule_of(one, other), "largest", skipped) == [2.0]
+    assert skipped == {}
+    assert lidc.slices(nodule_of(one, (hole,)), "largest", skipped) == []
+    assert skipped == {lidc.NO_SHARED_SLICE: 1}
 
 
 def test_outlines_within_the_slice_thickness_are_one_nodule(tmp_path):
@@ -177,7 +185,14 @@ def test_masks_equal_those_of_612_published_crops(real_data, four):
         crops["series_uid"], crops["slice_z_mm"], crops["masks"], strict=True
     ):
         for nodule in by_series.get(str(series), []):
-            z = next((z for z in lidc.slices(nodule, "all") if abs(z - z_mm) < 1e-3), None)
+            z = next(
+                (
+                    z
+                    for z in lidc.slices(nodule, "all", collections.Counter())
+                    if abs(z - z_mm) < 1e-3
+                ),
+                None,
+            )
             if z is None:
                 continue
             wide = lidc.window(nodule, z, 142)
@@ -185,7 +200,7 @@ def test_masks_equal_those_of_612_published_crops(real_data, four):
             shifted = lidc.Window(int(wide.row + row), int(wide.column + column), 71)
             if np.array_equal(lidc.masks(nodule, z, shifted), expected):
                 same_masks += 1
-                largest = lidc.slices(nodule, "largest") == [z]
+                largest = lidc.slices(nodule, "largest", collections.Counter()) == [z]
                 same_crop += largest and lidc.window(nodule, z, 71) == shifted
                 break
     assert (len(crops["masks"]), same_masks, same_crop) == (612, 612, 582)
