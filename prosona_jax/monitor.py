@@ -26,7 +26,7 @@ def read_history(workdir: str | pathlib.Path) -> list[dict[str, Any]]:
 
 def training_seconds(workdir: str | pathlib.Path) -> float:
     """Returns how long training took, validation included, over all its restarts."""
-    return sum(row.get("seconds", 0.0) for row in read_history(workdir))
+    return sum((row.get("seconds", 0.0) for row in read_history(workdir)), start=0.0)
 
 
 class Monitor:

@@ -52,6 +52,9 @@ class Preempted(Exception):
 @contextlib.contextmanager
 def _sigterm() -> Iterator[Callable[[], bool]]:
     """Within it, SIGTERM is noted instead of ending the process; yields whether it came."""
+    if jax.process_count() > 1:  # JAX itself listens then, see parallel.should_stop.
+        yield lambda: False
+        return
     came = []
     before = signal.signal(signal.SIGTERM, lambda *_: came.append(True))
     try:
@@ -116,6 +119,7 @@ def train(
 
     def save() -> None:
         log()  # Also the check that keeps a diverged state from being saved.
+        checkpoints.wait()  # The best one must be on disk before a note says that it is.
         note = {"position": batches.get_state(), "best": best if best < math.inf else None}
         checkpoints.save("last", step, state, note)
 

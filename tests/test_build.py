@@ -1,0 +1,131 @@
+"""From config to network and optimiser: what is refused, and what the optimiser does."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import lidc
+from prosona_jax import build
+from prosona_jax.types import InputError
+
+
+def _config(**changes):
+    """Returns the smoke config with fields changed, such as model__norm."""
+    config = lidc.get_config("smoke")
+    with config.unlocked():
+        config.update_from_flattened_dict(
+            {name.replace("__", "."): value for name, value in changes.items()}
+        )
+    return config
+
+
+@pytest.mark.parametrize("variant", ["full", "demo", "smoke", "crops64"])
+def test_every_variant_passes(variant):
+    build.check(lidc.get_config(variant))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"parallel": "tpu"}, "config.parallel is 'tpu'; choose from mesh, pmap"),
+        ({"model__norm": "batch"}, "config.model.norm is 'batch'; choose from none, group"),
+        (
+            {"model__posterior_input": "mean"},
+            "config.model.posterior_input is 'mean'; choose from single, all",
+        ),
+        (
+            {"model__dtype": "float16"},
+            "config.model.dtype is 'float16'; choose from float32, bfloat16",
+        ),
+        ({"steps": 0}, "config.steps is 0; it must be at least 1"),
+        ({"batch_size": 0}, "config.batch_size is 0; it must be at least 1"),
+        ({"log_every_steps": 0}, "config.log_every_steps is 0; it must be at least 1"),
+        (
+            {"checkpoint_every_steps": 0},
+            "config.checkpoint_every_steps is 0; it must be at least 1",
+        ),
+        ({"evaluate__every_steps": 0}, "config.evaluate.every_steps is 0; it must be at least 1"),
+        ({"evaluate__samples": 0}, "config.evaluate.samples is 0; it must be at least 1"),
+        (
+            {"evaluate__validation_samples": 0},
+            "config.evaluate.validation_samples is 0; it must be at least 1",
+        ),
+        ({"evaluate__batch_size": 0}, "config.evaluate.batch_size is 0; it must be at least 1"),
+        ({"model__fcomb_layers": 1}, "config.model.fcomb_layers is 1; it must be at least 2"),
+        ({"model__latent_dim": 0}, "config.model.latent_dim is 0; it must be at least 1"),
+        ({"loss__samples": 1}, "config.loss.samples is 1; it must be at least 2"),
+        (
+            {"optimizer__warmup_steps": 4},
+            "config.optimizer.warmup_steps must be below config.steps",
+        ),
+        (
+            {"data__size": 33},
+            "config.data.size is 33; 2 scales in config.model.channels need a multiple of 2",
+        ),
+        (
+            {"data__size": 36, "model__channels": (4, 8, 8, 8)},
+            "config.data.size is 36; 4 scales in config.model.channels need a multiple of 8",
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused_by_field(changes, message):
+    with pytest.raises(InputError) as fault:
+        build.check(_config(**changes))
+    assert str(fault.value) == message
+
+
+def test_the_network_is_the_configs():
+    network = build.model(_config(model__dtype="bfloat16", model__norm="none"))
+    assert (network.channels, network.convs_per_scale, network.norm) == ((4, 8), 1, "none")
+    assert (network.latent_dim, network.fcomb_layers) == (6, 4)
+    assert network.dtype == jnp.bfloat16
+
+
+def _moves(gradients, **changes):
+    """Returns how far each step moves a bias; with equal gradients that is Adam's rate."""
+    tx = build.optimizer(_config(**changes))
+    params = {"bias": jnp.zeros(1)}
+    state = tx.init(params)
+    moves = []
+    for gradient in gradients:
+        updates, state = tx.update({"bias": jnp.full(1, gradient)}, state, params)
+        moves.append(-float(updates["bias"][0]))
+    return moves
+
+
+@pytest.mark.parametrize(("warmup", "steps"), [(0, 10), (4, 10)])
+def test_the_rate_rises_linearly_and_falls_as_a_cosine_to_zero(warmup, steps):
+    """Equal gradients make Adam's step the rate itself, once its moments are corrected."""
+    rates = _moves(
+        [0.5] * (steps + 1),
+        steps=steps,
+        optimizer__warmup_steps=warmup,
+        optimizer__learning_rate=0.01,
+    )
+    assert rates[0] == pytest.approx(0.0 if warmup else 0.01, rel=1e-4)
+    assert rates[warmup // 2] == pytest.approx(0.005 if warmup else 0.01, rel=1e-4)
+    assert rates[warmup] == pytest.approx(0.01, rel=1e-4)
+    assert rates[(warmup + steps) // 2] == pytest.approx(0.005, rel=1e-4)
+    last = 0.01 * 0.5 * (1 + np.cos(np.pi * (steps - 1 - warmup) / (steps - warmup)))
+    assert rates[steps - 1] == pytest.approx(last, rel=1e-4)
+    assert rates[steps] == pytest.approx(0.0, abs=1e-7)
+
+
+def test_gradients_are_clipped_by_their_global_norm():
+    """Adam's first step ignores the scale; its second shows what the first was clipped to."""
+    schedule = {"steps": 1000, "optimizer__learning_rate": 0.01}
+    clipped = _moves([300.0, 2.0], optimizer__clip_norm=5.0, **schedule)
+    assert clipped == pytest.approx(_moves([5.0, 2.0], optimizer__clip_norm=5.0, **schedule))
+    assert clipped[1] != pytest.approx(
+        _moves([300.0, 2.0], optimizer__clip_norm=1e9, **schedule)[1]
+    )
+
+
+def test_weight_decay_shrinks_kernels_alone():
+    tx = build.optimizer(_config(optimizer__weight_decay=0.1, optimizer__learning_rate=0.01))
+    params = {"kernel": jnp.full((2, 2), 3.0), "bias": jnp.full(2, 3.0)}
+    still = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = tx.update(still, tx.init(params), params)
+    np.testing.assert_allclose(updates["kernel"], -0.01 * 0.1 * 3.0, rtol=1e-6)
+    np.testing.assert_array_equal(updates["bias"], 0.0)

@@ -1,0 +1,140 @@
+"""Checkpoints: bit-identical round trips, how many are kept, and what a damaged one leads to."""
+
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from prosona_jax import parallel
+from prosona_jax.checkpoint import Checkpoints
+from prosona_jax.types import InputError
+
+
+def _tree(seed=0):
+    generator = np.random.default_rng(seed)
+    return {
+        "step": jnp.asarray(seed, jnp.int32),
+        "params": {"kernel": jnp.asarray(generator.normal(size=(3, 5)), jnp.float32)},
+        "moments": (jnp.asarray(generator.normal(size=7), jnp.bfloat16), jnp.zeros(())),
+    }
+
+
+def _array(seed=0):
+    """One array: of several, those read after a damaged one would warn from Orbax's threads."""
+    return {"kernel": _tree(seed)["params"]["kernel"]}
+
+
+def _save(workdir, series, *steps):
+    checkpoints = Checkpoints(workdir)
+    for step in steps:
+        checkpoints.save(series, step, _array(step), {"best": step / 8, "position": {"at": step}})
+    checkpoints.close()
+
+
+def _restore(workdir, series="last", like=None):
+    checkpoints = Checkpoints(workdir)
+    try:
+        return checkpoints.restore(series, _array() if like is None else like)
+    finally:
+        checkpoints.close()
+
+
+def _steps(workdir, series):
+    return sorted(int(folder.name) for folder in (workdir / "checkpoints" / series).iterdir())
+
+
+def _assert_identical(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        assert (x.dtype, x.shape) == (y.dtype, y.shape)
+        assert np.asarray(x).tobytes() == np.asarray(y).tobytes()
+
+
+def _damage(workdir, step, how):
+    """Removes or cuts short every array and note of a step."""
+    folder = workdir / "checkpoints" / "last" / str(step)
+    files = [p for p in folder.rglob("*") if p.is_file() and ("d" in p.parts or p.suffix)]
+    assert files
+    for path in files:
+        path.unlink() if how == "removed" else path.write_bytes(path.read_bytes()[:10])
+
+
+@pytest.mark.parametrize("saved", ["plain", "mesh"])
+@pytest.mark.parametrize("wanted", ["plain", "mesh"])
+def test_a_round_trip_is_bit_identical(tmp_path, saved, wanted):
+    """Also from one device to four and back: a checkpoint does not know how many there were."""
+    place = {"plain": lambda tree: tree, "mesh": parallel.create("mesh").replicate}
+    tree, note = _tree(3), {"best": 0.25, "position": {"next_index": 12}}
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save("last", 3, place[saved](tree), note)
+    checkpoints.close()
+    step, restored, found = _restore(tmp_path, like=place[wanted](_tree()))
+    assert (step, found) == (3, note)
+    _assert_identical(restored, tree)
+    for leaf in jax.tree.leaves(restored):
+        assert len(leaf.sharding.device_set) == (4 if wanted == "mesh" else 1)
+
+
+def test_last_keeps_two_and_best_one(tmp_path):
+    _save(tmp_path, "last", 2, 4, 6)
+    _save(tmp_path, "best", 2, 4, 6)
+    assert _steps(tmp_path, "last") == [4, 6]
+    assert _steps(tmp_path, "best") == [6]
+
+
+def test_a_step_already_saved_is_left_as_it_is(tmp_path):
+    _save(tmp_path, "last", 2)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save("last", 2, _array(9), {"best": 9})
+    checkpoints.close()
+    _, tree, note = _restore(tmp_path)
+    _assert_identical(tree, _array(2))
+    assert note["best"] == 0.25
+
+
+def test_nothing_saved_is_none(tmp_path):
+    assert _restore(tmp_path) is None
+    _save(tmp_path, "last", 2)
+    assert _restore(tmp_path, "best") is None
+
+
+@pytest.mark.parametrize("how", ["removed", "cut short"])
+def test_an_unreadable_checkpoint_falls_back_to_the_one_before(tmp_path, caplog, how):
+    _save(tmp_path, "last", 2, 4)
+    _damage(tmp_path, 4, how)
+    with caplog.at_level(logging.WARNING, "prosona_jax.checkpoint"):
+        step, tree, note = _restore(tmp_path)
+    assert (step, note) == (2, {"best": 0.25, "position": {"at": 2}})
+    _assert_identical(tree, _array(2))
+    (warning,) = [r.getMessage() for r in caplog.records if r.name == "prosona_jax.checkpoint"]
+    assert warning.startswith(f"checkpoint {tmp_path}/checkpoints/last/4 cannot be read (")
+    assert warning.endswith("; set aside, trying the one before")
+    assert "\n" not in warning
+    assert (tmp_path / "checkpoints" / "unreadable-last-4").is_dir()
+    assert _steps(tmp_path, "last") == [2]
+
+
+def test_a_step_set_aside_can_be_saved_again(tmp_path):
+    _save(tmp_path, "last", 2, 4)
+    _damage(tmp_path, 4, "removed")
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.restore("last", _array())
+    checkpoints.save("last", 4, _array(4), {"best": None})
+    checkpoints.close()
+    step, tree, note = _restore(tmp_path)
+    assert (step, note) == (4, {"best": None})
+    _assert_identical(tree, _array(4))
+
+
+def test_none_readable_is_an_error(tmp_path):
+    _save(tmp_path, "last", 2, 4)
+    _damage(tmp_path, 2, "removed")
+    _damage(tmp_path, 4, "cut short")
+    with pytest.raises(InputError) as fault:
+        _restore(tmp_path)
+    assert str(fault.value) == (
+        f"{tmp_path}/checkpoints/last: none of the checkpoints [2, 4] can be read; restore the "
+        "folder from a copy, or remove it to start over"
+    )

@@ -1,0 +1,236 @@
+"""The program as a user runs it: trained, killed, stopped, resumed, scored on other data, refused.
+
+One npz of small made-up blobs; the smoke config; every run is a process of its own.
+"""
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from data_pipelines import splits
+from prosona_jax.monitor import read_history
+
+STEPS = 8
+
+
+def _write_npz(path, patients, seed):
+    """Writes a record per patient: four raters who see one disc with different radii."""
+    generator = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:40, :40]
+    count = len(patients)
+    centre = generator.uniform(15, 25, (2, count, 1, 1, 1))
+    distance = np.hypot(rows - centre[0], columns - centre[1])
+    masks = (distance < generator.uniform(4, 9, (count, 4, 1, 1))).astype(np.uint8)
+    image = masks.mean(axis=1) + generator.normal(0, 0.1, (count, 40, 40))
+    np.savez(
+        path,
+        image=image.astype(np.float32),
+        masks=masks,
+        patient_id=patients,
+        record_id=[f"{patient}-nodule" for patient in patients],
+        intensity_unit="arbitrary",
+    )
+
+
+PATIENTS = [f"p{i:02d}" for i in range(24)]
+TEST_PATIENTS = {
+    PATIENTS[i]
+    for i in splits.assign(PATIENTS, [""] * 24, folds=3, fold=0, validation_share=0.3)["test"]
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("main")
+    _write_npz(folder / "discs.npz", PATIENTS, seed=0)
+    # Four patients of the first file and eight that no one has seen.
+    _write_npz(folder / "other.npz", PATIENTS[:4] + [f"q{i:02d}" for i in range(8)], seed=1)
+    return folder
+
+
+def _start(folder, workdir, *arguments, devices=2, **environment):
+    """Starts the program; its output goes where `_end` finds it."""
+    command = [
+        sys.executable, "-m", "prosona_jax.main",
+        "--config=configs/lidc.py:smoke",
+        f"--workdir={folder / workdir}",
+        "--config.data.source=npz",
+        f"--config.data.path={folder / 'discs.npz'}",
+        f"--config.data.cache_dir={folder / 'cache'}",
+    ]  # fmt: skip
+    environment = os.environ | {
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        **environment,
+    }
+    return subprocess.Popen(
+        [*command, *arguments],
+        env=environment,
+        cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _train(folder, workdir, *arguments, **environment):
+    data = (
+        f"--config.steps={STEPS}",
+        "--config.data.folds=3",
+        "--config.data.validation_share=0.3",
+    )
+    return _start(folder, workdir, *data, *arguments, **environment)
+
+
+def _end(process, status=0):
+    """Waits for the end and returns what the program said on stderr."""
+    error = process.communicate(timeout=300)[1]
+    assert process.returncode == status, error
+    return error
+
+
+@pytest.fixture(scope="module")
+def trained(folder):
+    """A workdir that was trained without interruption, on two devices."""
+    _end(_train(folder, "whole"))
+    return folder / "whole"
+
+
+def _leaves(workdir):
+    """Returns all arrays of the final state, by path."""
+    place = workdir / "checkpoints" / "last" / str(STEPS) / "tree"
+    tree = ocp.StandardCheckpointer().restore(place)
+    return {jax.tree_util.keystr(k): v for k, v in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _history(workdir):
+    return [{k: v for k, v in r.items() if k != "seconds"} for r in read_history(workdir)]
+
+
+def _assert_identical(a, b):
+    left, right = _leaves(a), _leaves(b)
+    assert left.keys() == right.keys()
+    for name, value in left.items():
+        assert np.asarray(value).tobytes() == np.asarray(right[name]).tobytes(), name
+    assert _history(a) == _history(b)
+
+
+def test_training_ends_with_a_report_on_the_test_patients(trained):
+    report = trained / "report"
+    assert {"report.html", "report.md", "report.json", "rows.csv"} <= set(os.listdir(report))
+    with (report / "rows.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["patient_id"] for row in rows} == TEST_PATIENTS
+    assert {row["method"] for row in rows} == {"samples", "prior_mean", "raters"}
+    result = json.loads((report / "report.json").read_text())
+    assert (result["records"], result["patients"]) == (len(TEST_PATIENTS), len(TEST_PATIENTS))
+    assert (result["raters"], result["samples"]) == (4, 6)
+    of_samples = [float(row["ged"]) for row in rows if row["method"] == "samples"]
+    assert result["metrics"]["ged"]["mean"] == pytest.approx(np.mean(of_samples), abs=1e-6)
+    assert "Known patients" not in (report / "report.html").read_text()
+
+
+def test_the_best_checkpoint_has_the_lowest_validation_ged(trained):
+    scores = {r["step"]: r["ged"] for r in _history(trained) if r["split"] == "validation"}
+    assert list(scores) == [2, 4, 6, 8]
+    assert os.listdir(trained / "checkpoints" / "best") == [str(min(scores, key=scores.get))]
+
+
+def _wait_for_step(process, workdir, step):
+    deadline = time.monotonic() + 240
+    while not any(row["step"] >= step for row in read_history(workdir)):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def test_killed_and_stopped_runs_end_bit_identically(folder, trained):
+    """The same command three times: SIGTERM in the first, SIGKILL in the second."""
+    first = _train(folder, "broken")
+    _wait_for_step(first, folder / "broken", 1)
+    first.terminate()
+    said = _end(first, status=128 + signal.SIGTERM).strip().splitlines()[-1]
+    assert said.endswith("saved; run the same command to continue")
+    stopped_at = int(said.split("stopped at step ")[1].split(",")[0])
+    assert os.listdir(folder / "broken" / "checkpoints" / "last")[-1]
+
+    second = _train(folder, "broken")
+    _wait_for_step(second, folder / "broken", stopped_at + 1)
+    second.kill()
+    _end(second, status=-signal.SIGKILL)
+    assert not (folder / "broken" / "report" / "report.html").exists()
+
+    assert "resumed from step " in _end(_train(folder, "broken"))
+    _assert_identical(folder / "broken", trained)
+    assert (folder / "broken" / "report" / "report.html").exists()
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_two_processes_end_where_two_devices_do(folder, trained):
+    """Open MPI's variables are one of the environments that JAX detects by itself."""
+    shared = {
+        "OMPI_MCA_orte_hnp_uri": "0.0;tcp://127.0.0.1:1",
+        "OMPI_COMM_WORLD_SIZE": "2",
+        "OMPI_COMM_WORLD_LOCAL_RANK": "0",  # one device each, and each calls it device 0
+        "JAX_COORDINATOR_PORT": str(_free_port()),
+        "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
+    }
+    processes = [
+        _train(folder, "pair", "--distributed", devices=1, OMPI_COMM_WORLD_RANK=str(i), **shared)
+        for i in range(2)
+    ]
+    for process in processes:
+        _end(process)
+    one, two = _leaves(trained), _leaves(folder / "pair")
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        np.testing.assert_allclose(two[name], value, atol=1e-5, err_msg=name)
+    for mine, theirs in zip(_history(folder / "pair"), _history(trained), strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-4)
+    report = json.loads((folder / "pair" / "report" / "report.json").read_text())
+    assert report["records"] == len(TEST_PATIENTS)
+
+
+def test_another_file_is_scored_with_what_the_workdir_knows(folder, trained):
+    """The workdir's folds and sizes hold, though the command names no more than the data."""
+    other = f"--config.data.path={folder / 'other.npz'}"
+    _end(_start(folder, "whole", "--mode=eval", other, "--config.data.split=all"))
+    report = trained / "eval-other"
+    result = json.loads((report / "report.json").read_text())
+    assert (result["records"], result["patients"]) == (12, 12)
+    known = len({*PATIENTS[:4]} - TEST_PATIENTS)
+    assert known
+    assert f"Known patients: {known} of the scored patients" in (report / "report.md").read_text()
+
+
+def test_what_cannot_be_is_refused_in_one_line(folder, trained):
+    """All at once, for the start of a process is what takes the time."""
+    asked = {
+        "config.model.norm cannot be changed with --mode=eval": _start(
+            folder, "whole", "--mode=eval", "--config.model.norm=none"
+        ),
+        "this workdir was trained with config.seed = 0, not 1": _train(
+            folder, "whole", "--config.seed=1"
+        ),
+        "--config has no field": _train(folder, "never", "--config.optimizer.learning_rat=1"),
+        "run.json is absent: no run was trained": _start(folder, "never", "--mode=eval"),
+    }
+    for message, process in asked.items():
+        line = _end(process, status=2).strip().splitlines()[-1]
+        assert message in line
+    assert not (folder / "never").exists()

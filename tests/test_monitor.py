@@ -1,0 +1,71 @@
+"""The history of a run: what a row holds, what a restart keeps, what an interruption costs."""
+
+import json
+
+import jax
+import pytest
+
+from prosona_jax.monitor import Monitor, read_history, training_seconds
+
+
+def _write(workdir, *rows, step=0):
+    monitor = Monitor(workdir, step=step, steps=8)
+    for row_step, split, values in rows:
+        monitor.advance()
+        monitor.write(row_step, split, values)
+    monitor.close()
+
+
+def _values(workdir):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in read_history(workdir)]
+
+
+def test_rows_come_back_as_written(tmp_path):
+    _write(tmp_path, (1, "train", {"loss": 0.5, "kl": 1.25}), (1, "validation", {"ged": 0.125}))
+    assert _values(tmp_path) == [
+        {"step": 1, "split": "train", "loss": 0.5, "kl": 1.25},
+        {"step": 1, "split": "validation", "ged": 0.125},
+    ]
+    assert all(row["seconds"] >= 0 for row in read_history(tmp_path))
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 1
+
+
+def test_a_restart_drops_what_will_come_again(tmp_path):
+    _write(tmp_path, *((step, "train", {"loss": float(step)}) for step in (1, 2, 3, 4)))
+    _write(tmp_path, (3, "train", {"loss": 30.0}), step=2)
+    assert [(row["step"], row["loss"]) for row in read_history(tmp_path)] == [
+        (1, 1.0),
+        (2, 2.0),
+        (3, 30.0),
+    ]
+    assert not (tmp_path / "history.jsonl.partial").exists()
+
+
+def test_a_line_cut_short_is_left_out(tmp_path):
+    _write(tmp_path, (1, "train", {"loss": 1.0}), (2, "train", {"loss": 2.0}))
+    history = tmp_path / "history.jsonl"
+    history.write_text(history.read_text() + '{"step": 3, "spl')
+    assert [row["step"] for row in read_history(tmp_path)] == [1, 2]
+    _write(tmp_path, (3, "train", {"loss": 3.0}), step=2)
+    assert [json.loads(line)["step"] for line in history.read_text().splitlines()] == [1, 2, 3]
+
+
+def test_training_time_is_summed_over_restarts(tmp_path):
+    assert training_seconds(tmp_path) == 0.0
+    rows = [{"step": 1, "seconds": 1.5}, {"step": 2, "seconds": 0.25}, {"step": 3}]
+    (tmp_path / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert training_seconds(tmp_path) == 1.75
+
+
+def test_the_bar_names_the_first_three_scores(tmp_path, capsys):
+    _write(tmp_path, (1, "train", {"loss": 0.12345, "kl": 2.0, "dice": 0.5, "ged": 9.0}))
+    bar = capsys.readouterr().err
+    assert "1/8" in bar
+    assert "loss=0.123 kl=2 dice=0.5" in bar
+    assert "ged" not in bar
+
+
+def test_only_the_first_process_writes(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    _write(tmp_path, (1, "train", {"loss": 1.0}))
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,98 @@
+"""A workdir belongs to one config and one data set, and says so."""
+
+import copy
+import json
+
+import pytest
+
+from prosona_jax import workdir
+from prosona_jax.types import InputError
+
+RUN = workdir.Run(
+    config={
+        "steps": 8,
+        "data": {"path": "a.npz", "cache_dir": "~/.cache", "window_hu": (-1000.0, 400.0)},
+        "model": {"channels": (4, 8), "norm": "group"},
+    },
+    data_digest="0123456789abcdef",
+    patients={"train": ["p1", "p2"], "validation": ["p3"], "test": ["p4"]},
+)
+
+
+def _changed(**changes):
+    """Returns RUN with config fields changed, such as model__norm."""
+    config = copy.deepcopy(RUN.config)
+    for name, value in changes.items():
+        *groups, field = name.split("__")
+        target = config
+        for group in groups:
+            target = target[group]
+        target[field] = value
+    return RUN._replace(config=config)
+
+
+def test_a_claim_can_be_read_and_made_again(tmp_path):
+    folder = tmp_path / "runs" / "new"
+    workdir.claim(folder, RUN)
+    before = (folder / "run.json").read_bytes()
+    workdir.claim(folder, RUN)  # tuples come back as lists, which is no difference
+    assert (folder / "run.json").read_bytes() == before
+    assert [path.name for path in folder.iterdir()] == ["run.json"]
+    found = workdir.read(folder)
+    assert found.patients == RUN.patients
+    assert found.data_digest == RUN.data_digest
+    assert found.config["model"] == {"channels": [4, 8], "norm": "group"}
+
+
+def test_data_may_lie_elsewhere(tmp_path):
+    workdir.claim(tmp_path, RUN)
+    workdir.claim(tmp_path, _changed(data__path="/mnt/b.npz", data__cache_dir="/scratch"))
+    assert workdir.read(tmp_path).config["data"]["path"] == "a.npz"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 9}, "config.steps = 8, not 9; use"),
+        ({"model__norm": "none"}, "config.model.norm = 'group', not 'none'; use"),
+        ({"model__channels": (4, 16)}, "config.model.channels = [4, 8], not [4, 16]; use"),
+        ({"seed": 1}, "config.seed = None, not 1; use"),
+        (
+            {"steps": 9, "model__norm": "none", "data__window_hu": (0.0, 1.0)},
+            "config.data.window_hu = [-1000.0, 400.0], not [0.0, 1.0] and 2 more fields; use",
+        ),
+    ],
+)
+def test_another_config_is_refused_by_field(tmp_path, changes, message):
+    workdir.claim(tmp_path, RUN)
+    before = (tmp_path / "run.json").read_bytes()
+    with pytest.raises(InputError) as fault:
+        workdir.claim(tmp_path, _changed(**changes))
+    assert str(fault.value) == (
+        f"{tmp_path}/run.json: this workdir was trained with {message} its config again, or "
+        "another --workdir"
+    )
+    assert (tmp_path / "run.json").read_bytes() == before
+
+
+def test_other_data_are_refused(tmp_path):
+    workdir.claim(tmp_path, RUN)
+    with pytest.raises(InputError) as fault:
+        workdir.claim(tmp_path, RUN._replace(data_digest="fedcba9876543210"))
+    assert str(fault.value) == (
+        f"{tmp_path}/run.json: this workdir was trained on other data (digest 0123456789ab, now "
+        "fedcba987654); use its data again, or another --workdir"
+    )
+
+
+def test_an_untrained_folder_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"run\.json is absent: no run was trained in this"):
+        workdir.read(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", '{"config": {', json.dumps({"config": {}})])
+def test_a_damaged_file_is_named(tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+    for attempt in (lambda: workdir.read(tmp_path), lambda: workdir.claim(tmp_path, RUN)):
+        with pytest.raises(InputError, match=r"run\.json is damaged \(.+\); restore it from a"):
+            attempt()
