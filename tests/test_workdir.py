@@ -46,7 +46,7 @@ def test_a_claim_can_be_read_and_made_again(tmp_path):
 
 def test_data_may_lie_elsewhere(tmp_path):
     workdir.claim(tmp_path, RUN)
-    workdir.claim(tmp_path, _changed(data__path="/mnt/b.npz", data__cache_dir="/scratch"))
+    workdir.claim(tmp_path, _changed(data__path="/data/b.npz", data__cache_dir="/scratch"))
     assert workdir.read(tmp_path).config["data"]["path"] == "a.npz"
 
 
