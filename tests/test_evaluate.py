@@ -1,0 +1,142 @@
+"""Scoring a set of records: which rows come out, what they hold, and what is left out."""
+
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from prosona_jax import evaluate, metrics, parallel
+from prosona_jax.step import Prediction
+from prosona_jax.types import Batch
+
+SAMPLES, RATERS, SIZE = 5, 3, 8
+
+
+def _host_batch(first, count, padding=0):
+    """Returns records first, first + 1, ...; the padding repeats the last one."""
+    generator = np.random.default_rng(first)
+    pad = lambda x: np.concatenate([x, np.repeat(x[-1:], padding, axis=0)])  # noqa: E731
+    return Batch(
+        image=pad(generator.normal(size=(count, SIZE, SIZE, 1)).astype(np.float32)),
+        masks=pad((generator.random((count, RATERS, SIZE, SIZE)) > 0.5).astype(np.uint8)),
+        rater_valid=pad(np.ones((count, RATERS), bool)),
+        index=pad(np.arange(first, first + count, dtype=np.int32)),
+        valid=np.array([1.0] * count + [0.0] * padding, np.float32),
+    )
+
+
+def _predict_step(params, batch, root):
+    """Sample s is the image moved up by s, so that predictions follow from the batch."""
+    del root
+    image = batch.image[..., 0]
+    shift = np.arange(SAMPLES, dtype=np.float32)[None, :, None, None]
+    kl = params * batch.index[:, None] * np.array([[1.0, 0.0]], np.float32)
+    samples = jax.nn.sigmoid(4 * image[:, None] + shift - 2)
+    return Prediction(samples, jax.nn.sigmoid(4 * image), kl.astype(np.float32))
+
+
+def _predict(*batches):
+    devices = parallel.create("mesh")
+    return list(
+        evaluate.predict(
+            np.float32(0.01),
+            batches,
+            eval_step=devices.eval_step(_predict_step),
+            parallel=devices,
+            root=jax.random.key(0),
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def predictions():
+    """Six records in two batches on four devices, the second one half padding."""
+    assert jax.device_count() == 4
+    return _predict(_host_batch(10, 4), _host_batch(14, 2, padding=2))
+
+
+@pytest.fixture(scope="module")
+def result(predictions):
+    return evaluate.evaluate(predictions)
+
+
+def _of(rows, method, name):
+    return [row[name] for row in rows if row["method"] == method]
+
+
+def test_padding_is_left_out_of_batch_and_prediction(predictions):
+    assert [batch.index.tolist() for batch, _ in predictions] == [[10, 11, 12, 13], [14, 15]]
+    assert [len(prediction.samples) for _, prediction in predictions] == [4, 2]
+    for batch, prediction in predictions:
+        expected = 1 / (1 + np.exp(-4 * batch.image[..., 0]))
+        np.testing.assert_allclose(prediction.prior_mean, expected, atol=1e-6)
+
+
+def test_every_record_has_one_row_of_each_method(result):
+    found = [(row["index"], row["method"]) for row in result.rows]
+    methods = ("samples", "prior_mean", "raters")
+    assert len(found) == len(set(found))
+    assert set(found) == {(index, method) for index in range(10, 16) for method in methods}
+    assert all(isinstance(row["index"], int) and "kl" not in row for row in result.rows)
+
+
+def test_rows_hold_the_metrics_of_their_record(predictions, result):
+    batch, prediction = predictions[1]
+    scores = metrics.score_batch(prediction.samples, batch.masks, batch.rater_valid)
+    held_out = metrics.samples_leave_one_out(prediction.samples, batch.masks, batch.rater_valid)
+    raters = metrics.raters_leave_one_out(batch.masks, batch.rater_valid)
+    rows = {(row["index"], row["method"]): row for row in result.rows}
+    for place, index in enumerate((14, 15)):
+        of_samples = rows[index, "samples"]
+        assert of_samples["ged"] == pytest.approx(scores["ged"][place])
+        assert of_samples["dice_match"] == pytest.approx(scores["dice_match"][place])
+        assert of_samples["loo_ged"] == pytest.approx(held_out["ged"][place])
+        assert rows[index, "raters"]["loo_ged"] == pytest.approx(raters["ged"][place])
+        assert "ged" not in rows[index, "raters"]
+
+
+def test_the_prior_mean_scores_as_a_single_sample(predictions, result):
+    single = [
+        metrics.score_batch(p.prior_mean[:, None], b.masks, b.rater_valid) for b, p in predictions
+    ]
+    for name in ("ged", "ged_dpersona", "dice_soft", "dice_max_samples_per_rater"):
+        expected = np.concatenate([scores[name] for scores in single])
+        assert _of(result.rows, "prior_mean", name) == pytest.approx(expected, abs=1e-9), name
+
+
+def test_the_latent_kl_is_the_mean_over_records_without_padding(result):
+    np.testing.assert_allclose(result.latent_kl, [0.01 * np.mean(range(10, 16)), 0.0], rtol=1e-6)
+
+
+def test_a_validation_logs_means_of_the_samples(result):
+    summary = evaluate.summarise(result)
+    assert list(summary) == ["ged", "dice_match", "dice_soft", "active_units", "kl_z0", "kl_z1"]
+    for name in ("ged", "dice_match", "dice_soft"):
+        assert summary[name] == pytest.approx(np.mean(_of(result.rows, "samples", name)))
+    assert summary["active_units"] == 1.0
+    assert (summary["kl_z0"], summary["kl_z1"]) == pytest.approx((0.125, 0.0))
+
+
+def test_batching_does_not_change_a_score(result):
+    whole = [_host_batch(10, 4), _host_batch(14, 2)]
+    joined = Batch(*(np.concatenate(pair) for pair in zip(*whole, strict=True)))
+    padded = Batch(*(np.concatenate([x, x[-1:], x[-1:]]) for x in joined))
+    padded.valid[-2:] = 0.0
+    other = evaluate.evaluate(_predict(padded))
+    by_record = lambda rows: sorted(rows, key=lambda r: (r["index"], r["method"]))  # noqa: E731
+    for mine, theirs in zip(by_record(other.rows), by_record(result.rows), strict=True):
+        assert mine == pytest.approx(theirs, abs=1e-6)
+
+
+def _ranked(*geds):
+    rows = [{"index": i, "method": "samples", "ged": ged} for i, ged in enumerate(geds)]
+    return rows + [{"index": i, "method": "raters", "loo_ged": math.nan} for i in range(len(geds))]
+
+
+@pytest.mark.parametrize(
+    ("count", "chosen"), [(1, [3]), (2, [3, 1]), (3, [3, 4, 1]), (5, [3, 2, 4, 0, 1]), (9, 5)]
+)
+def test_panels_are_spread_from_the_lowest_to_the_highest_ged(count, chosen):
+    found = evaluate.spread_by_score(_ranked(0.6, 0.9, 0.2, 0.1, 0.4), count)
+    assert found == ([3, 2, 4, 0, 1] if chosen == 5 else chosen)
