@@ -1,57 +1,49 @@
 """Records scored per second by `prosona_jax.metrics.score_batch`, against loops over mask pairs.
 
-    python benchmarks/metrics.py
+    python -m benchmarks.metrics
 
-Each row runs in a process of its own, so that its peak memory is its own: the high-water mark of
-resident memory less what the process held once inputs and JAX were there. Both sides compute the
-same scores, which every row checks.
+Both sides compute the same scores, which every row checks. Peak memory is the high-water mark less
+what the process held once inputs and JAX were there.
 """
 
 import itertools
-import multiprocessing
-import resource
-import sys
-import time
 from collections.abc import Callable, Iterable
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from benchmarks.common import RATERS, discs, each_in_own_process, hardware, peak_mib, seconds
 from prosona_jax import metrics
 
 RECORDS = 16
-RATERS = 4
 SAMPLES = (4, 16, 50, 100)
 SIZES = (64, 128)
-SECONDS = 2.0  # timed per row and side, at least one call
 
 
 def main() -> None:
     """Prints the table."""
-    print(f"{RECORDS} records, {RATERS} raters, every score of score_batch, jitted on a batch")
-    print(f"{'S':>4} {'pixels':>8} {'records/s':>10} {'loops':>8} {'ratio':>7} {'peak MiB':>9}")
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1, maxtasksperchild=1) as pool:
-        for size, samples in itertools.product(SIZES, SAMPLES):
-            jitted, loops, peak = pool.apply(measure, (samples, size))
-            pixels = f"{size}x{size}"
-            print(
-                f"{samples:>4} {pixels:>8} {jitted:>10.0f} {loops:>8.1f} {jitted / loops:>6.0f}x "
-                f"{peak:>9.0f}",
-                flush=True,
-            )
+    print(f"{RECORDS} records, {RATERS} raters, every score of score_batch; {hardware()}")
+    print(f"{'pixels':>8} {'S':>4} {'records/s':>10} {'loops':>8} {'ratio':>7} {'peak MiB':>9}")
+    cases = list(itertools.product(SIZES, SAMPLES))
+    results = each_in_own_process(measure, cases)
+    for (size, samples), (jitted, loops, peak) in zip(cases, results, strict=True):
+        print(
+            f"{size:>4}x{size:<3} {samples:>4} {jitted:>10.0f} {loops:>8.1f} "
+            f"{jitted / loops:>6.0f}x {peak:>9.0f}",
+            flush=True,
+        )
 
 
-def measure(samples: int, size: int) -> tuple[float, float, float]:
+def measure(size: int, samples: int) -> tuple[float, float, float]:
     """Returns records/s of score_batch, records/s of the loops, and score_batch's peak MiB."""
-    probs, labels = noisy_discs(samples, size)
+    probs, labels = discs(RECORDS, samples, size)
     valid = np.ones((RECORDS, RATERS), bool)
     metrics.score_batch(probs[:1, :1], labels[:1], valid[:1])  # starts JAX
-    held = _peak_mib()
+    held = peak_mib()
     scores = metrics.score_batch(probs, labels, valid)  # compiles
-    jitted = RECORDS / _seconds(lambda: metrics.score_batch(probs, labels, valid))
-    peak = _peak_mib() - held
-    loops = 1 / _seconds(lambda: loop_scores(probs[0], labels[0]))
+    jitted = RECORDS / seconds(lambda: metrics.score_batch(probs, labels, valid))
+    peak = peak_mib() - held
+    loops = 1 / seconds(lambda: loop_scores(probs[0], labels[0]))
     for name, value in loop_scores(probs[0], labels[0]).items():
         np.testing.assert_allclose(scores[name][0], value, atol=1e-9, err_msg=name)
     return jitted, loops, peak
@@ -96,39 +88,6 @@ def _dice(a: np.ndarray, b: np.ndarray) -> float:
 
 def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
-
-
-def noisy_discs(samples: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns probs f32 [b, s, h, w] and labels u8 [b, r, h, w]: discs of differing radius."""
-    rng = np.random.default_rng(0)
-    rows, columns = np.mgrid[:size, :size].astype(np.float32) / size - 0.5
-    distance = np.hypot(rows, columns)
-    probs = np.empty((RECORDS, samples, size, size), np.float32)
-    labels = np.empty((RECORDS, RATERS, size, size), np.uint8)
-    # Mask by mask: drawing all at once would set the memory mark that is to be measured.
-    for i in range(RECORDS):
-        for k, radius in enumerate(rng.uniform(0.1, 0.3, samples + RATERS)):
-            noise = rng.standard_normal((size, size), np.float32)
-            logits = 20 * (np.float32(radius) - distance) + noise
-            if k < samples:
-                probs[i, k] = 1 / (1 + np.exp(-logits))
-            else:
-                labels[i, k - samples] = logits > 0
-    return probs, labels
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    """Returns seconds per call."""
-    start, calls = time.perf_counter(), 0
-    while not calls or time.perf_counter() - start < SECONDS:
-        call()
-        calls += 1
-    return (time.perf_counter() - start) / calls
-
-
-def _peak_mib() -> float:
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB on Linux
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 if __name__ == "__main__":
