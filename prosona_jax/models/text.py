@@ -1,0 +1,129 @@
+"""Sentence encoders: BERT and the text tower of CLIP.
+
+In BERT (Devlin et al. 2019, arXiv:1810.04805) every token sees every other, and a layer norm
+follows each residual sum. In CLIP (Radford et al. 2021, arXiv:2103.00020) a token sees only earlier
+ones, and a layer norm precedes each block. All is float32. `huggingface.py` has the weights.
+"""
+
+import functools
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+ACTIVATIONS = {
+    "gelu": lambda x: nn.gelu(x, approximate=False),
+    "quick_gelu": lambda x: x * nn.sigmoid(1.702 * x),
+}
+
+
+class TextConfig(NamedTuple):
+    """What a checkpoint's config says of its network."""
+
+    family: str  # "bert" or "clip"
+    vocabulary: int
+    positions: int  # tokens at most
+    token_types: int  # 0 in CLIP
+    width: int  # E of a token's state
+    layers: int
+    heads: int
+    mlp_width: int
+    activation: str  # "gelu" (exact) or "quick_gelu"
+    epsilon: float  # of the layer norms
+    projection: int  # E of the sentence in CLIP, 0 in BERT: there is no projection
+    pooling: str  # the tokens that stand for the sentence: "mean", "first", or "last"
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, softmax(Q K^T / sqrt(E / heads)) V where the mask allows."""
+
+    heads: int
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b n e"], mask: Bool[Array, "b 1 #n n"]
+    ) -> Float[Array, "b n e"]:
+        width = x.shape[-1]
+        query, key, value = (
+            nn.Dense(width, name=name)(x).reshape(*x.shape[:2], self.heads, width // self.heads)
+            for name in ("query", "key", "value")
+        )
+        mixed = nn.dot_product_attention(query, key, value, mask=mask)
+        return nn.Dense(width, name="out")(mixed.reshape(x.shape))
+
+
+class Mlp(nn.Module):
+    """Two linear maps with an activation between."""
+
+    config: TextConfig
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b n e"]) -> Float[Array, "b n e"]:
+        wide = nn.Dense(self.config.mlp_width, name="wide")(x)
+        return nn.Dense(self.config.width, name="out")(ACTIVATIONS[self.config.activation](wide))
+
+
+class Tower(nn.Module):
+    """Token ids to token states; padding is never attended to, and its own states mean nothing."""
+
+    config: TextConfig
+
+    @nn.compact
+    def __call__(self, ids: Int[Array, "b n"], valid: Bool[Array, "b n"]) -> Float[Array, "b n e"]:
+        config, length = self.config, ids.shape[1]
+        clip = config.family == "clip"
+        layer_norm = functools.partial(nn.LayerNorm, epsilon=config.epsilon)
+        norm = layer_norm(name="norm")
+        places = nn.Embed(config.positions, config.width, name="positions")(jnp.arange(length))
+        x = nn.Embed(config.vocabulary, config.width, name="tokens")(ids) + places[None]
+        mask = valid[:, None, None, :]
+        if clip:
+            mask = mask & jnp.tril(jnp.ones((1, 1, length, length), bool))
+        else:  # A sentence that stands alone is of type 0 throughout.
+            types = nn.Embed(config.token_types, config.width, name="token_types")
+            x = norm(x + types(jnp.zeros_like(ids)))
+        for number in range(config.layers):
+            attention = Attention(config.heads, name=f"attention_{number}")
+            attention_norm = layer_norm(name=f"attention_norm_{number}")
+            mlp = Mlp(config, name=f"mlp_{number}")
+            mlp_norm = layer_norm(name=f"mlp_norm_{number}")
+            if clip:
+                x = x + attention(attention_norm(x), mask)
+                x = x + mlp(mlp_norm(x))
+            else:
+                x = attention_norm(x + attention(x, mask))
+                x = mlp_norm(x + mlp(x))
+        return norm(x) if clip else x
+
+
+class SentenceEncoder(nn.Module):
+    """Token ids to sentences of length 1: tower, pooling, CLIP's projection, L2 norm.
+
+    A row's tokens come first and its padding last; each row has at least one token. CLIP's
+    sentence is its last token, the end-of-text token, which alone has seen all others.
+    """
+
+    config: TextConfig
+
+    def setup(self) -> None:
+        self.tower = Tower(self.config)
+        if self.config.projection:
+            self.projection = nn.Dense(self.config.projection, use_bias=False)
+
+    def states(self, ids: Int[Array, "b n"], valid: Bool[Array, "b n"]) -> Float[Array, "b n e"]:
+        """Returns the tokens' states after the last layer."""
+        return self.tower(ids, valid)
+
+    def __call__(self, ids: Int[Array, "b n"], valid: Bool[Array, "b n"]) -> Float[Array, "b e"]:
+        place = jnp.arange(ids.shape[1])[None]
+        count = jnp.sum(valid, axis=1, keepdims=True)
+        weight = {
+            "mean": valid / count,
+            "first": valid & (place == 0),
+            "last": place == count - 1,
+        }[self.config.pooling]
+        x = jnp.einsum("bn,bne->be", weight.astype(jnp.float32), self.states(ids, valid))
+        if self.config.projection:
+            x = self.projection(x)
+        return x / jnp.linalg.norm(x, axis=1, keepdims=True)

