@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: where real data lies, and four fake CPU devices."""
+"""Fixtures shared by all tests: where real data lies, image files, and four fake CPU devices."""
 
 import os
 import pathlib
@@ -13,6 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
+import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 
@@ -23,3 +24,68 @@ def real_data() -> pathlib.Path:
     if not folder.is_dir():
         pytest.skip(f"no real data: {folder} is absent (set PROSONA_TEST_DATA to its place)")
     return folder
+
+
+@pytest.fixture
+def make_nifti(tmp_path):
+    """Writes voxels of 0.7 x 0.9 x 2.5 mm, mirrored and slightly turned."""
+    import nibabel  # here and below, for the tests that need neither are many
+
+    affine = np.array([[-0.7, 0, 0, 90], [0, 0.9, 0.1, -120], [0, 0.05, 2.5, 33], [0, 0, 0, 1]])
+
+    def make(voxels, name="ct.nii"):
+        image = nibabel.Nifti1Image(voxels, affine)
+        image.header.set_xyzt_units("mm")
+        image.header["cal_max"] = 400
+        image.set_qform(affine, code=1)
+        nibabel.save(image, tmp_path / name)
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def make_dicom(tmp_path):
+    """Writes a CT slice, 12x9, with attributes replaced, or left out (None)."""
+    import pydicom
+    import pydicom.uid
+
+    def make(name="1.dcm", stored=None, **changes):
+        ramp = (np.arange(12 * 9).reshape(12, 9) * 7 - 300).astype(np.int16)
+        stored = ramp if stored is None else stored
+        dataset = pydicom.Dataset()
+        dataset.file_meta = pydicom.dataset.FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        attributes = {
+            "SOPClassUID": pydicom.uid.CTImageStorage,
+            "SOPInstanceUID": "1.2.3.4",
+            "StudyInstanceUID": "1.2",
+            "SeriesInstanceUID": "1.2.3",
+            "FrameOfReferenceUID": "1.9",
+            "PatientID": "p1",
+            "ImagePositionPatient": [10.0, 20.0, 30.0],
+            "ImageOrientationPatient": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
+            "Modality": "CT",
+            "PixelSpacing": [0.5, 0.75],
+            "RescaleSlope": 2,
+            "RescaleIntercept": -1024,
+            "Rows": stored.shape[0],
+            "Columns": stored.shape[1],
+            "SamplesPerPixel": 1,
+            "PhotometricInterpretation": "MONOCHROME2",
+            "BitsAllocated": 16,
+            "BitsStored": 16,
+            "HighBit": 15,
+            "PixelRepresentation": 1,
+            "PixelData": stored.tobytes(),
+            **changes,
+        }
+        for key, value in attributes.items():
+            if value is not None:
+                setattr(dataset, key, value)
+        dataset.file_meta.MediaStorageSOPClassUID = attributes["SOPClassUID"]
+        dataset.file_meta.MediaStorageSOPInstanceUID = attributes["SOPInstanceUID"]
+        dataset.save_as(tmp_path / name, enforce_file_format=True)
+        return tmp_path / name
+
+    return make

@@ -1,0 +1,191 @@
+"""One image from a file to the model's grid, and its masks back in the image's own geometry.
+
+| file | image | unit | spacing | masks become |
+|---|---|---|---|---|
+| PNG | gray, 8 or 16 bits; colour becomes luminance | "unit" | unknown | a PNG of 0 and 255 each |
+| npz | `image` [H,W]; [N,H,W] or [N,H,W,C] as in a data set | the file's | the file's | one npz |
+| NIfTI | 2-D, or a slice along the last axis of 3-D | the caller's | header | a .nii.gz each |
+| DICOM | one slice, known by its preamble | of CT "HU" | PixelSpacing | one DICOM-SEG |
+
+A PNG is scaled to 0..1. A NIfTI file does not say what its numbers mean; of CT they usually are HU.
+Its voxel (i, j) is column i of row j, as the format stores it. DICOM other than CT is "arbitrary".
+"""
+
+import importlib
+import os
+import pathlib
+import types
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from data_pipelines import transforms, validation
+from data_pipelines.images.picture import Picture
+from data_pipelines.settings import Settings
+from data_pipelines.transforms import Placement
+from prosona_jax.types import InputError
+
+_FORMATS = {".png": "png", ".npz": "npz", ".nii": "nifti", ".nii.gz": "nifti", ".dcm": "dicom"}
+_PREAMBLE = 128  # bytes of any content before the letters that mark a DICOM file
+
+
+def read(
+    path: str | os.PathLike[str], *, slice_index: int | None = None, unit: str | None = None
+) -> Picture:
+    """Reads one image; see the module for the formats.
+
+    Args:
+        path: the file.
+        slice_index: which one of a volume or a set, 0-based; None if the file holds one.
+        unit: "HU", "unit" (0..1) or "arbitrary" where the file does not say: NIfTI, and npz without
+            `intensity_unit`.
+
+    Raises:
+        InputError: no such file, an unknown or damaged one, no slice or unit chosen where one is
+            needed, NaN, or a constant image.
+    """
+    path = pathlib.Path(path).expanduser()
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give the path of an image")
+    if unit not in (None, *validation.UNITS):
+        raise InputError(f"{path}: unit is {unit!r}; choose one of {validation.UNITS}")
+    picture: Picture = _module(_format(path)).read(path, slice_index, unit)
+    for fault in (
+        validation.spacing_fault(picture.spacing_mm),
+        validation.image_fault(picture.image, picture.intensity_unit),
+    ):
+        if fault:
+            raise InputError(f"{path}: {fault}")
+    return picture
+
+
+def to_model(
+    picture: Picture, settings: Settings, *, point: tuple[float, float] | None = None
+) -> tuple[np.ndarray, Placement]:
+    """Returns the model's input f32 [size, size, C] as preparation makes it, and where it lies.
+
+    A larger image is cropped around the pixel nearest to `point`, a smaller one is padded with -1,
+    and where spacing is known it is resampled; see `transforms`.
+
+    Args:
+        picture: what `read` returns.
+        settings: those of the data that the model learned from; their source is not used.
+        point: (row, column) in the image's own pixels, 0-based; None is its middle.
+
+    Raises:
+        InputError: the point is outside of the image, or windowing leaves nothing to see.
+    """
+    height, width = picture.image.shape[:2]
+    centre = None
+    if point is not None:
+        row, column = point
+        if not (0 <= row <= height - 1 and 0 <= column <= width - 1):
+            raise InputError(
+                f"{picture.path}: the point ({row:g}, {column:g}) is outside of the image; give "
+                f"(row, column) within 0..{height - 1} and 0..{width - 1}"
+            )
+        centre = (int(row + 0.5), int(column + 0.5))
+    image = transforms.scale(
+        picture.image, picture.intensity_unit, settings, where=str(picture.path)
+    )
+    placement = transforms.place((height, width), picture.spacing_mm, settings, centre=centre)
+    return transforms.sample_image(image, placement, background=np.float32(-1)), placement
+
+
+def from_model(probs: np.ndarray, placement: Placement) -> np.ndarray:
+    """Returns probabilities f32 [S, size, size] on the image's own pixels, f32 [S, H, W].
+
+    Linear, like the way to the model; 0 beyond the model's grid. A mask is where they exceed 1/2.
+    """
+    return transforms.sample(
+        probs.astype(np.float32), placement.inverse(), background=np.float32(0)
+    )
+
+
+def encode_masks(
+    stem: str,
+    masks: np.ndarray,
+    picture: Picture,
+    *,
+    names: Sequence[str],
+    notes: Sequence[str],
+) -> dict[str, bytes]:
+    """Returns masks in the format and geometry of their image, {file's name: content}.
+
+    Files come in the order of the masks where each has its own.
+
+    Args:
+        stem: what the files' names start with.
+        masks: u8 {0, 1} [K, H, W].
+        picture: the image they were predicted on.
+        names: [K], one for each mask: part of the file's name, or the segment's label.
+        notes: [K], what travels with each mask, such as its prompt and what it is no evidence for;
+            the formats that keep little of it keep its start.
+
+    Raises:
+        InputError: the header of a DICOM image does not allow for a DICOM-SEG.
+    """
+    if masks.shape[1:] != picture.image.shape[:2] or not len(masks) == len(names) == len(notes):
+        raise ValueError(
+            f"masks {masks.shape}, {len(names)} names and {len(notes)} notes do not fit the image "
+            f"{picture.image.shape}"
+        )
+    files: dict[str, bytes] = _module(picture.format).encode(
+        picture, stem, masks.astype(np.uint8), names, notes
+    )
+    return files
+
+
+def write(
+    folder: str | os.PathLike[str], files: Mapping[str, bytes], picture: Picture
+) -> list[pathlib.Path]:
+    """Writes files {name: content} that belong to an image, all of them or none.
+
+    Args:
+        folder: made if absent.
+        files: what to write; files of these names are replaced.
+        picture: the image.
+
+    Raises:
+        InputError: the folder cannot be written to, or a file would replace the image.
+    """
+    folder = pathlib.Path(folder).expanduser()
+    paths = {folder / name: content for name, content in files.items()}
+    if picture.path.resolve() in (path.resolve() for path in paths):
+        raise InputError(f"{picture.path}: would be replaced; choose another folder for the masks")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_whole(paths)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error}); choose another") from error
+    return list(paths)
+
+
+def _write_whole(contents: Mapping[pathlib.Path, bytes]) -> None:
+    """Writes all under other names, then renames: what cannot be written leaves nothing behind."""
+    parts = {path: path.with_name(f".{path.name}.part") for path in contents}
+    try:
+        for path, part in parts.items():
+            part.write_bytes(contents[path])
+        for path, part in parts.items():
+            os.replace(part, path)
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
+
+
+def _format(path: pathlib.Path) -> str:
+    with path.open("rb") as file:
+        if file.read(_PREAMBLE + 4)[_PREAMBLE:] == b"DICM":
+            return "dicom"
+    for suffix, name in _FORMATS.items():
+        if path.name.lower().endswith(suffix):
+            return name
+    raise InputError(
+        f"{path}: is neither {', '.join(_FORMATS)} nor DICOM of another name; convert it"
+    )
+
+
+def _module(name: str) -> types.ModuleType:
+    """Imports the reader of a format when it is needed: some are extras."""
+    return importlib.import_module(f"data_pipelines.images.{name}")

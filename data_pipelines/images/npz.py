@@ -1,0 +1,60 @@
+"""npz: one image, or one of a data set in the format of the source `npz`.
+
+| key | shape | |
+|---|---|---|
+| `image` | [H,W], or [N,H,W] or [N,H,W,C] to choose from | needed |
+| `spacing_mm` | [2], or [N,2] | unknown |
+| `intensity_unit` | text | the caller's |
+"""
+
+import io
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from data_pipelines.images.picture import Picture, choose_slice
+from data_pipelines.sources import npz
+from data_pipelines.validation import UNITS
+from prosona_jax.types import InputError
+
+_KEYS = ("image", "spacing_mm", "intensity_unit")
+
+
+def read(path: pathlib.Path, slice_index: int | None, unit: str | None) -> Picture:
+    """Reads the image; see `images.read`."""
+    with npz.open_npz(path) as file:
+        arrays = {key: file[key] for key in _KEYS if key in file}
+    if "image" not in arrays:
+        raise InputError(f"{path}: has no image; store it as [H,W], or several as [N,H,W]")
+    images = arrays["image"]
+    if images.ndim not in (2, 3, 4) or not images.size or images.dtype.kind not in "biuf":
+        raise InputError(
+            f"{path}: image is {images.dtype} {list(images.shape)}; store real numbers [H,W], or "
+            "several images as [N,H,W] or [N,H,W,C]"
+        )
+    images = images[None] if images.ndim == 2 else images
+    image = images[choose_slice(path, len(images), slice_index)].astype(np.float32)
+    unit = str(arrays["intensity_unit"]) if "intensity_unit" in arrays else unit
+    if unit not in UNITS:
+        raise InputError(f"{path}: intensity_unit is {unit!r}; give the unit, one of {UNITS}")
+    spacing = arrays.get("spacing_mm", np.full(2, np.nan))
+    if spacing.dtype.kind not in "iuf" or spacing.shape not in ((2,), (len(images), 2)):
+        raise InputError(
+            f"{path}: spacing_mm is {spacing.dtype} {list(spacing.shape)}; store (row, column) in "
+            f"mm as [2] or [{len(images)},2]"
+        )
+    spacing = np.broadcast_to(spacing, (len(images), 2))[slice_index or 0].astype(np.float32)
+    image = image if image.ndim == 3 else image[..., None]
+    return Picture(image, unit, spacing, path, "npz", None)
+
+
+def encode(
+    picture: Picture, stem: str, masks: np.ndarray, names: Sequence[str], notes: Sequence[str]
+) -> dict[str, bytes]:
+    """Returns one npz file with `masks` [K,H,W], `names` [K], `notes` [K] and `spacing_mm` [2]."""
+    stream = io.BytesIO()
+    np.savez_compressed(
+        stream, masks=masks, names=names, notes=notes, spacing_mm=picture.spacing_mm
+    )
+    return {f"{stem}_masks.npz": stream.getvalue()}

@@ -1,0 +1,191 @@
+"""A file that cannot be read, or masks that cannot be written, end in one line."""
+
+import os
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_pipelines import images
+from prosona_jax.types import InputError
+
+NOISE = np.random.default_rng(0).integers(-1000, 400, (9, 12, 5)).astype(np.int16)
+
+
+def fault_of(path, **arguments):
+    with pytest.raises(InputError) as error:
+        images.read(path, **arguments)
+    message = str(error.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message.removeprefix(f"{path}: ")
+
+
+@pytest.fixture
+def make_png(tmp_path):
+    def make(pixels, name="crop.png"):
+        Image.fromarray(pixels).save(tmp_path / name)
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def picture(make_dicom):
+    return images.read(make_dicom())
+
+
+def write(picture, folder, stem="case"):
+    masks = np.ones((1, *picture.image.shape[:2]), np.uint8)
+    files = images.encode_masks(stem, masks, picture, names=["wide"], notes=["note"])
+    return images.write(folder, files, picture)
+
+
+def test_no_file_and_a_folder(tmp_path):
+    for path in (tmp_path / "absent.png", tmp_path):
+        assert fault_of(path) == "no such file; give the path of an image"
+
+
+def test_an_unknown_format(tmp_path):
+    (tmp_path / "crop.jpg").write_bytes(b"\xff\xd8 whatever")
+    assert fault_of(tmp_path / "crop.jpg") == (
+        "is neither .png, .npz, .nii, .nii.gz, .dcm nor DICOM of another name; convert it"
+    )
+
+
+@pytest.mark.parametrize("name", ["png", "npz", "nii", "nii.gz", "dcm"])
+@pytest.mark.parametrize("share", [0, 0.1, 0.4, 0.9])
+def test_a_truncated_file(make_png, make_npz, make_nifti, make_dicom, name, share):
+    path = {
+        "png": lambda: make_png(np.tile(NOISE[..., 0], (9, 9)).astype(np.uint8)),
+        "npz": make_npz,
+        "nii": lambda: make_nifti(NOISE, "ct.nii"),
+        "nii.gz": lambda: make_nifti(NOISE, "ct.nii.gz"),
+        "dcm": make_dicom,
+    }[name]()
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    several = name in ("npz", "nii", "nii.gz")
+    assert "truncated" in fault_of(path, slice_index=4 if several else None, unit="HU")
+
+
+def test_which_slice(make_png, make_npz, make_nifti, make_dicom):
+    for path, count in ((make_nifti(NOISE), 5), (make_npz(), 12)):
+        assert fault_of(path, unit="HU") == (f"holds {count} slices; choose one of 0..{count - 1}")
+        for index in (-1, count):
+            assert fault_of(path, unit="HU", slice_index=index) == (
+                f"has no slice {index}; it holds {count}, counted from 0: choose another"
+            )
+    flat = make_nifti(NOISE[..., 0], "flat.nii")
+    for path in (make_png(NOISE[..., 0].astype(np.uint8)), flat, make_dicom()):
+        assert fault_of(path, unit="HU", slice_index=1).startswith("has no slice 1; it holds 1,")
+        images.read(path, unit="HU", slice_index=0)
+
+
+def test_which_unit(make_npz, make_nifti):
+    assert fault_of(make_nifti(NOISE), slice_index=0) == (
+        "NIfTI does not say what its numbers are; give the unit, one of ('HU', 'unit', "
+        "'arbitrary'): HU for CT"
+    )
+    assert fault_of(make_npz(intensity_unit=None), slice_index=0) == (
+        "intensity_unit is None; give the unit, one of ('HU', 'unit', 'arbitrary')"
+    )
+    assert fault_of(make_npz(), slice_index=0, unit="hu") == (
+        "unit is 'hu'; choose one of ('HU', 'unit', 'arbitrary')"
+    )
+    assert fault_of(make_nifti(NOISE), slice_index=0, unit="unit").startswith("the image spans -")
+
+
+def test_values_that_hold_no_image(make_png, make_nifti, make_dicom):
+    constant = "channel 0 of the image is constant (%s); mend it or leave it out"
+    assert fault_of(make_png(np.full((8, 8), 51, np.uint8))) == constant % "0.2"
+    assert fault_of(make_dicom(stored=np.zeros((4, 4), np.int16))) == constant % "-1024"
+    values = NOISE.astype(np.float32)
+    values[2, 3, 1] = np.nan
+    path = make_nifti(values)
+    assert fault_of(path, slice_index=1, unit="HU") == (
+        "the image holds NaN or infinite values; mend it or leave it out"
+    )
+    images.read(path, slice_index=0, unit="HU")
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"image": None}, "has no image; store it as [H,W], or several as [N,H,W]"),
+        ({"image": np.zeros(3)}, "image is float64 [3]; store real numbers [H,W], or several"),
+        ({"image": np.zeros((1, 0, 4))}, "image is float64 [1, 0, 4]; store real numbers"),
+        ({"image": np.full((4, 4), "x")}, "image is <U1 [4, 4]; store real numbers"),
+        ({"spacing_mm": np.ones(3)}, "spacing_mm is float64 [3]; store (row, column) in mm as [2]"),
+        ({"spacing_mm": np.array([1, -1.0])}, "spacing_mm is [1.0, -1.0]; give two sizes in mm"),
+    ],
+)
+def test_npz_of_another_kind(make_npz, changes, fault):
+    assert fault_of(make_npz(**changes), slice_index=0).startswith(fault)
+
+
+def test_nifti_of_another_kind(make_nifti, tmp_path):
+    path = make_nifti(NOISE[..., None])
+    assert fault_of(path, unit="HU", slice_index=0) == (
+        "is int16 [9, 12, 5, 1]; store real numbers in 2-D or 3-D"
+    )
+    colour = np.zeros((4, 4, 1), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    assert fault_of(make_nifti(colour), unit="HU").endswith("store real numbers in 2-D or 3-D")
+
+
+def test_dicom_of_another_kind(make_dicom):
+    assert fault_of(make_dicom(NumberOfFrames=3)) == (
+        "holds 3 frames; save the one to predict on as one slice"
+    )
+    for colour in ("RGB", "PALETTE COLOR", "YBR_FULL"):
+        assert fault_of(make_dicom(PhotometricInterpretation=colour)) == (
+            "is in colour; convert it to gray values (MONOCHROME2)"
+        )
+    assert fault_of(make_dicom(FrameOfReferenceUID=None, PixelSpacing=None)) == (
+        "has no FrameOfReferenceUID and no PixelSpacing, which a DICOM-SEG of it needs; export the "
+        "slice again with its geometry, or as PNG"
+    )
+    assert "RescaleSlope" in fault_of(make_dicom(RescaleSlope=None))
+
+
+def test_a_header_that_a_segmentation_cannot_take_over(make_dicom, tmp_path):
+    path = make_dicom(PatientSex="X")
+    with pytest.raises(InputError) as error:
+        write(images.read(path), tmp_path / "out")
+    assert str(error.value).startswith(f"{path}: a DICOM-SEG cannot take over its header (")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "part"), [("pydicom", "dicom"), ("highdicom", "dicom"), ("nibabel", "nifti")]
+)
+def test_readers_are_extras(make_dicom, make_nifti, monkeypatch, module, part):
+    path = make_dicom() if part == "dicom" else make_nifti(NOISE)
+    monkeypatch.setitem(sys.modules, module, None)
+    assert fault_of(path, unit="HU") == (
+        f"needs {module}, which is missing; run: pip install -e .[{part}]"
+    )
+
+
+def test_masks_never_replace_the_image(make_dicom, tmp_path):
+    path = make_dicom("case_masks.dcm")
+    before = path.read_bytes()
+    with pytest.raises(InputError) as error:
+        write(images.read(path), tmp_path)
+    assert str(error.value) == f"{path}: would be replaced; choose another folder for the masks"
+    assert path.read_bytes() == before
+
+
+def test_a_folder_that_is_a_file(picture, tmp_path):
+    (tmp_path / "out").write_text("taken")
+    with pytest.raises(InputError, match=r"out: cannot be written \(.*\); choose another$"):
+        write(picture, tmp_path / "out")
+
+
+def test_a_disk_that_fails_leaves_nothing(make_png, tmp_path, monkeypatch):
+    picture = images.read(make_png(NOISE[..., 0].astype(np.uint8)))
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(os, "replace", lambda *paths: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(InputError, match=r"cannot be written \(disk full\)"):
+        write(picture, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
