@@ -29,6 +29,7 @@ def get_config() -> ml_collections.ConfigDict:
     data.fold = 0  # the test fold, 0-based
     data.validation_share = 0.15  # share of the other folds' patients kept for validation
     data.split = "test"  # what is scored: test | validation | train | all
+    data.raters = "stored"  # place k of a record's masks is rater k as "stored", or k-th "by_area"
     data.on_error = "raise"  # a corrupt record: "raise" stops, "skip" leaves it out and counts it
 
     c.augment = augment = ml_collections.ConfigDict()
@@ -51,12 +52,34 @@ def get_config() -> ml_collections.ConfigDict:
     c.loss = loss = ml_collections.ConfigDict()
     loss.dice = 1.0  # per-image soft Dice of the posterior's sample against one rater
     loss.cross_entropy = 1.0  # mean pixel cross-entropy of the same
-    loss.kl = 0.05  # beta
+    loss.kl = 0.001  # beta; at 0.05 the posterior hardly differs from the prior
     loss.kl_warmup_steps = 0  # beta rises linearly from 0 over this many steps
     loss.free_bits = 0.0  # nats per latent dimension that the KL term does not press below
     loss.bound = 0.0  # union and intersection of prior samples against those of the raters
     loss.ged = 1.0  # soft generalised energy distance of prior samples
     loss.samples = 10  # M, prior samples for bound and ged
+
+    c.prompts = prompts = ml_collections.ConfigDict()
+    prompts.path = "configs/prompts/lidc.yaml"  # one style per rater, each with its sentences
+    prompts.encoder = "all-MiniLM-L6-v2"  # name on the hub, or a folder
+
+    c.stage_two = two = ml_collections.ConfigDict()
+    two.query = "text"  # text | id (a learned vector per style) | heads (D-Persona's) | none
+    two.image_conditioned = False  # "text": the query also sees U(x), averaged over the image
+    two.text_noise = 0.4  # length of the noise on embeddings of length 1, in training
+    two.width = 128  # of the query's hidden layer and of the contrastive space
+    two.projection = "analytic"  # "analytic", or "bank": softmax over samples of the prior
+    two.tau = 0.1  # temperature of the projection; it scales how fast the query is learned
+    two.codes = 100  # samples of the bank in training
+    two.test_codes = 500  # samples of the bank in evaluation
+    two.dice = 1.0  # per-image soft Dice of style k's mask, mean over styles
+    two.cross_entropy = 1.0  # mean pixel cross-entropy of the same
+    two.latent = 0.1  # contrast of prompts and readers' latent offsets
+    two.visual = 0.1  # contrast of prompts and features under readers' masks
+    two.views = 4  # augmented copies of the training images, whose frozen features are kept
+    two.batch_size = 12  # images per step, over all devices and processes
+    two.steps = 2000  # optimiser updates; validation and checkpoints come as often as in stage one
+    two.learning_rate = 1e-3  # peak; the rest is as in c.optimizer, without warm-up
 
     c.optimizer = optimizer = ml_collections.ConfigDict()
     optimizer.learning_rate = 3e-4  # peak, Adam with cosine decay to zero

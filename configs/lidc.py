@@ -1,4 +1,4 @@
-"""Stage one on LIDC-IDRI: four readers, patients in four folds.
+"""Both stages on LIDC-IDRI: four readers, patients in four folds.
 
 python -m prosona_jax.main --config=configs/lidc.py --workdir=runs/lidc
 """
@@ -16,6 +16,7 @@ def get_config(variant: str = "full") -> ml_collections.ConfigDict:
             tests) | crops64 (an npz of native 64x64 crops).
     """
     c = base.get_config()
+    c.data.raters = "by_area"  # no release says who drew which mask
     variants = {
         "full": lambda: None,
         "demo": lambda: _demo(c),
@@ -35,7 +36,8 @@ def _demo(c: ml_collections.ConfigDict) -> None:
     c.data.size = 64
     c.data.spacing_mm = 0.75
     c.data.slices = "largest"
-    c.steps = 800
+    c.steps = 600
+    c.stage_two.steps = 600
     c.evaluate.every_steps = 200
     c.checkpoint_every_steps = 200
 
@@ -48,6 +50,10 @@ def _smoke(c: ml_collections.ConfigDict) -> None:
     c.model.convs_per_scale = 1
     c.batch_size = 4
     c.steps = 4
+    c.stage_two.steps = 4
+    c.stage_two.batch_size = 4
+    c.stage_two.width = 8
+    c.stage_two.views = 1
     c.loss.samples = 3
     c.evaluate.every_steps = 2
     c.evaluate.validation_samples = 4
@@ -63,4 +69,5 @@ def _crops64(c: ml_collections.ConfigDict) -> None:
     c.data.size = 64
     c.data.spacing_mm = 0.0
     c.steps = 1500
+    c.stage_two.steps = 1000
     c.evaluate.every_steps = 250

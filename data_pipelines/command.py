@@ -1,11 +1,14 @@
 """How the programs read their flags and end: one line for what the user can mend, status 2."""
 
+import signal
 import sys
 from typing import NoReturn
 
 from absl import app, flags
 
 INPUT_STATUS = 2
+DIVERGED_STATUS = 3
+PREEMPTED_STATUS = 128 + signal.SIGTERM  # what a shell reports for a process it ended
 
 
 def parse_flags(argv: list[str]) -> list[str]:

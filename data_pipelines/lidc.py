@@ -21,6 +21,7 @@ import skimage.draw
 
 from prosona_jax.types import InputError, Record
 
+SERIES_PREFIX = "1.3.6.1.4.1.14519.5.2.1.6279.6001."  # of every SeriesInstanceUID
 READERS = 4  # radiologists who read each scan
 NO_SHARED_SLICE = "nodule without a slice that all readers drew on"
 SHRINK = 0.9  # factor on the clustering tolerance while a group has too many outlines
@@ -101,10 +102,10 @@ def four_reader_nodules(database: pathlib.Path) -> list[Nodule]:
     return [nodule for nodule in read_nodules(database) if len(nodule.readers) == READERS]
 
 
-def read_series(database: pathlib.Path) -> set[str]:
-    """Returns the SeriesInstanceUID of every CT series of LIDC-IDRI, with nodules or without."""
+def read_series(database: pathlib.Path) -> dict[str, str]:
+    """Returns the patient of every CT series of LIDC-IDRI, by SeriesInstanceUID."""
     with _connect(database) as connection:
-        return {uid for (uid,) in connection.execute("SELECT series_instance_uid FROM scans")}
+        return dict(connection.execute("SELECT series_instance_uid, patient_id FROM scans"))
 
 
 def slices(nodule: Nodule, which: str, skipped: collections.Counter[str]) -> list[float]:

@@ -1,6 +1,7 @@
 """Batches of a data set, shared between processes, with a position to resume from."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import grain
 import numpy as np
@@ -8,25 +9,26 @@ import numpy as np
 from data_pipelines.prepared import Dataset
 from prosona_jax.types import Batch, InputError
 
+T = TypeVar("T")
 _READ = grain.ReadOptions(num_threads=4, prefetch_buffer_size=4)  # threads: workers lose on 2 cores
 
 
 def train_batches(
-    dataset: Dataset,
+    read: Callable[[np.ndarray, np.ndarray], T],
     indices: np.ndarray,
     *,
     batch_size: int,
     seed: int,
     process_index: int,
     process_count: int,
-) -> grain.DatasetIterator[Batch]:
+) -> grain.DatasetIterator[T]:
     """Returns endless batches; every epoch holds each record once, in an order of its own.
 
     The order over all processes depends on `indices` and `seed` alone: batch n of all processes
     together is the same for any `process_count`. A batch may reach into the next epoch.
 
     Args:
-        dataset: where the records come from.
+        read: from positions i64 [b] and valid f64 [b] to a batch, such as `reader(dataset)`.
         indices: i64 [n], the records of the split.
         batch_size: of all processes together.
         seed: of the order.
@@ -46,19 +48,19 @@ def train_batches(
         .shuffle()
         .repeat()
         .batch(batch_size)
-        .map(lambda positions: _stack(dataset, positions[share], np.ones(batch_size)[share]))
+        .map(lambda positions: read(positions[share], np.ones(share.stop - share.start)))
     )
     return iter(batches.to_iter_dataset(_READ))
 
 
 def eval_batches(
-    dataset: Dataset,
+    read: Callable[[np.ndarray, np.ndarray], T],
     indices: np.ndarray,
     *,
     batch_size: int,
     process_index: int,
     process_count: int,
-) -> Iterator[Batch]:
+) -> Iterator[T]:
     """Returns each record of `indices` once, in order, and the same number of batches everywhere.
 
     The last batch is filled up with the last record, marked by `valid` = 0. See `train_batches`
@@ -70,7 +72,7 @@ def eval_batches(
     positions = padded.reshape(count, batch_size)
     valid = (np.arange(padded.size) < len(indices)).reshape(count, batch_size)
     batches = grain.MapDataset.range(count).map(
-        lambda n: _stack(dataset, positions[n, share], valid[n, share])
+        lambda n: read(positions[n, share], valid[n, share])
     )
     return iter(batches.to_iter_dataset(_READ))
 
@@ -86,12 +88,17 @@ def _share(batch_size: int, process_index: int, process_count: int) -> slice:
     return slice(process_index * share, (process_index + 1) * share)
 
 
-def _stack(dataset: Dataset, positions: np.ndarray, valid: np.ndarray) -> Batch:
-    records = [dataset[position] for position in positions]
-    return Batch(
-        image=np.stack([record.image for record in records]),
-        masks=np.stack([record.masks for record in records]),
-        rater_valid=np.stack([record.rater_valid for record in records]),
-        index=positions.astype(np.int32),
-        valid=valid.astype(np.float32),
-    )
+def reader(dataset: Dataset) -> Callable[[np.ndarray, np.ndarray], Batch]:
+    """Returns what stacks the records at some positions of a data set."""
+
+    def read(positions: np.ndarray, valid: np.ndarray) -> Batch:
+        records = [dataset[position] for position in positions]
+        return Batch(
+            image=np.stack([record.image for record in records]),
+            masks=np.stack([record.masks for record in records]),
+            rater_valid=np.stack([record.rater_valid for record in records]),
+            index=positions.astype(np.int32),
+            valid=valid.astype(np.float32),
+        )
+
+    return read

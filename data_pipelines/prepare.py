@@ -31,6 +31,7 @@ def export(settings: Settings, path: str) -> str:
     Raises:
         InputError: a faulty source, or no record left.
     """
+    npz.check_folder(path)  # before hours of reading
     tally = fingerprint.Tally()
     raw = prepared.raw_records(settings, tally)
     records = list(tqdm.tqdm(raw, desc=f"reading {settings.name}", unit=" records"))

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
-from data_pipelines import sources, transforms, validation
+from data_pipelines import sources, styles, transforms, validation
 from data_pipelines.fingerprint import Fingerprint, Tally
 from data_pipelines.settings import Settings
 from prosona_jax.types import InputError, Record
@@ -80,7 +80,12 @@ def prepare(settings: Settings, cache_dir: str) -> Dataset:
     cache = pathlib.Path(cache_dir).expanduser().absolute()
     folder = cache / f"{settings.source}-{_key(settings)}"
     if not folder.exists():
-        cache.mkdir(parents=True, exist_ok=True)
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{cache}: cannot be made ({error}); choose a data.cache_dir"
+            ) from None
         with _lock(folder.with_suffix(".lock")):
             if not folder.exists():
                 part = folder.with_suffix(".part")
@@ -117,14 +122,16 @@ def _records(settings: Settings, tally: Tally, *, windowed: bool) -> Iterator[Re
         if validation.is_empty(record):
             tally.skipped["empty for all raters"] += 1
             continue
-        low = np.float32(-1) if windowed else transforms.limits(item, settings)[0]
+        low: np.ndarray | np.float32 = np.float32(-1)
+        if not windowed:
+            low, _ = transforms.limits(item.image, item.intensity_unit, settings)
         fitted, cut = transforms.fit(record, settings, background=low)
         if validation.is_empty(fitted):
             tally.skipped["nothing drawn within the crop"] += 1
             continue
         tally.add(item)
         tally.masks_cut += cut
-        yield fitted
+        yield styles.by_area(fitted) if windowed and settings.raters == "by_area" else fitted
 
 
 def _write(settings: Settings, folder: pathlib.Path) -> None:

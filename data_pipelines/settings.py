@@ -6,6 +6,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, Self
 
+import numpy as np
+
 from prosona_jax.types import InputError
 
 SOURCES = ("readers", "dicom", "npz", "pickle", "crops")
@@ -26,12 +28,14 @@ class Settings:
     slices: str
     window_hu: tuple[float, float]
     percentiles: tuple[float, float]
+    raters: str
     on_error: str
 
     def __post_init__(self) -> None:
         for name, choices in (
             ("source", SOURCES),
             ("slices", ("all", "largest")),
+            ("raters", ("stored", "by_area")),
             ("on_error", ("raise", "skip")),
         ):
             if (value := getattr(self, name)) not in choices:
@@ -42,6 +46,11 @@ class Settings:
             raise InputError(
                 f"data.spacing_mm={self.spacing_mm}: give a pixel size in mm, or 0 to keep each own"
             )
+        for name in ("window_hu", "percentiles"):
+            if np.shape(getattr(self, name)) != (2,):
+                raise InputError(
+                    f"data.{name}={getattr(self, name)}: give two numbers, (low, high)"
+                )
         low, high = self.window_hu
         if not low < high:
             raise InputError(f"data.window_hu={self.window_hu}: give (low, high) with low < high")

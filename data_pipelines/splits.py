@@ -34,11 +34,14 @@ def assign(
         needed: splits that may not be empty.
 
     Raises:
-        InputError: values out of range, no declared splits, a patient in two splits, or an
-            empty split.
+        InputError: values out of range, an unknown split, no declared splits, a patient in two
+            splits, or an empty split.
     """
     if folds < 0 or not (fold == 0 or 0 <= fold < folds):
         raise InputError(f"data.fold={fold} of data.folds={folds}: choose 0 <= fold < folds")
+    for name in needed:
+        if name not in (*SPLITS, "all"):
+            raise InputError(f"data.split={name!r}: choose one of {(*SPLITS, 'all')}")
     if not 0 <= validation_share < 1:
         raise InputError(f"data.validation_share={validation_share}: choose 0 <= share < 1")
     if folds:

@@ -116,31 +116,11 @@ def _shape_fault(record: Record) -> str:
         )
     if len(record.rater_valid) != len(masks):
         return f"rater_valid has {len(record.rater_valid)} entries for {len(masks)} masks"
-    spacing = record.spacing_mm
-    if len(spacing) != 2 or not (
-        np.isnan(spacing).all() or (np.isfinite(spacing) & (spacing > 0)).all()
-    ):
-        return f"spacing_mm is {spacing.tolist()}; give two sizes in mm above 0, or NaN twice"
-    return ""
+    return spacing_fault(record.spacing_mm)
 
 
 def _image_fault(record: Record) -> str:
-    image = record.image
-    if not np.isfinite(image).all():
-        return "the image holds NaN or infinite values; mend or remove the record"
-    low, high = image.min(axis=(0, 1)), image.max(axis=(0, 1))
-    if (low == high).any():
-        channel = int(np.argmax(low == high))
-        return (
-            f"channel {channel} of the image is constant ({low[channel]:g}); "
-            "mend or remove the record"
-        )
-    if record.intensity_unit == "unit" and (low.min() < 0 or high.max() > 1):
-        return (
-            f"the image spans {low.min():g}..{high.max():g}, outside the 0..1 of intensity_unit "
-            "'unit'; scale it, or declare 'arbitrary'"
-        )
-    return ""
+    return image_fault(record.image, record.intensity_unit)
 
 
 def _mask_fault(record: Record) -> str:
@@ -148,4 +128,32 @@ def _mask_fault(record: Record) -> str:
         return "rater_valid is False for every rater; remove the record"
     if record.masks.max() > 1:
         return f"masks are not binary (values up to {record.masks.max()}); store 0 and 1"
+    return ""
+
+
+def spacing_fault(spacing_mm: np.ndarray) -> str:
+    """Says what is wrong with the size of a pixel f32 [2], "" if nothing; unknown is NaN twice."""
+    if len(spacing_mm) != 2 or not (
+        np.isnan(spacing_mm).all() or (np.isfinite(spacing_mm) & (spacing_mm > 0)).all()
+    ):
+        return f"spacing_mm is {spacing_mm.tolist()}; give two sizes in mm above 0, or NaN twice"
+    return ""
+
+
+def image_fault(image: np.ndarray, intensity_unit: str) -> str:
+    """Says what is wrong with the values of an image f32 [H, W, C], "" if nothing."""
+    if not np.isfinite(image).all():
+        return "the image holds NaN or infinite values; mend it or leave it out"
+    low, high = image.min(axis=(0, 1)), image.max(axis=(0, 1))
+    if (low == high).any():
+        channel = int(np.argmax(low == high))
+        return (
+            f"channel {channel} of the image is constant ({low[channel]:g}); "
+            "mend it or leave it out"
+        )
+    if intensity_unit == "unit" and (low.min() < 0 or high.max() > 1):
+        return (
+            f"the image spans {low.min():g}..{high.max():g}, outside the 0..1 of intensity_unit "
+            "'unit'; scale it, or declare 'arbitrary'"
+        )
     return ""

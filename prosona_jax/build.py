@@ -1,14 +1,17 @@
 """A config becomes the model, the optimiser and the steps; the only reader of those fields."""
 
+from collections.abc import Callable
 from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 import optax
 
-from prosona_jax import augment, step
+from prosona_jax import augment, stage_one, stage_two, step
 from prosona_jax.models.prob_unet import ProbUNet
+from prosona_jax.models.query import HeadsQuery, IdQuery, TextQuery
 from prosona_jax.types import InputError
 
 Config: TypeAlias = ml_collections.ConfigDict
@@ -21,6 +24,8 @@ def check(config: Config) -> None:
         "model.norm": (config.model.norm, ("none", "group")),
         "model.posterior_input": (config.model.posterior_input, ("single", "all")),
         "model.dtype": (config.model.dtype, ("float32", "bfloat16")),
+        "stage_two.query": (config.stage_two.query, ("text", "id", "heads", "none")),
+        "stage_two.projection": (config.stage_two.projection, ("analytic", "bank")),
     }
     for field, (value, allowed) in choices.items():
         if value not in allowed:
@@ -34,15 +39,36 @@ def check(config: Config) -> None:
         "evaluate.samples": (config.evaluate.samples, 1),
         "evaluate.validation_samples": (config.evaluate.validation_samples, 1),
         "evaluate.batch_size": (config.evaluate.batch_size, 1),
+        "evaluate.bootstrap": (config.evaluate.bootstrap, 1),
+        "evaluate.panels": (config.evaluate.panels, 0),
         "model.fcomb_layers": (config.model.fcomb_layers, 2),
         "model.latent_dim": (config.model.latent_dim, 1),
         "loss.samples": (config.loss.samples, 2),
+        "stage_two.width": (config.stage_two.width, 1),
+        "stage_two.codes": (config.stage_two.codes, 1),
+        "stage_two.test_codes": (config.stage_two.test_codes, 1),
+        "stage_two.views": (config.stage_two.views, 1),
+        "stage_two.batch_size": (config.stage_two.batch_size, 1),
+        "stage_two.steps": (config.stage_two.steps, 1),
     }
     for field, (value, minimum) in least.items():
         if value < minimum:
             raise InputError(f"config.{field} is {value}; it must be at least {minimum}")
     if config.optimizer.warmup_steps >= config.steps:
         raise InputError("config.optimizer.warmup_steps must be below config.steps")
+    two = config.stage_two
+    if two.query != "text" and (two.latent or two.visual or two.image_conditioned):
+        raise InputError(
+            f"config.stage_two.query is {two.query!r} and reads no text: set stage_two.latent and "
+            "stage_two.visual to 0, and stage_two.image_conditioned to False"
+        )
+    if two.latent and config.model.posterior_input == "all":
+        raise InputError(
+            "config.stage_two.latent needs a posterior that sees one mask: set it to 0, or "
+            "model.posterior_input to 'single'"
+        )
+    if two.tau <= 0:
+        raise InputError(f"config.stage_two.tau is {two.tau}; it must be above 0")
     factor = 2 ** (len(config.model.channels) - 1)
     if config.data.size % factor:
         raise InputError(
@@ -71,24 +97,111 @@ def optimizer(config: Config) -> optax.GradientTransformation:
     if o.warmup_steps:
         rise = optax.linear_schedule(0.0, o.learning_rate, o.warmup_steps)
         rate = optax.join_schedules([rise, rate], [o.warmup_steps])
+    return _adamw(config, rate)
+
+
+def optimizer_of_stage_two(config: Config) -> optax.GradientTransformation:
+    """Returns the same for config.stage_two's rate and steps, without warm-up."""
+    two = config.stage_two
+    return _adamw(config, optax.cosine_decay_schedule(two.learning_rate, two.steps))
+
+
+def _adamw(config: Config, rate: optax.Schedule) -> optax.GradientTransformation:
+    o = config.optimizer
     return optax.chain(
         optax.clip_by_global_norm(o.clip_norm),
         optax.adamw(rate, weight_decay=o.weight_decay, mask=_kernels),
     )
 
 
+def initialise(
+    config: Config, network: ProbUNet, root: jax.Array, image_shape: tuple[int, ...], raters: int
+) -> step.Params:
+    """Returns the network's first parameters for images of that shape, read by that many raters."""
+    masks = raters if config.model.posterior_input == "all" else 1
+    return stage_one.initialise(network, root, image_shape=image_shape, posterior_masks=masks)
+
+
 def train_step(
     config: Config, network: ProbUNet, tx: optax.GradientTransformation
 ) -> step.TrainStep:
     """Returns the pure training step of config.loss and config.augment."""
-    objective = step.Objective(posterior_input=config.model.posterior_input, **config.loss)
-    augmentation = augment.Augmentation(**config.augment)
-    return step.make_train_step(network, tx, objective, augmentation, config.optimizer.ema_decay)
+    objective = stage_one.Objective(posterior_input=config.model.posterior_input, **config.loss)
+    return step.make_train_step(
+        stage_one.make_loss_terms(network, objective, augment.Augmentation(**config.augment)),
+        stage_one.make_weights(objective),
+        tx,
+        config.optimizer.ema_decay,
+    )
 
 
-def eval_step(config: Config, network: ProbUNet, samples: int) -> step.EvalStep:
+def eval_step(config: Config, network: ProbUNet, samples: int) -> stage_one.EvalStep:
     """Returns the pure evaluation step with that many samples per record."""
-    return step.make_eval_step(network, samples, config.model.posterior_input)
+    return stage_one.make_eval_step(network, samples, config.model.posterior_input)
+
+
+def freeze_step(config: Config) -> Callable[..., stage_two.Frozen]:
+    """Returns what computes a batch's frozen part, augmented by config.augment."""
+    augmentation = augment.Augmentation(**config.augment)
+    return stage_two.make_freeze(model(config), config.model.posterior_input, augmentation)
+
+
+def prompter(config: Config) -> stage_two.Prompter:
+    """Returns the trained modules of config.stage_two."""
+    two, d = config.stage_two, config.model.latent_dim
+    queries = {
+        "text": lambda: TextQuery(d, two.width, two.image_conditioned),
+        "id": lambda: IdQuery(d),
+        "heads": lambda: HeadsQuery(d),
+    }
+    return stage_two.Prompter(queries[two.query](), two.width)
+
+
+def train_step_of_stage_two(
+    config: Config, tx: optax.GradientTransformation, frozen_params: step.Params, text: np.ndarray
+) -> step.TrainStep:
+    """Returns the pure training step on frozen batches; `text` f32 [k, p, e] are the prompts."""
+    two = config.stage_two
+    objective = stage_two.Objective(
+        two.dice, two.cross_entropy, two.latent, two.visual, two.text_noise
+    )
+    terms = stage_two.make_loss_terms(
+        model(config),
+        # On the host, as a compiled function cannot close over arrays of several processes.
+        jax.device_get(frozen_params),
+        prompter(config),
+        stage_two.Projector(two.projection, two.tau, two.codes),
+        objective,
+        jnp.asarray(text),
+    )
+    return step.make_train_step(
+        terms, stage_two.make_weights(objective), tx, config.optimizer.ema_decay
+    )
+
+
+def eval_step_of_stage_two(config: Config) -> Callable[..., stage_two.Personalised]:
+    """Returns the pure evaluation step of both stages' parameters and prompts."""
+    return stage_two.make_eval_step(
+        model(config), prompter(config), _projector(config), config.model.posterior_input
+    )
+
+
+def prompt_step(config: Config) -> Callable[..., jax.Array]:
+    """Returns the pure step that draws any number of prompts on images without masks."""
+    return stage_two.make_prompt_step(model(config), prompter(config), _projector(config))
+
+
+def walk_step(config: Config, *, points: int, samples: int) -> Callable[..., stage_two.Walk]:
+    """Returns the pure step that walks from style to style."""
+    modules = (model(config), prompter(config), _projector(config))
+    posterior_input = config.model.posterior_input
+    return stage_two.make_walk_step(*modules, posterior_input, points=points, samples=samples)
+
+
+def _projector(config: Config) -> stage_two.Projector:
+    """Returns the projection with as many codes as evaluation takes."""
+    two = config.stage_two
+    return stage_two.Projector(two.projection, two.tau, two.test_codes)
 
 
 def _kernels(params: step.Params) -> step.Params:

@@ -1,5 +1,6 @@
 """Checkpoints: the last ones to resume from, the best one to use. Written whole or not at all."""
 
+import contextlib
 import logging
 import pathlib
 from typing import Any
@@ -22,6 +23,7 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: str | pathlib.Path) -> None:
+        """Opens or makes both series to write; what an interruption left half-written goes."""
         self._folder = pathlib.Path(workdir).resolve() / "checkpoints"
         self._series = {"last": self._open("last", keep=2), "best": self._open("best", keep=1)}
 
@@ -39,46 +41,38 @@ class Checkpoints:
             args=ocp.args.Composite(tree=ocp.args.StandardSave(tree), note=ocp.args.JsonSave(note)),
         )
 
-    def restore(self, series: str, like: Tree) -> tuple[int, Tree, dict[str, Any]] | None:
-        """Returns (step, tree, note) of the newest readable checkpoint, None if there is none.
+    def resume(self, like: Tree) -> tuple[int, Tree, dict[str, Any]] | None:
+        """Returns (step, tree, note) of the newest readable ``last`` one, None if there is none.
 
-        An unreadable one is set aside as ``unreadable-<series>-<step>``, with a warning, and the
-        one before is tried; if none can be read, InputError.
+        An unreadable one is set aside as ``unreadable-last-<step>``, with a warning, and the one
+        before is tried; if none can be read, InputError.
 
         Args:
-            series: "last" or "best".
             like: a tree of arrays with the wanted shapes, types and shardings.
         """
-        manager = self._series[series]
+        manager = self._series["last"]
         steps = sorted(manager.all_steps(), reverse=True)
-        template = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        args = ocp.args.Composite(
-            tree=ocp.args.StandardRestore(template), note=ocp.args.JsonRestore()
-        )
         for step in steps:
             try:
-                restored = manager.restore(step, args=args)
+                return _restore(manager, step, like)
             except Exception as error:  # Orbax raises many types for a damaged folder.
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
                 _LOG.warning(
-                    "checkpoint %s/%s/%d cannot be read (%s); set aside, trying the one before",
-                    self._folder, series, step, reason,
+                    "checkpoint %s/last/%d cannot be read (%s); set aside, trying the one before",
+                    self._folder, step, _reason(error),
                 )  # fmt: skip
-                self._set_aside(series, step)
-            else:
-                return step, restored["tree"], restored["note"]
+                self._set_aside(step)
         if steps:
             raise InputError(
-                f"{self._folder / series}: none of the checkpoints {sorted(steps)} can be "
+                f"{self._folder / 'last'}: none of the checkpoints {sorted(steps)} can be "
                 "read; restore the folder from a copy, or remove it to start over"
             )
         return None
 
-    def _set_aside(self, series: str, step: int) -> None:
+    def _set_aside(self, step: int) -> None:
         if jax.process_index() == 0:
-            place = self._folder / f"unreadable-{series}-{step}"
-            (self._folder / series / str(step)).rename(place)
-        self._series[series].reload()
+            place = self._folder / f"unreadable-last-{step}"
+            (self._folder / "last" / str(step)).rename(place)
+        self._series["last"].reload()
 
     def wait(self) -> None:
         """Returns when everything that was saved is on disk."""
@@ -89,3 +83,44 @@ class Checkpoints:
         """Waits and frees the writers."""
         for manager in self._series.values():
             manager.close()
+
+
+def read_best(workdir: str | pathlib.Path, like: Tree) -> tuple[int, Tree, dict[str, Any]]:
+    """Returns (step, tree, note) of the ``best`` checkpoint and changes nothing in the workdir.
+
+    Args:
+        workdir: where it was trained.
+        like: as in :meth:`Checkpoints.resume`.
+
+    Raises:
+        InputError: there is none, or it does not hold such a tree.
+    """
+    folder = pathlib.Path(workdir).resolve() / "checkpoints" / "best"
+    none = InputError(f"{folder}: no checkpoint here; train first, with --mode=train")
+    if not folder.is_dir():
+        raise none
+    options = ocp.CheckpointManagerOptions(create=False)
+    with contextlib.closing(ocp.CheckpointManager(folder, options=options)) as manager:
+        step = manager.latest_step()
+        if step is None:
+            raise none
+        try:
+            return _restore(manager, step, like)
+        except Exception as error:  # Orbax raises many types for a damaged folder.
+            raise InputError(
+                f"{folder / str(step)}: cannot be read ({_reason(error)}); restore the folder from "
+                "a copy, or train in another workdir"
+            ) from error
+
+
+def _restore(
+    manager: ocp.CheckpointManager, step: int, like: Tree
+) -> tuple[int, Tree, dict[str, Any]]:
+    template = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    args = ocp.args.Composite(tree=ocp.args.StandardRestore(template), note=ocp.args.JsonRestore())
+    restored = manager.restore(step, args=args)
+    return step, restored["tree"], restored["note"]
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -10,11 +10,15 @@ from jaxtyping import Float
 from prosona_jax import metrics
 from prosona_jax.distributions import ACTIVE_NATS
 from prosona_jax.parallel import Parallel, gather_rows
-from prosona_jax.step import Params, Prediction
+from prosona_jax.stage_one import Prediction
+from prosona_jax.stage_two import LEVELS, Personalised
+from prosona_jax.step import Params
 from prosona_jax.types import Batch
 
-EvalStep = Callable[[Params, Batch, jax.Array], Prediction]
 Row = dict[str, Any]
+_RETRIEVAL = tuple(
+    f"{level}_{way}" for way in ("text_to_visual", "visual_to_text") for level in LEVELS
+)
 
 
 class Evaluation(NamedTuple):
@@ -33,15 +37,15 @@ def predict(
     params: Params,
     batches: Iterable[Batch],
     *,
-    eval_step: EvalStep,
+    eval_step: Callable[[Params, Batch, jax.Array], Any],
     parallel: Parallel,
     root: jax.Array,
-) -> Iterable[tuple[Batch, Prediction]]:
+) -> Iterable[tuple[Batch, Any]]:
     """Yields each host batch with its prediction, padding left out of both."""
     for batch in batches:
         prediction = parallel.gather(eval_step(params, parallel.shard(batch), root))
         real = np.flatnonzero(batch.valid)
-        yield Batch(*(x[real] for x in batch)), Prediction(*(x[real] for x in prediction))
+        yield jax.tree.map(lambda x: x[real], (batch, prediction))  # noqa: B023 - used at once
 
 
 def evaluate(predictions: Iterable[tuple[Batch, Prediction]]) -> Evaluation:
@@ -52,6 +56,32 @@ def evaluate(predictions: Iterable[tuple[Batch, Prediction]]) -> Evaluation:
     rows = gather_rows(rows)
     kl = [row.pop("kl") for row in rows if "kl" in row]
     return Evaluation(rows, np.mean(kl, axis=0))
+
+
+def evaluate_styles(predictions: Iterable[tuple[Batch, Personalised]], method: str) -> list[Row]:
+    """Returns one row per record of all processes, each score a mean over the sets of prompts.
+
+    Besides the metrics of K masks against K raters, with "dice_<i>_<j>" for prompt i against rater
+    j, "area_<i>" in pixels, and "<level>_text_to_visual" and "<level>_visual_to_text", the shares
+    of styles that retrieval finds.
+    """
+    rows: list[Row] = []
+    for batch, prediction in predictions:
+        scores = _style_scores(batch, prediction)
+        rows += [
+            {"index": int(index), "method": method}
+            | {name: float(value[i]) for name, value in scores.items()}
+            for i, index in enumerate(batch.index)
+        ]
+    return gather_rows(rows)
+
+
+def summarise_styles(rows: Sequence[Row]) -> dict[str, float]:
+    """Returns what a validation of stage two logs."""
+    names = ("dice_mean", "ged", "dice_match", "style_gain", "ordered", *_RETRIEVAL)
+    # NaN where a query reads no text: JSON has no such number, and there is nothing to log.
+    means = {name: float(np.mean([row[name] for row in rows])) for name in names}
+    return {name: value for name, value in means.items() if not np.isnan(value)}
 
 
 def summarise(evaluation: Evaluation) -> dict[str, float]:
@@ -93,6 +123,26 @@ def _score(batch: Batch, prediction: Prediction) -> list[Row]:
     ]
     kl = dict(zip(batch.index.tolist(), prediction.kl.tolist(), strict=True))
     return [row | {"kl": kl[row["index"]]} if row["method"] == "samples" else row for row in rows]
+
+
+def _style_scores(batch: Batch, prediction: Personalised) -> metrics.Scores:
+    """Returns every score of one batch, [b] each."""
+    sets: list[metrics.Scores] = []
+    for prompts in range(prediction.probs.shape[1]):
+        seen = (prediction.probs[:, prompts], batch.masks, batch.rater_valid)
+        scores = metrics.score_batch(*seen) | metrics.style_scores(*seen)
+        scores.pop("dice_style")  # the table's diagonal
+        table, area = scores.pop("dice_table"), scores.pop("area")
+        k = range(area.shape[1])
+        scores |= {f"dice_{i + 1}_{j + 1}": table[:, i, j] for i in k for j in k}
+        sets.append(scores | {f"area_{i + 1}": area[:, i] for i in k})
+    means = {name: np.mean([scores[name] for scores in sets], axis=0) for name in sets[0]}
+    found = np.stack([prediction.text_to_visual, prediction.visual_to_text])  # [2, b, levels, k]
+    known = ~np.isnan(found)
+    shares = np.where(known, found, 0).sum(axis=-1) / np.maximum(known.sum(axis=-1), 1)
+    shares[~known.any(axis=-1)] = np.nan
+    by_name = np.moveaxis(shares, 1, 2).reshape(len(_RETRIEVAL), -1)  # [2 levels, b]
+    return means | dict(zip(_RETRIEVAL, by_name, strict=True))
 
 
 def _held_out(scores: metrics.Scores) -> metrics.Scores:

@@ -5,7 +5,7 @@ A figure is laid out for a page 10 inches wide, with a white ground in every the
 
 import io
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,8 +21,9 @@ DPI = 200
 _WIDTH_IN = 10.0
 _INK, _FAINT = "#333333", "#dddddd"
 # Okabe and Ito's colours, told apart by colour-blind readers too; yellow is too pale for lines.
-_READERS = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2")
+READERS = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2")
 _SAMPLE = "#4DD0E1"
+_PROMPT = "#FF4FD8"  # no reader's colour, and seen on black and on white
 _LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 _BAR_MM = (1, 2, 5, 10, 20, 50, 100)
 
@@ -35,6 +36,7 @@ class Panel(NamedTuple):
     masks: UInt8[np.ndarray, "R H W"]  # {0, 1}
     rater_valid: Bool[np.ndarray, " R"]
     probs: Float32[np.ndarray, "S H W"]
+    prompted: Float32[np.ndarray, "R H W"] | None  # what a prompt per style asked for
     spacing_mm: Float32[np.ndarray, " 2"]  # (row, column); NaN: unknown
 
 
@@ -79,12 +81,12 @@ def panel(shown: Panel, *, max_samples: int = 16) -> Figure:
     axes = figure.subplots(1, 5)
     for ax in axes[:3]:
         ax.imshow(shown.image, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
-    axes[0].add_patch(_frame(window))
+    axes[0].add_patch(frame(window))
     widths = np.linspace(2.4, 0.8, len(masks))  # where contours coincide, each still shows
     for mask, reader, width in zip(masks, np.flatnonzero(shown.rater_valid), widths, strict=True):
-        _draw_outlines(axes[1], mask, _READERS[reader % len(_READERS)], width)
+        draw_outlines(axes[1], mask, READERS[reader % len(READERS)], width)
     for prob in few:
-        _draw_outlines(axes[2], prob, to_rgba(_SAMPLE, 0.8), 0.6)
+        draw_outlines(axes[2], prob, to_rgba(_SAMPLE, 0.8), 0.6)
     for ax, drawn in zip(axes[3:], (masks, samples), strict=True):
         shares = drawn.mean(0) if len(drawn) else np.zeros(shown.image.shape)
         heat = ax.imshow(shares, cmap="magma", vmin=0, vmax=1, interpolation="nearest")
@@ -105,8 +107,114 @@ def panel(shown: Panel, *, max_samples: int = 16) -> Figure:
     for ax in axes[1:]:
         ax.set(xlim=window[1], ylim=window[0][::-1])
     if known:
-        _scale_bar(axes[0], float(column))
-        _scale_bar(axes[1], float(column))
+        scale_bar(axes[0], float(column))
+        scale_bar(axes[1], float(column))
+    return figure
+
+
+def styles_panel(shown: Panel, names: Sequence[str]) -> Figure:
+    """Draws for each style the reader's contour, thick, and what its prompt draws, thin."""
+    assert shown.prompted is not None
+    drawn = np.concatenate([shown.masks, (shown.prompted > 0.5).astype(np.uint8)])
+    window = _window(drawn.max(0) > 0)
+    row, column = shown.spacing_mm
+    known = bool(np.isfinite(shown.spacing_mm).all())
+    columns = min(5, len(names) + 1)
+    rows = -(-(len(names) + 1) // columns)
+    figure = Figure(figsize=(_WIDTH_IN, 2.15 * rows * 5 / columns), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes:
+        ax.axis("off")
+    for place, ax in enumerate(axes[: len(names) + 1]):
+        ax.imshow(shown.image, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+        ax.set_aspect(row / column if known else 1.0)
+        ax.set(xlim=window[1], ylim=window[0][::-1])
+        if not place:
+            ax.set_title("Image", fontsize=8, color=_INK)
+            if known:
+                scale_bar(ax, float(column))
+            continue
+        k = place - 1
+        ax.set_title(names[k], fontsize=8, color=_INK, parse_math=False)
+        if shown.rater_valid[k]:
+            draw_outlines(ax, shown.masks[k], READERS[k % len(READERS)], 2.4)
+        draw_outlines(ax, shown.prompted[k], _PROMPT, 1.2)
+    return figure
+
+
+def walk(
+    shown: Panel, probs: Float32[np.ndarray, "T H W"], names: Sequence[str], *, pictures: int = 9
+) -> Figure:
+    """Draws masks on the way from the first style to the last, and the area on the way.
+
+    The path passes style k at (k - 1) (T - 1) / (K - 1), counted from 0.
+    """
+    points = len(probs)
+    areas = (probs > 0.5).sum((1, 2))
+    places = np.linspace(0, len(names) - 1, points)
+    window = _window((probs > 0.5).max(0))
+    figure = Figure(figsize=(_WIDTH_IN, 3.1), layout="constrained")
+    grid = figure.add_gridspec(2, pictures, height_ratios=(1, 1.3))
+    for column, point in enumerate(np.linspace(0, points - 1, pictures).round().astype(int)):
+        ax = figure.add_subplot(grid[0, column])
+        ax.imshow(shown.image, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+        ax.set(xlim=window[1], ylim=window[0][::-1])
+        ax.axis("off")
+        draw_outlines(ax, probs[point], _PROMPT, 1.2)
+    ax = figure.add_subplot(grid[1, :])
+    ax.plot(places, areas, color=_LINES[0], lw=1.4)
+    for k, mask in enumerate(shown.masks):
+        if shown.rater_valid[k]:
+            ax.plot(k, mask.sum(), "o", color=READERS[k % len(READERS)], ms=6)
+    ax.set_xticks(range(len(names)), names, parse_math=False)
+    ax.set_ylabel("area, pixels", fontsize=7, color=_INK)
+    ax.set_ylim(bottom=0)
+    ax.grid(axis="y", color=_FAINT, lw=0.6)
+    _plain_axes(ax)
+    return figure
+
+
+def latent_plane(
+    *,
+    samples: Num[np.ndarray, "s 2"],
+    path: Num[np.ndarray, "t 2"],
+    styles: Num[np.ndarray, "k 2"],
+    readers: Num[np.ndarray, "k 2"],
+    names: Sequence[str],
+    axes: tuple[str, str],
+) -> Figure:
+    """Draws two latent dimensions in units of the prior's sigma around its mean.
+
+    Dots: samples of the prior; line: the way from style to style; stars: styles; rings: where the
+    posterior puts each reader.
+    """
+    figure = Figure(figsize=(5.2, 4.2), layout="constrained")
+    ax = figure.subplots()
+    ax.scatter(
+        samples[:, 0], samples[:, 1], s=6, color="#b8c4cc", lw=0, label="samples of the prior"
+    )
+    ax.plot(path[:, 0], path[:, 1], color=_INK, lw=1, label="from style to style", zorder=2)
+    for k, name in enumerate(names):
+        colour = READERS[k % len(READERS)]
+        ax.scatter(
+            readers[k, 0],
+            readers[k, 1],
+            s=70,
+            facecolors="none",
+            edgecolors=colour,
+            lw=1.8,
+            zorder=3,
+        )
+        ax.scatter(
+            styles[k, 0], styles[k, 1], s=110, marker="*", color=colour, edgecolors="white",
+            lw=0.5, label=name, zorder=4,
+        )  # fmt: skip
+    ax.set_xlabel(f"{axes[0]}, sigma of the prior", fontsize=7, color=_INK)
+    ax.set_ylabel(f"{axes[1]}, sigma of the prior", fontsize=7, color=_INK)
+    ax.grid(color=_FAINT, lw=0.6)
+    ax.set_axisbelow(True)
+    _plain_axes(ax)
+    figure.legend(loc="outside right upper", fontsize=7, frameon=False)
     return figure
 
 
@@ -187,14 +295,18 @@ def _window(drawn: np.ndarray) -> tuple[tuple[float, float], tuple[float, float]
     return limits[0], limits[1]
 
 
-def _frame(window: tuple[tuple[float, float], tuple[float, float]]) -> Rectangle:
+def frame(window: tuple[tuple[float, float], tuple[float, float]]) -> Rectangle:
+    """Returns a white frame around (lowest, highest) row and column."""
     (top, bottom), (left, right) = window
     return Rectangle((left, top), right - left, bottom - top, fill=False, ec="white", lw=0.8)
 
 
-def _draw_outlines(ax: Axes, mask: np.ndarray, colour: str | tuple, width: float) -> None:
+def draw_outlines(
+    ax: Axes, mask: np.ndarray, colour: str | tuple, width: float, style: str = "-"
+) -> None:
+    """Draws the outlines of a mask or probability map; `style` is Matplotlib's line style."""
     for line in outlines(mask):
-        ax.plot(line[:, 1], line[:, 0], color=colour, lw=width, solid_joinstyle="miter")
+        ax.plot(line[:, 1], line[:, 0], color=colour, lw=width, ls=style, solid_joinstyle="miter")
 
 
 def _count(noun: str, masks: np.ndarray) -> str:
@@ -203,8 +315,8 @@ def _count(noun: str, masks: np.ndarray) -> str:
     return f"{len(masks)} {noun}{plural}" + (f", {empty} empty" if empty else "")
 
 
-def _scale_bar(ax: Axes, column_mm: float) -> None:
-    """A bar of a round length, at most 40 % of the picture's width."""
+def scale_bar(ax: Axes, column_mm: float) -> None:
+    """Draws a bar of a round length, at most 40 % of the picture's width."""
     left, right = ax.get_xlim()
     width_mm = (right - left) * column_mm
     length = max((mm for mm in _BAR_MM if mm <= 0.4 * width_mm), default=_BAR_MM[0])

@@ -79,3 +79,26 @@ def ged(
     count = samples.shape[1]
     among = jnp.sum(soft_distance(samples, samples), axis=(1, 2)) / (count * (count - 1))
     return 2.0 * to_raters - among
+
+
+def info_nce(
+    anchors: Float[Array, "n q"],
+    candidates: Float[Array, "m q"],
+    positive: Bool[Array, "n m"],
+    valid: Bool[Array, " m"],
+    temperature: Float[Array, ""],
+) -> Float[Array, " n"]:
+    """Returns -mean_{j positive} log softmax_j(a_i . c_j / temperature), nats (Khosla et al. 2020).
+
+    Args:
+        anchors: unit vectors.
+        candidates: unit vectors.
+        positive: which candidates belong to each anchor; an anchor without any gives 0.
+        valid: False: no candidate.
+        temperature: > 0.
+    """
+    logits = anchors @ candidates.T / temperature
+    log_share = jax.nn.log_softmax(jnp.where(valid[None], logits, -jnp.inf), axis=1)
+    belongs = positive & valid[None]
+    count = jnp.maximum(jnp.sum(belongs, axis=1), 1)
+    return -jnp.sum(jnp.where(belongs, log_share, 0.0), axis=1) / count

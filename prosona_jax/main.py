@@ -7,10 +7,9 @@ import contextlib
 import functools
 import logging
 import pathlib
-import signal
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import ml_collections
@@ -19,13 +18,24 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from data_pipelines import command, fingerprint, loader, prepared, splits
-from data_pipelines.settings import Settings
-from prosona_jax import build, evaluate, monitor, parallel, provenance, step, summary, workdir
-from prosona_jax.checkpoint import Checkpoints
+from data_pipelines import command, prepared
+from prosona_jax import (
+    build,
+    evaluate,
+    experiment,
+    inputs,
+    monitor,
+    parallel,
+    provenance,
+    step,
+    summary,
+    workdir,
+)
 from prosona_jax.figures import Panel
-from prosona_jax.train import Diverged, Preempted, Schedule, train
-from prosona_jax.types import Batch, InputError, Record
+from prosona_jax.inputs import Config, Data
+from prosona_jax.style_summary import Styled
+from prosona_jax.train import Diverged, Preempted
+from prosona_jax.types import InputError, Record
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file and variant, e.g. configs/lidc.py:demo.", lock_config=True
@@ -42,157 +52,52 @@ _DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "One of several processes, such as the hosts of a TPU slice."
 )
 
-_SIMULATED = (
-    "CT simulated: the contours are real, but the images are rendered from the readers' own "
-    "shapes. A score on them is an exercise and no clinical evidence."
-)
-_DIVERGED_STATUS = 3
-_PREEMPTED_STATUS = 128 + signal.SIGTERM  # what a shell reports for a process ended by SIGTERM
+
+_WALK_POINTS = 61
+_PLANE_SAMPLES = 300
 
 _LOG = logging.getLogger("prosona_jax.main")
-Config: TypeAlias = ml_collections.ConfigDict
-Predict: TypeAlias = Callable[
-    ..., Iterable[tuple[Batch, step.Prediction]]
-]  # (params, host batches)
-
-
-class Data(NamedTuple):
-    """A prepared data set and the positions of each split's records in it."""
-
-    dataset: prepared.Dataset
-    indices: dict[str, np.ndarray]
-
-    def patients(self) -> dict[str, list[str]]:
-        """Returns the patient ids of each split."""
-        ids = self.dataset.patient_ids
-        return {name: sorted({ids[i] for i in part}) for name, part in self.indices.items()}
-
-
-def _data(config: Config, needed: Sequence[str]) -> Data:
-    """Prepares or finds the data set of config.data, and splits it by patient."""
-    settings = Settings.from_config(config.data)
-    dataset = parallel.first_process_first(
-        lambda: prepared.prepare(settings, config.data.cache_dir)
-    )
-    if dataset.simulated:
-        _LOG.warning("%s", _SIMULATED)
-    for line in fingerprint.lines(dataset.fingerprint):
-        _LOG.info("%s", line)
-    indices = splits.assign(
-        dataset.patient_ids,
-        dataset.declared_splits,
-        folds=config.data.folds,
-        fold=config.data.fold,
-        validation_share=config.data.validation_share,
-        needed=needed,
-    )
-    return Data(dataset, indices)
-
-
-def _process() -> dict[str, int]:
-    return {"process_index": jax.process_index(), "process_count": jax.process_count()}
-
-
-def _predictor(config: Config, samples: int) -> Predict:
-    devices = parallel.create(config.parallel)
-    eval_step = devices.eval_step(build.eval_step(config, build.model(config), samples))
-    root = jax.random.key(config.seed)
-    return functools.partial(evaluate.predict, eval_step=eval_step, parallel=devices, root=root)
-
-
-def _initial_state(config: Config, dataset: prepared.Dataset) -> step.TrainState:
-    first = dataset[0]
-    return parallel.create(config.parallel).replicate(
-        step.create_state(
-            build.model(config),
-            build.optimizer(config),
-            jax.random.key(config.seed),
-            image_shape=first.image.shape,
-            posterior_masks=len(first.masks) if config.model.posterior_input == "all" else 1,
-        )
-    )
-
-
-def _fit(config: Config, folder: pathlib.Path, data: Data) -> None:
-    """Trains the model of the config in the folder, or goes on training it."""
-    network, tx = build.model(config), build.optimizer(config)
-    devices = parallel.create(config.parallel)
-    predict = _predictor(config, config.evaluate.validation_samples)
-
-    def validate(params: step.Params) -> dict[str, float]:
-        batches = loader.eval_batches(
-            data.dataset,
-            data.indices["validation"],
-            batch_size=config.evaluate.batch_size,
-            **_process(),
-        )
-        return evaluate.summarise(evaluate.evaluate(predict(params, batches)))
-
-    train(
-        _initial_state(config, data.dataset),
-        workdir=str(folder),
-        train_step=devices.train_step(build.train_step(config, network, tx)),
-        shard=devices.shard,
-        batches=loader.train_batches(
-            data.dataset,
-            data.indices["train"],
-            batch_size=config.batch_size,
-            seed=config.seed,
-            **_process(),
-        ),
-        root=jax.random.key(config.seed),
-        validate=validate,
-        schedule=Schedule(
-            config.steps,
-            config.log_every_steps,
-            config.evaluate.every_steps,
-            config.checkpoint_every_steps,
-        ),
-    )
 
 
 def _report(config: Config, folder: pathlib.Path, report: pathlib.Path, data: Data) -> None:
-    """Scores the best checkpoint of the folder on config.data.split and writes the report."""
+    """Scores the best checkpoints of the folder on config.data.split and writes the report."""
     start = time.monotonic()
-    with contextlib.closing(Checkpoints(folder)) as checkpoints:
-        restored = checkpoints.restore("best", _initial_state(config, data.dataset).average)
-    if restored is None:
-        raise InputError(f"{folder}: no checkpoint here; train first, with --mode=train")
-    best_step, params, _ = restored
-    predict = _predictor(config, config.evaluate.samples)
-    batch_size = config.evaluate.batch_size
-    scored = data.indices[config.data.split]
-    batches = loader.eval_batches(data.dataset, scored, batch_size=batch_size, **_process())
-    result = evaluate.evaluate(predict(params, batches))
-    # Every process predicts all panels, so that the first has them without asking the others.
-    chosen = np.array(evaluate.spread_by_score(result.rows, config.evaluate.panels), np.int64)
-    batches = loader.eval_batches(
-        data.dataset,
-        chosen,
-        batch_size=batch_size // jax.process_count(),
-        process_index=0,
-        process_count=1,
-    )
-    panels = [
-        _panel(data.dataset[index], samples)
-        for batch, prediction in predict(params, batches)
-        for index, samples in zip(batch.index, prediction.samples, strict=True)
-    ]
+    run = workdir.read(folder)
+    split, samples = config.data.split, config.evaluate.samples
+    shape = {"channels": run.channels, "raters": run.raters}
+    best, params = experiment.read_stage_one(config, folder / "stage_one", **shape)
+    result = experiment.score_stage_one(config, params, data, split, samples=samples)
+    rows, checkpoints = list(result.rows), f"stage one: step {best}, lowest validation GED"
+    second = None
+    if config.stage_two.query != "none":
+        second = experiment.read_stage_two(config, folder / "stage_two", run.prompts, **shape)
+        for prompts_of in ("train", "held_out") if run.prompts else ("train",):
+            rows += experiment.score_stage_two(
+                config, params, second, data, split, prompts_of=prompts_of
+            )
+        checkpoints += f"; stage two: step {second.step}, highest validation dice_mean"
+    chosen = evaluate.spread_by_score(result.rows, config.evaluate.panels)
+    panels = _panels(config, params, second, data, np.array(chosen, np.int64))
+    styled = _styled(config, params, second, data, run, panels, chosen)
     if jax.process_index() > 0:
         return
-    run = workdir.read(folder)
     summary.write_report(
         report,
         title=_title(config, data.dataset),
-        rows=[_with_ids(row, data.dataset) for row in result.rows],
-        history=monitor.read_history(folder),
+        rows=[inputs.with_ids(row, data.dataset) for row in rows],
+        history={
+            "stage one": monitor.read_history(folder / "stage_one"),
+            "stage two": monitor.read_history(folder / "stage_two"),
+        },
         latent_kl=result.latent_kl,
         panels=panels,
         provenance=provenance.describe()
         | {
-            "checkpoint": f"step {best_step}, the lowest GED on validation patients",
+            "checkpoint": checkpoints,
             "seed": config.seed,
-            "training_seconds": round(monitor.training_seconds(folder)),
+            "training_seconds": round(
+                sum(monitor.training_seconds(folder / s) for s in ("stage_one", "stage_two"))
+            ),
             "scoring_seconds": round(time.monotonic() - start),
             "training_data_sha256": run.data_digest,
             "config": config.to_dict(),
@@ -200,20 +105,48 @@ def _report(config: Config, folder: pathlib.Path, report: pathlib.Path, data: Da
         data={"split": _split(config), "data_set": data.dataset.fingerprint},
         caveats=_caveats(config, data, run),
         citation=data.dataset.citation,
-        raters=len(data.dataset[0].masks),
-        samples=config.evaluate.samples,
+        samples=samples,
+        raters=run.raters,
+        styled=styled,
+        by_area=config.data.raters == "by_area",
         bootstrap=config.evaluate.bootstrap,
     )
     _LOG.info("report: %s", report / "report.html")
 
 
+def _panels(
+    config: Config,
+    params: step.Params,
+    second: experiment.StageTwo | None,
+    data: Data,
+    chosen: np.ndarray,
+) -> list[Panel]:
+    """Returns the records to draw; every process predicts all, so that the first has them."""
+    predict = functools.partial(experiment.predict_stage_one, config, params, data, chosen)
+    sampled = predict(samples=config.evaluate.samples, everywhere=True)
+    probs = [p for _, prediction in sampled for p in prediction.samples]
+    drawn: list[Any] = [None] * len(chosen)
+    if second is not None:
+        asked = experiment.predict_stage_two(
+            config, params, second, data, chosen, prompts_of="train", everywhere=True
+        )
+        drawn = [p[0] for _, prediction in asked for p in prediction.probs]  # the first sentences
+    return [
+        _panel(data.dataset[index], *both)
+        for index, *both in zip(chosen, probs, drawn, strict=True)
+    ]
+
+
 def _title(config: Config, dataset: prepared.Dataset) -> str:
     data = (config.data.path and pathlib.Path(config.data.path).stem) or config.data.source
-    return f"Probabilistic U-Net on {data}" + (" (simulated CT)" if dataset.simulated else "")
+    method = "Probabilistic U-Net" if config.stage_two.query == "none" else "ProSona"
+    return f"{method} on {data}" + (" (simulated CT)" if dataset.simulated else "")
 
 
 def _split(config: Config) -> str:
     data = config.data
+    if data.split == "all":
+        return "all records"
     if not data.folds:
         return f"{data.split}, as the source declares"
     return f"{data.split}; test fold {data.fold} of {data.folds} patient folds"
@@ -221,7 +154,7 @@ def _split(config: Config) -> str:
 
 def _caveats(config: Config, data: Data, run: workdir.Run) -> list[str]:
     """Returns what a reader must know before believing a number."""
-    caveats = [_SIMULATED] if data.dataset.simulated else []
+    caveats = [inputs.SIMULATED] if data.dataset.simulated else []
     seen = {*run.patients["train"], *run.patients["validation"]}
     known = seen.intersection(data.dataset.patient_ids[i] for i in data.indices[config.data.split])
     if known:
@@ -237,40 +170,72 @@ def _caveats(config: Config, data: Data, run: workdir.Run) -> list[str]:
     return caveats
 
 
-def _with_ids(row: evaluate.Row, dataset: prepared.Dataset) -> evaluate.Row:
-    position = row["index"]
-    scores = {name: value for name, value in row.items() if name != "index"}
-    ids = {
-        "record_id": dataset.record_ids[position],
-        "patient_id": dataset.patient_ids[position],
-    }
-    return ids | scores
+def _styled(
+    config: Config,
+    params: step.Params,
+    second: experiment.StageTwo | None,
+    data: Data,
+    run: workdir.Run,
+    panels: Sequence[Panel],
+    chosen: Sequence[int],
+) -> Styled | None:
+    """Returns what the report shows of the styles; the walk is that of the middle panel."""
+    if second is None:
+        return None
+    written = run.prompts["styles"] if run.prompts else []
+    middle = np.array(chosen[len(chosen) // 2 :][:1], np.int64)
+    walks = experiment.walk_between_styles(
+        config, params, second, data, middle, points=_WALK_POINTS, samples=_PLANE_SAMPLES
+    )
+    parts = [np.asarray(x)[0] for _, walk in walks for x in walk]
+    nothing = np.zeros((0, 0), np.float32)
+    probs, *latents = parts or [np.zeros((0, 0, 0), np.float32), *[nothing] * 4]
+    return Styled(
+        [style["name"] for style in written] or [f"style {k + 1}" for k in range(run.raters)],
+        [style["train"][0] for style in written],
+        config.data.raters == "by_area",
+        panels[len(chosen) // 2] if chosen else None,
+        probs,
+        *latents,
+    )
 
 
-def _panel(record: Record, samples: np.ndarray) -> Panel:
+def _panel(record: Record, samples: np.ndarray, prompted: np.ndarray | None) -> Panel:
     return Panel(
         record_id=record.record_id,
         image=record.image[..., 0],
         masks=record.masks,
         rater_valid=record.rater_valid,
         probs=samples,
+        prompted=prompted,
         spacing_mm=record.spacing_mm,
     )
 
 
 def run_training(config: Config, folder: pathlib.Path) -> None:
-    """Trains, then scores config.data.split and writes ``<workdir>/report``."""
+    """Trains both stages, then scores config.data.split and writes ``<workdir>/report``."""
     build.check(config)
-    data = _data(config, needed=("train", "validation", config.data.split))
-    run = workdir.Run(config.to_dict(), data.dataset.fingerprint["sha256"], data.patients())
+    data = inputs.load_data(config, needed=("train", "validation", config.data.split))
+    written = inputs.load_prompts(config, data.raters)
+    run = workdir.Run(
+        config.to_dict(),
+        data.dataset.fingerprint["sha256"],
+        data.patients(),
+        data.channels,
+        data.raters,
+        written.describe() if written else None,
+        data.dataset.simulated,
+    )
     parallel.first_process_first(lambda: workdir.claim(folder, run))
-    _fit(config, folder, data)
+    with workdir.hold(folder) if jax.process_index() == 0 else contextlib.nullcontext():
+        experiment.fit(config, folder, data, written)
     _report(config, folder, folder / "report", data)
 
 
 def run_evaluation(config: Config, folder: pathlib.Path, overrides: Mapping[str, Any]) -> None:
     """Scores a trained workdir on other data: ``<workdir>/eval-<file stem or source>``."""
-    trained = ml_collections.ConfigDict(workdir.read(folder).config)
+    run = workdir.read(folder)
+    trained = ml_collections.ConfigDict(run.config)
     for name, value in overrides.items():
         if not name.startswith("data."):
             raise InputError(
@@ -278,7 +243,9 @@ def run_evaluation(config: Config, folder: pathlib.Path, overrides: Mapping[str,
                 f"rest comes from {folder}"
             )
         trained.data[name.removeprefix("data.")] = value
-    data = _data(trained, needed=(trained.data.split,))
+    build.check(trained)
+    data = inputs.load_data(trained, needed=(trained.data.split,))
+    inputs.check_fits(data.dataset, run)
     stem = pathlib.Path(trained.data.path).stem or trained.data.source
     _report(trained, folder, folder / f"eval-{stem}", data)
 
@@ -301,9 +268,9 @@ def main(argv: Sequence[str]) -> None:
     except InputError as fault:
         command.stop(fault)
     except Diverged as fault:
-        command.stop(fault, _DIVERGED_STATUS)
+        command.stop(fault, command.DIVERGED_STATUS)
     except Preempted as notice:
-        command.stop(notice, _PREEMPTED_STATUS)
+        command.stop(notice, command.PREEMPTED_STATUS)
 
 
 if __name__ == "__main__":

@@ -16,11 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
 from scipy.optimize import linear_sum_assignment
+from scipy.stats import rankdata
 
 EPSILON = 1e-8  # pixels; D-Persona's smoothing, in Dice and in its IoU
 SOFT_TENTHS = (1, 3, 5, 7, 9)  # thresholds of dice_soft
 
-Scores = dict[str, np.ndarray]  # f64 [b] each, dice_style [b, r]
+Scores = dict[str, np.ndarray]  # f64 [b] each, unless a docstring says more
 
 
 class Overlaps(NamedTuple):
@@ -111,6 +112,52 @@ def score_batch(
         scores["dice_style"] = np.where(rater_valid, style, np.nan)
         scores["dice_mean"] = np.sum(share * style, axis=1)
     return _blank(scores, rater_valid, fewest=1)
+
+
+def style_scores(
+    probs: Float[Array | np.ndarray, "b k h w"],
+    labels: UInt8[Array | np.ndarray, "b k h w"],
+    rater_valid: Bool[Array | np.ndarray, "b k"],
+) -> Scores:
+    """Returns how well mask k is that of style k and of no other, where prompt k asked for it.
+
+    dice_table [b, k, k]  Dice of mask i (row) with rater j, NaN for a missing rater
+    dice_others           mean Dice of mask i with raters j != i: dice_mean under a shuffle of the
+                          prompts that leaves none in place, averaged over all such shuffles
+    style_gain            mean over raters j of table[j, j] - mean_{i != j} table[i, j]
+    area [b, k]           pixels of mask i
+    ordered               1 if area_1 <= ... <= area_K and area_1 < area_K, else 0
+    rank_correlation      Spearman's of area and k, 0 if all areas are equal
+
+    Args: as in :func:`count_overlaps`, S = R = K >= 2.
+    """
+    pairs, _ = _on_host(count_overlaps(probs, labels, rater_valid))
+    rater_valid = np.asarray(rater_valid)
+    k = rater_valid.shape[1]
+    table = _dice(pairs)[:, :k, k:]  # [b, i, j]
+    own = np.diagonal(table, axis1=1, axis2=2)
+    others = (table.sum(axis=1) - own) / (k - 1)  # [b, j]
+    share = _shares(rater_valid)
+    area = np.diagonal(pairs, axis1=1, axis2=2)[:, :k]
+    ordered = (np.diff(area, axis=1) >= 0).all(axis=1) & (area[:, 0] < area[:, -1])
+    scores = {
+        "dice_table": np.where(rater_valid[:, None, :], table, np.nan),
+        "dice_others": np.sum(share * others, axis=1),
+        "style_gain": np.sum(share * (own - others), axis=1),
+        "area": area.copy(),
+        "ordered": ordered.astype(np.float64),
+        "rank_correlation": _rank_correlation(area),
+    }
+    return _blank(scores, rater_valid, fewest=1)
+
+
+def _rank_correlation(area: np.ndarray) -> np.ndarray:
+    """Returns Spearman's correlation of each row of [b, k] with 1..k; ties share their rank."""
+    ranks = rankdata(area, axis=1)
+    places = np.arange(area.shape[1], dtype=np.float64)[None]
+    a, b = (x - x.mean(axis=1, keepdims=True) for x in (ranks, places))
+    size = np.sqrt(np.sum(a * a, axis=1) * np.sum(b * b, axis=1))
+    return np.divide(np.sum(a * b, axis=1), size, out=np.zeros(len(area)), where=size > 0)
 
 
 def raters_leave_one_out(

@@ -7,15 +7,16 @@ between any numbers of devices.
 import functools
 import json
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from prosona_jax.types import Batch, InputError
+from prosona_jax.types import InputError
 
+T = TypeVar("T")
 AXIS = "data"
 
 
@@ -26,8 +27,11 @@ class Parallel(Protocol):
     def replicate(self, tree: Any) -> Any:
         """Returns the tree on every device."""
 
-    def shard(self, batch: Batch) -> Batch:
-        """Returns this process's share of a batch as the global batch on the devices."""
+    def shard(self, batch: T) -> T:
+        """Returns this process's share of a batch as the global batch on the devices.
+
+        Stage one's `Batch` or stage two's `Frozen`: any NamedTuple with an `index` [b].
+        """
 
     def gather(self, tree: Any) -> Any:
         """Returns this process's share of a sharded result, as NumPy arrays in batch order."""
@@ -39,7 +43,7 @@ class Parallel(Protocol):
         """Returns ``(params, batch, root) -> result`` with a leading batch axis, compiled."""
 
 
-def _check_divisible(batch: Batch, devices: int) -> None:
+def _check_divisible(batch: Any, devices: int) -> None:
     if len(batch.index) % devices:
         raise InputError(
             f"a batch of {len(batch.index)} records cannot be split over {devices} devices: set "
@@ -58,10 +62,10 @@ class OnMesh:
     def replicate(self, tree: Any) -> Any:
         return jax.device_put(tree, self._whole)
 
-    def shard(self, batch: Batch) -> Batch:
+    def shard(self, batch: T) -> T:
         _check_divisible(batch, jax.local_device_count())
         place = functools.partial(jax.make_array_from_process_local_data, self._split)
-        return Batch(*map(place, batch))
+        return jax.tree.map(place, batch)
 
     def gather(self, tree: Any) -> Any:
         def local(array: jax.Array) -> np.ndarray:
@@ -92,10 +96,10 @@ class UnderPmap:
     def replicate(self, tree: Any) -> Any:
         return tree
 
-    def shard(self, batch: Batch) -> Batch:
+    def shard(self, batch: T) -> T:
         devices = jax.local_device_count()
         _check_divisible(batch, devices)
-        return Batch(*(np.reshape(x, (devices, -1, *np.shape(x)[1:])) for x in batch))
+        return jax.tree.map(lambda x: np.reshape(x, (devices, -1, *np.shape(x)[1:])), batch)
 
     def gather(self, tree: Any) -> Any:
         return jax.tree.map(lambda x: np.reshape(x, (-1, *x.shape[2:])), tree)
@@ -140,6 +144,16 @@ def gather_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     everyone = multihost_utils.process_allgather(padded)  # [processes, longest]
     shares = [bytes(line[: int(size)]) for line, size in zip(everyone, sizes[:, 0], strict=True)]
     return [row for share in shares for row in json.loads(share)]
+
+
+def gather_arrays(tree: Any) -> Any:
+    """Returns each array of all processes, one after the other along its first axis, everywhere.
+
+    The processes' arrays have equal shapes.
+    """
+    if jax.process_count() == 1:
+        return tree
+    return multihost_utils.process_allgather(tree, tiled=True)
 
 
 def should_stop(step: int, asked: bool) -> bool:

@@ -11,7 +11,9 @@ from typing import Any
 
 import jax
 
-_PACKAGES = ("prosona_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+from prosona_jax import __version__
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
 def describe() -> dict[str, Any]:
@@ -19,10 +21,11 @@ def describe() -> dict[str, Any]:
     devices = jax.devices()
     return {
         "command": shlex.join(["python", "-m", _program(), *sys.argv[1:]]),
-        "commit": _commit(),
+        "commit": commit_of(pathlib.Path(__file__).parent),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in _PACKAGES},
-        "hardware": f"{len(devices)} x {devices[0].device_kind}, {_cores()}, "
+        "versions": {"prosona_jax": __version__}
+        | {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "hardware": f"{len(devices)} x {devices[0].device_kind}, {os.cpu_count()} CPU cores, "
         f"{jax.process_count()} process(es)",
         "platform": platform.platform(),
     }
@@ -33,16 +36,8 @@ def _program() -> str:
     return spec.name if spec else pathlib.Path(sys.argv[0]).name
 
 
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _commit() -> str | None:
-    """Returns the source's commit, with "+" where files differ from it; None outside a clone."""
-    folder = pathlib.Path(__file__).parent
+def commit_of(folder: str | os.PathLike[str]) -> str | None:
+    """Returns the commit of a folder's clone, "+" added if tracked files differ; None outside."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(
@@ -55,7 +50,3 @@ def _commit() -> str | None:
         )
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def _cores() -> str:
-    return f"{os.cpu_count()} CPU cores"

@@ -79,6 +79,104 @@ METRICS = (
         "Is every sample plausible? The best Dice of any reader with a sample; mean over samples.",
     ),
 )  # fmt: skip
+STYLE_METRICS = (
+    Metric(
+        "dice_mean",
+        "Dice, own reader",
+        "higher",
+        True,
+        "The mask that style k's prompt draws against reader k's; mean over styles.",
+    ),
+    Metric(
+        "dice_others",
+        "Dice, prompts shuffled",
+        "lower",
+        True,
+        "The same where no style keeps its prompt, mean over all such shuffles: what is left if "
+        "the sentence is wrong.",
+    ),
+    Metric(
+        "style_gain",
+        "Style gain",
+        "higher",
+        True,
+        "Dice with the own reader minus mean Dice of the other prompts' masks with that reader.",
+    ),
+    Metric(
+        "ged",
+        "GED@S",
+        "lower",
+        False,
+        "Distance between the set of the prompts' masks and the set of readers' masks.",
+    ),
+    Metric(
+        "ged_dpersona",
+        "GED@S (D-Persona)",
+        "lower",
+        False,
+        "The same in the convention of D-Persona's code: two empty masks have `d = 1`.",
+    ),
+    Metric(
+        "dice_match",
+        "Dice, matched",
+        "higher",
+        True,
+        "The prompts' masks and readers paired one to one at best: the distance to `dice_mean` is "
+        "what a wrong order costs.",
+    ),
+    Metric(
+        "dice_max_samples_per_rater",
+        "Dice, best prompt of each reader",
+        "higher",
+        True,
+        "The best Dice of any prompt's mask with a reader; mean over readers.",
+    ),
+    Metric(
+        "ordered",
+        "Areas in order",
+        "higher",
+        True,
+        "Share of images [%] where no style's area is below that of the style before, and the "
+        "last is above the first.",
+    ),
+    Metric(
+        "rank_correlation",
+        "Rank correlation",
+        "higher",
+        False,
+        "Spearman's correlation of area and style within an image.",
+    ),
+)
+RETRIEVAL = (
+    Metric(
+        "latent_text_to_visual",
+        "Prompt finds the reader's latent",
+        "higher",
+        True,
+        "Of an image's readers, the one whose latent offset is closest to the prompt is its own.",
+    ),
+    Metric(
+        "latent_visual_to_text",
+        "Reader's latent finds the prompt",
+        "higher",
+        True,
+        "Of the prompts, the one closest to a reader's latent offset is that reader's.",
+    ),
+    Metric(
+        "visual_text_to_visual",
+        "Prompt finds the reader's features",
+        "higher",
+        True,
+        "The same with features averaged under the reader's mask, its rim and outside.",
+    ),
+    Metric(
+        "visual_visual_to_text",
+        "Reader's features find the prompt",
+        "higher",
+        True,
+        "The same, from features to prompts.",
+    ),
+)
 LEAVE_ONE_OUT = (
     Metric(
         "loo_dice", "Dice, all others", "higher", True,
@@ -107,11 +205,11 @@ class Results(NamedTuple):
 def collect(rows: Rows, *, bootstrap: int) -> Results:
     """Averages the rows of each method, with intervals from `bootstrap` resamples of patients."""
     return Results(
-        samples=_means(rows, "samples", METRICS, bootstrap),
-        prior_mean=_means(rows, "prior_mean", METRICS, bootstrap),
-        difference=_differences(rows, bootstrap),
+        samples=means(rows, "samples", METRICS, bootstrap),
+        prior_mean=means(rows, "prior_mean", METRICS, bootstrap),
+        difference=differences(rows, "samples", "prior_mean", METRICS, bootstrap),
         leave_one_out={
-            method: _means(rows, method, LEAVE_ONE_OUT, bootstrap)
+            method: means(rows, method, LEAVE_ONE_OUT, bootstrap)
             for method in ("raters", "samples", "prior_mean")
         },
     )
@@ -124,37 +222,72 @@ def bounds(interval: Interval) -> tuple[float, float] | None:
     return interval.low, interval.high
 
 
-def _means(rows: Rows, method: str, metrics: Sequence[Metric], bootstrap: int) -> Intervals:
+class StyleResults(NamedTuple):
+    """Scores of the second stage; intervals by name of the metric."""
+
+    trained: Intervals  # training sentences
+    held_out: Intervals  # held-out sentences, {} where no text is read
+    difference: Intervals  # held-out minus training sentences
+    table: Float[np.ndarray, "k k"]  # mean Dice of style i's mask (row) with reader j
+    own: list[Interval]  # its diagonal
+    areas: list[Interval]  # pixels of style i's mask
+
+
+def collect_styles(rows: Rows, *, styles: int, bootstrap: int) -> StyleResults:
+    """Averages the rows of "prompts_train" and "prompts_held_out"."""
+    metrics = (*STYLE_METRICS, *RETRIEVAL)
+    trained = [row for row in rows if row["method"] == "prompts_train"]
+    patients = [row["patient_id"] for row in trained]
+
+    def of(name: str) -> Interval:
+        return bootstrap_mean(_column(trained, name), patients, resamples=bootstrap, seed=_SEED)
+
+    k = range(1, styles + 1)
+    return StyleResults(
+        trained=means(rows, "prompts_train", metrics, bootstrap),
+        held_out=means(rows, "prompts_held_out", metrics, bootstrap),
+        difference=differences(rows, "prompts_held_out", "prompts_train", STYLE_METRICS, bootstrap),
+        table=np.array([[of(f"dice_{i}_{j}").mean for j in k] for i in k]),
+        own=[of(f"dice_{i}_{i}") for i in k],
+        areas=[of(f"area_{i}") for i in k],
+    )
+
+
+def means(rows: Rows, method: str, metrics: Sequence[Metric], bootstrap: int) -> Intervals:
+    """Returns the means of a method's rows; a metric that no row has is absent."""
     own = [row for row in rows if row["method"] == method]
     patients = [row["patient_id"] for row in own]
     return _known(
         (
             metric.name,
-            bootstrap_mean(_column(own, metric), patients, resamples=bootstrap, seed=_SEED),
+            bootstrap_mean(_column(own, metric.name), patients, resamples=bootstrap, seed=_SEED),
         )
         for metric in metrics
     )
 
 
-def _differences(rows: Rows, bootstrap: int) -> Intervals:
-    other = {row["record_id"]: row for row in rows if row["method"] == "prior_mean"}
-    own = [row for row in rows if row["method"] == "samples" and row["record_id"] in other]
+def differences(
+    rows: Rows, method: str, from_method: str, metrics: Sequence[Metric], bootstrap: int
+) -> Intervals:
+    """Returns mean differences, method minus `from_method`, on the records that both have."""
+    other = {row["record_id"]: row for row in rows if row["method"] == from_method}
+    own = [row for row in rows if row["method"] == method and row["record_id"] in other]
     paired = [other[row["record_id"]] for row in own]
     patients = [row["patient_id"] for row in own]
     return _known(
         (
             metric.name,
             bootstrap_difference(
-                _column(own, metric), _column(paired, metric), patients,
+                _column(own, metric.name), _column(paired, metric.name), patients,
                 resamples=bootstrap, seed=_SEED,
             ),
         )
-        for metric in METRICS
+        for metric in metrics
     )  # fmt: skip
 
 
-def _column(rows: Rows, metric: Metric) -> Float[np.ndarray, " n"]:
-    values = (row.get(metric.name) for row in rows)
+def _column(rows: Rows, name: str) -> Float[np.ndarray, " n"]:
+    values = (row.get(name) for row in rows)
     return np.array([math.nan if value is None else value for value in values], np.float64)
 
 

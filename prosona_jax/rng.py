@@ -8,7 +8,10 @@ import jax
 from jaxtyping import Array, Int, Key
 
 # The position is folded in: append, never reorder, or old seeds give new numbers.
-STREAMS = ("init", "augment", "rater", "posterior", "prior", "evaluate")
+STREAMS = (
+    *("init", "augment", "rater", "posterior", "prior", "evaluate"),
+    *("prompt", "dropout", "codes"),
+)
 
 
 def stream_key(root: Key[Array, ""], stream: str) -> Key[Array, ""]:

@@ -1,4 +1,4 @@
-"""Evaluation results become the report on stage one: what the numbers mean, in sentences."""
+"""Evaluation results become the report: what the numbers mean, in sentences."""
 
 import functools
 import json
@@ -9,11 +9,22 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from prosona_jax import figures, report
+from prosona_jax import figures, report, style_summary
 from prosona_jax.distributions import ACTIVE_NATS
 from prosona_jax.figures import Panel
 from prosona_jax.intervals import Interval
-from prosona_jax.results import LEAVE_ONE_OUT, METRICS, Intervals, Results, Rows, bounds, collect
+from prosona_jax.results import (
+    LEAVE_ONE_OUT,
+    METRICS,
+    Intervals,
+    Results,
+    Rows,
+    StyleResults,
+    bounds,
+    collect,
+    collect_styles,
+)
+from prosona_jax.style_summary import Styled
 
 _GED, _DICE = METRICS[0], METRICS[2]
 
@@ -23,7 +34,7 @@ def write_report(
     *,
     title: str,
     rows: list[dict[str, Any]],
-    history: list[dict[str, Any]],
+    history: Mapping[str, Rows],
     latent_kl: Float[np.ndarray, " d"],
     panels: Sequence[Panel],
     provenance: dict[str, Any],
@@ -32,9 +43,11 @@ def write_report(
     citation: str,
     raters: int,
     samples: int,
+    styled: Styled | None,
+    by_area: bool,
     bootstrap: int,
 ) -> dict[str, Any]:
-    """Writes report.html, report.md, report.json and rows.csv about stage one.
+    """Writes report.html, report.md, report.json and rows.csv.
 
     Args:
         folder: holds the report and nothing else; a report before it is replaced.
@@ -42,8 +55,9 @@ def write_report(
         rows: one per record and method, {"record_id", "patient_id", "method", metric: value};
             absent and NaN values count nowhere. Methods: "samples" (S draws of the prior) and
             "prior_mean" (f(x, mu_p) repeated S times) with the metrics of `results.METRICS` and
-            `results.LEAVE_ONE_OUT`, "raters" with the latter alone.
-        history: {"step", "split": "train" | "validation", name: value...} each.
+            `results.LEAVE_ONE_OUT`, "raters" with the latter alone; "prompts_train" and
+            "prompts_held_out" with those of `evaluate.evaluate_styles`.
+        history: by stage, rows {"step", "split": "train" | "validation", name: value...}.
         latent_kl: mean KL(q || p) of each latent dimension [nats].
         panels: records to draw; their scores are looked up in `rows`.
         provenance: how the run came about; "config", if there, is folded away as JSON.
@@ -53,12 +67,14 @@ def write_report(
         citation: of the data, printed on every figure; "" for none.
         raters: R, readers of the data set.
         samples: S, prior samples per record.
+        styled: what the second stage draws; None without one.
+        by_area: the readers have no identity; place k is an image's k-th smallest mask.
         bootstrap: resamples of patients behind each interval.
 
     Returns:
         What report.json holds: the keys that `prosona_jax.score` prints, for the samples, and
         "title", "prior_mean", "difference", "leave_one_out", "latent", "data", "provenance",
-        "caveats", "citation".
+        "caveats", "citation", and "styles": for each split of the prompts such a mapping.
 
     Raises:
         InputError: the folder holds files that no report has written.
@@ -72,20 +88,23 @@ def write_report(
         f"Means over {len(scored)} records; in brackets the 95 % interval, from {bootstrap} "
         f"bootstrap resamples of the {patients} patients. Dice in points: 100 is perfect."
     )
+    second = collect_styles(rows, styles=raters, bootstrap=bootstrap) if styled else None
     sections = (
-        _findings(results, samples, active, latent_kl.size),
-        _setting(data, raters, samples, latent_kl.size),
+        _findings(results, second, samples, raters, active, latent_kl.size),
+        _setting(data, raters, samples, latent_kl.size, by_area),
+        *(style_summary.sections(second, styled, panels, note, png) if second and styled else ()),
         _pictures(panels, scored, samples, png),
         _scores(results, note, raters, samples),
         _readers(results, note, raters),
         _latent(latent_kl, active, png),
-        _training(history, png),
+        *(_training(stage, lines, png) for stage, lines in history.items()),
         _provenance(provenance),
     )
     document = report.Document(
         title=title,
-        subtitle="Stage one of ProSona, a probabilistic U-Net that draws many segmentations of one "
-        f"image, scored against {raters} readers on {len(scored)} records of {patients} patients.",
+        subtitle="A probabilistic U-Net that draws many segmentations of one image"
+        + (", and a second stage that draws the one asked for" if styled else "")
+        + f", scored against {raters} readers on {len(scored)} records of {patients} patients.",
         warnings=caveats,
         sections=[section for section in sections if section.blocks],
     )
@@ -99,6 +118,7 @@ def write_report(
         "prior_mean": _mapping(results.prior_mean),
         "difference": _mapping(results.difference),
         "leave_one_out": {name: _mapping(x) for name, x in results.leave_one_out.items()},
+        "styles": _styles(second),
         "latent": {"kl": latent_kl, "threshold": ACTIVE_NATS, "active": active},
         "data": data,
         "provenance": provenance,
@@ -108,8 +128,29 @@ def write_report(
     return report.write(folder, document, data=content, rows=rows)
 
 
-def _findings(results: Results, samples: int, active: int, d: int) -> report.Section:
-    facts = [
+def _styles(results: StyleResults | None) -> dict[str, Any]:
+    if results is None:
+        return {}
+    own = {"dice_style": [interval._asdict() for interval in results.own]}
+    return {
+        "prompts_train": _mapping(results.trained) | own,
+        "prompts_held_out": _mapping(results.held_out),
+        "difference": _mapping(results.difference),
+        "dice_table": results.table,
+        "area": [interval._asdict() for interval in results.areas],
+    }
+
+
+def _findings(
+    results: Results,
+    second: StyleResults | None,
+    samples: int,
+    raters: int,
+    active: int,
+    d: int,
+) -> report.Section:
+    facts = style_summary.facts(second, raters) if second else []
+    facts += [
         (metric.label(samples), metric.number(interval.mean),
          f"{metric.between(interval)}; {metric.better} is better")
         for metric in (_GED, _DICE)
@@ -147,7 +188,9 @@ def _verdict(gain: Interval) -> str:
     return f"{start} ({_GED.between(gain, sign=True)} of the difference); {end}"
 
 
-def _setting(data: Mapping[str, Any], raters: int, samples: int, d: int) -> report.Section:
+def _setting(
+    data: Mapping[str, Any], raters: int, samples: int, d: int, by_area: bool
+) -> report.Section:
     paragraphs = (
         "Readers who outline the same structure disagree, and no one mask is the truth. This model "
         "learns the range of their answers. A U-Net turns the image x into features `U(x)`; a "
@@ -157,9 +200,11 @@ def _setting(data: Mapping[str, Any], raters: int, samples: int, d: int) -> repo
         f"which z to use. Afterwards z is drawn from the prior, here S = {samples} times per "
         "image: these S segmentations are the samples. A pixel belongs to one where its "
         "probability is above 0.5.",
-        f"The {raters} readers of an image are a set without order. In LIDC-IDRI no release says "
-        "which person drew which mask, so a model trained on it cannot tell how one particular "
-        "radiologist draws.",
+        f"The {raters} readers of an image are a set without order: nobody knows which person drew "
+        "which mask, so no model trained on it can tell how one particular reader draws. Their "
+        "masks are put in order of area."
+        if by_area
+        else f"Each of the {raters} readers is the same person or tool in every image.",
     )
     table = [report.Table(("What was scored", ""), report.entries(data), "ll")] if data else []
     return report.Section(
@@ -279,10 +324,12 @@ def _latent(kl: Float[np.ndarray, " d"], active: int, png: Callable[..., bytes])
     return report.Section("Use of the latent", [report.Text(text), figure])
 
 
-def _training(history: Rows, png: Callable[..., bytes]) -> report.Section:
+def _training(stage: str, history: Rows, png: Callable[..., bytes]) -> report.Section:
     points: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for row in history:
-        for name in row.keys() - {"step", "split", "seconds"}:
+        # The KL of single dimensions has its own section.
+        names = (name for name in row if not name.startswith("kl_z"))
+        for name in set(names) - {"step", "split", "seconds"}:
             line = points.setdefault(name, {}).setdefault(row["split"], [])
             line.append((row["step"], row[name]))
     charts = {
@@ -290,14 +337,16 @@ def _training(history: Rows, png: Callable[..., bytes]) -> report.Section:
         for name, lines in sorted(points.items())
     }
     if not charts:
-        return report.Section("Training", [])
+        return report.Section(f"Training, {stage}", [])
     caption = (
         "Each logged quantity by optimiser step, on its own scale. Scores during training may rest "
         "on fewer samples than those of this report."
     )
     alt = f"Curves of {', '.join(charts)}"
-    figure = report.Figure("curves", png(figures.curves(charts)), alt, caption)
-    return report.Section("Training", [figure])
+    figure = report.Figure(
+        f"curves-{stage.replace(' ', '-')}", png(figures.curves(charts)), alt, caption
+    )
+    return report.Section(f"Training, {stage}", [figure])
 
 
 def _provenance(provenance: Mapping[str, Any]) -> report.Section:

@@ -13,7 +13,6 @@ from prosona_jax import parallel
 from prosona_jax.checkpoint import Checkpoints
 from prosona_jax.monitor import Monitor
 from prosona_jax.step import Metrics, Params, TrainState
-from prosona_jax.types import Batch
 
 _LOG = logging.getLogger(__name__)
 
@@ -22,7 +21,7 @@ _LOG = logging.getLogger(__name__)
 class Batches(Protocol):
     """An endless iterator of this process's batches whose position can be saved."""
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> Any:
         """Returns the next batch."""
 
     def get_state(self) -> dict[str, Any]:
@@ -83,18 +82,21 @@ def train(
     state: TrainState,
     *,
     workdir: str,
-    train_step: Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]],
-    shard: Callable[[Batch], Batch],
+    train_step: Callable[[TrainState, Any, jax.Array], tuple[TrainState, Metrics]],
+    shard: Callable[[Any], Any],
     batches: Batches,
     root: jax.Array,
     validate: Callable[[Params], dict[str, float]],
+    cost: Callable[[dict[str, float]], float],
     schedule: Schedule,
+    carry: Params | None = None,
 ) -> TrainState:
     """Trains to ``schedule.steps`` and returns the final state.
 
     It resumes from the last checkpoint in ``workdir``: the draws depend on the step and the data
     position is saved, so an interrupted run ends with the same parameters as one that was not. The
-    checkpoint with the lowest validation "ged" is kept as ``best``.
+    averaged parameters with the lowest ``cost`` of their validation scores are kept as ``best``,
+    alone, or with arrays that belong to them as ``{"average", "carry"}``.
 
     Raises:
         Diverged: a term is not finite. Nothing is saved from there on.
@@ -102,7 +104,7 @@ def train(
     """
     checkpoints = Checkpoints(workdir)
     best = math.inf
-    restored = checkpoints.restore("last", state)
+    restored = checkpoints.resume(state)
     if restored is not None:
         step, state, note = restored
         batches.set_state(note["position"])
@@ -136,9 +138,11 @@ def train(
                 log()
                 scores = validate(state.average)
                 monitor.write(step, "validation", scores)
-                if scores["ged"] < best:
-                    best = scores["ged"]
-                    checkpoints.save("best", step, state.average, {"step": step, **scores})
+                if cost(scores) < best:
+                    best = cost(scores)
+                    kept = state.average
+                    tree = kept if carry is None else {"average": kept, "carry": carry}
+                    checkpoints.save("best", step, tree, {"step": step, **scores})
             stop = parallel.should_stop(step, asked_to_stop())
             if step % schedule.checkpoint_every == 0 or done or stop:
                 save()

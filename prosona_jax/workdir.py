@@ -1,8 +1,11 @@
 """The folder of a run knows what it was made from: one file, ``run.json``, written first."""
 
+import contextlib
+import fcntl
 import json
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from prosona_jax.types import InputError
@@ -18,6 +21,10 @@ class Run(NamedTuple):
     config: dict[str, Any]  # every field of the config
     data_digest: str  # of the prepared data set
     patients: dict[str, list[str]]  # ids by split: train, validation, test
+    channels: int  # C of the images
+    raters: int  # R
+    prompts: dict[str, Any] | None  # encoder and sentences by style; None: no text is read
+    simulated: bool = False  # the images were made from the masks
 
 
 def read(folder: str | os.PathLike[str]) -> Run:
@@ -37,10 +44,30 @@ def claim(folder: str | os.PathLike[str], run: Run) -> None:
     if path.exists():
         _check_same(path, read(folder), run)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(run._asdict(), indent=1))
-    os.replace(partial, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(run._asdict(), indent=1))
+        os.replace(partial, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error}); choose another --workdir") from None
+
+
+@contextlib.contextmanager
+def hold(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Keeps other runs out of the folder; the system lets go of it when the process dies.
+
+    Raises:
+        InputError: another process trains there.
+    """
+    with (pathlib.Path(folder) / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{folder}: another process trains here; wait for it, or choose another --workdir"
+            ) from None
+        yield
 
 
 def _check_same(path: pathlib.Path, old: Run, new: Run) -> None:
@@ -54,6 +81,11 @@ def _check_same(path: pathlib.Path, old: Run, new: Run) -> None:
         raise InputError(
             f"{path}: this workdir was trained with config.{name} = {before.get(name)!r}, not "
             f"{after.get(name)!r}{more}; use its config again, or another --workdir"
+        )
+    if old.prompts != new.prompts:
+        raise InputError(
+            f"{path}: this workdir was trained with other prompts or another text encoder; use "
+            "them again, or another --workdir"
         )
     if old.data_digest != new.data_digest:
         raise InputError(

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from configs import lidc
-from prosona_jax import build
+from prosona_jax import build, stage_two
 from prosona_jax.types import InputError
+
+NO_CONTRAST = {"stage_two__latent": 0.0, "stage_two__visual": 0.0}
 
 
 def _config(**changes):
@@ -67,12 +69,85 @@ def test_every_variant_passes(variant):
             {"data__size": 36, "model__channels": (4, 8, 8, 8)},
             "config.data.size is 36; 4 scales in config.model.channels need a multiple of 8",
         ),
+        (
+            {"stage_two__query": "clip"},
+            "config.stage_two.query is 'clip'; choose from text, id, heads, none",
+        ),
+        (
+            {"stage_two__projection": "mean"},
+            "config.stage_two.projection is 'mean'; choose from analytic, bank",
+        ),
+        *(
+            ({f"stage_two__{name}": 0}, f"config.stage_two.{name} is 0; it must be at least 1")
+            for name in ("width", "codes", "test_codes", "views", "batch_size", "steps")
+        ),
+        ({"stage_two__tau": 0.0}, "config.stage_two.tau is 0.0; it must be above 0"),
+        *(
+            (
+                {"stage_two__query": query} | NO_CONTRAST | change,
+                f"config.stage_two.query is '{query}' and reads no text: set stage_two.latent and "
+                "stage_two.visual to 0, and stage_two.image_conditioned to False",
+            )
+            for query in ("id", "heads", "none")
+            for change in (
+                {"stage_two__latent": 0.1},
+                {"stage_two__visual": 0.1},
+                {"stage_two__image_conditioned": True},
+            )
+        ),
+        (
+            {"model__posterior_input": "all"},
+            "config.stage_two.latent needs a posterior that sees one mask: set it to 0, or "
+            "model.posterior_input to 'single'",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_by_field(changes, message):
     with pytest.raises(InputError) as fault:
         build.check(_config(**changes))
     assert str(fault.value) == message
+
+
+@pytest.mark.parametrize("query", ["id", "heads", "none"])
+def test_a_query_without_text_or_contrast_passes(query):
+    build.check(_config(stage_two__query=query, **NO_CONTRAST))
+    build.check(_config(model__posterior_input="all", stage_two__latent=0.0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "query", "alignment"),
+    [
+        # 384 inputs, 128 hidden, 6 latent dimensions; 3 times 16 pooled features.
+        ({}, 385 * 128 + 129 * 6, 2 * 129 * 128 + 7 * 128 + 49 * 128 + 129 * 128 + 2),
+        (
+            {"stage_two__image_conditioned": True},
+            385 * 128 + 17 * 128 + 129 * 6,
+            2 * 129 * 128 + 7 * 128 + 49 * 128 + 129 * 128 + 2,
+        ),
+        ({"stage_two__query": "id"} | NO_CONTRAST, 4 * 6, 0),
+        (
+            {"stage_two__query": "heads"} | NO_CONTRAST,
+            # 3x3 convolutions 16-32-32, 32-16-16, 16-6-6 in each of four heads
+            4 * (145 * 32 + 289 * 32 + 289 * 16 + 145 * 16 + 145 * 6 + 55 * 6),
+            0,
+        ),
+    ],
+)
+def test_parameter_counts_of_the_second_stage(changes, query, alignment):
+    config = lidc.get_config()
+    with config.unlocked():
+        config.update_from_flattened_dict(
+            {name.replace("__", "."): value for name, value in changes.items()}
+        )
+    params = jax.eval_shape(
+        lambda: stage_two.initialise(
+            build.prompter(config), jax.random.key(0), build.model(config),
+            image_shape=(128, 128, 1), styles=4, text_dim=384,
+        )
+    )["params"]  # fmt: skip
+    count = lambda name: sum(x.size for x in jax.tree.leaves(params.get(name, {})))  # noqa: E731
+    assert (count("query"), count("alignment")) == (query, alignment)
+    assert set(params) <= {"query", "alignment"}
 
 
 def test_the_network_is_the_configs():
@@ -110,6 +185,18 @@ def test_the_rate_rises_linearly_and_falls_as_a_cosine_to_zero(warmup, steps):
     last = 0.01 * 0.5 * (1 + np.cos(np.pi * (steps - 1 - warmup) / (steps - warmup)))
     assert rates[steps - 1] == pytest.approx(last, rel=1e-4)
     assert rates[steps] == pytest.approx(0.0, abs=1e-7)
+
+
+def test_the_second_stage_has_a_rate_of_its_own_that_falls_from_the_first_step():
+    config = _config(stage_two__steps=8, stage_two__learning_rate=0.02, optimizer__warmup_steps=3)
+    tx = build.optimizer_of_stage_two(config)
+    params = {"bias": jnp.zeros(1)}
+    state, moves = tx.init(params), []
+    for _ in range(9):
+        updates, state = tx.update({"bias": jnp.full(1, 0.5)}, state, params)
+        moves.append(-float(updates["bias"][0]))
+    expected = 0.02 * 0.5 * (1 + np.cos(np.pi * np.arange(9) / 8))
+    np.testing.assert_allclose(moves, expected, rtol=1e-4, atol=1e-8)
 
 
 def test_gradients_are_clipped_by_their_global_norm():

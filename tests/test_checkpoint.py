@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from prosona_jax import parallel
-from prosona_jax.checkpoint import Checkpoints
+from prosona_jax.checkpoint import Checkpoints, read_best
 from prosona_jax.types import InputError
 
 
@@ -33,10 +33,10 @@ def _save(workdir, series, *steps):
     checkpoints.close()
 
 
-def _restore(workdir, series="last", like=None):
+def _resume(workdir, like=None):
     checkpoints = Checkpoints(workdir)
     try:
-        return checkpoints.restore(series, _array() if like is None else like)
+        return checkpoints.resume(_array() if like is None else like)
     finally:
         checkpoints.close()
 
@@ -70,7 +70,7 @@ def test_a_round_trip_is_bit_identical(tmp_path, saved, wanted):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save("last", 3, place[saved](tree), note)
     checkpoints.close()
-    step, restored, found = _restore(tmp_path, like=place[wanted](_tree()))
+    step, restored, found = _resume(tmp_path, like=place[wanted](_tree()))
     assert (step, found) == (3, note)
     _assert_identical(restored, tree)
     for leaf in jax.tree.leaves(restored):
@@ -89,15 +89,15 @@ def test_a_step_already_saved_is_left_as_it_is(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save("last", 2, _array(9), {"best": 9})
     checkpoints.close()
-    _, tree, note = _restore(tmp_path)
+    _, tree, note = _resume(tmp_path)
     _assert_identical(tree, _array(2))
     assert note["best"] == 0.25
 
 
 def test_nothing_saved_is_none(tmp_path):
-    assert _restore(tmp_path) is None
-    _save(tmp_path, "last", 2)
-    assert _restore(tmp_path, "best") is None
+    assert _resume(tmp_path) is None
+    with pytest.raises(InputError, match=r"best: no checkpoint here; train first, with --mode=tr"):
+        read_best(tmp_path, _array())
 
 
 @pytest.mark.parametrize("how", ["removed", "cut short"])
@@ -105,7 +105,7 @@ def test_an_unreadable_checkpoint_falls_back_to_the_one_before(tmp_path, caplog,
     _save(tmp_path, "last", 2, 4)
     _damage(tmp_path, 4, how)
     with caplog.at_level(logging.WARNING, "prosona_jax.checkpoint"):
-        step, tree, note = _restore(tmp_path)
+        step, tree, note = _resume(tmp_path)
     assert (step, note) == (2, {"best": 0.25, "position": {"at": 2}})
     _assert_identical(tree, _array(2))
     (warning,) = [r.getMessage() for r in caplog.records if r.name == "prosona_jax.checkpoint"]
@@ -120,10 +120,10 @@ def test_a_step_set_aside_can_be_saved_again(tmp_path):
     _save(tmp_path, "last", 2, 4)
     _damage(tmp_path, 4, "removed")
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.restore("last", _array())
+    checkpoints.resume(_array())
     checkpoints.save("last", 4, _array(4), {"best": None})
     checkpoints.close()
-    step, tree, note = _restore(tmp_path)
+    step, tree, note = _resume(tmp_path)
     assert (step, note) == (4, {"best": None})
     _assert_identical(tree, _array(4))
 
@@ -133,8 +133,34 @@ def test_none_readable_is_an_error(tmp_path):
     _damage(tmp_path, 2, "removed")
     _damage(tmp_path, 4, "cut short")
     with pytest.raises(InputError) as fault:
-        _restore(tmp_path)
+        _resume(tmp_path)
     assert str(fault.value) == (
         f"{tmp_path}/checkpoints/last: none of the checkpoints [2, 4] can be read; restore the "
         "folder from a copy, or remove it to start over"
     )
+
+
+def _files(workdir):
+    return {p: p.read_bytes() for p in workdir.rglob("*") if p.is_file()}
+
+
+def test_the_best_is_read_beside_a_training_that_writes(tmp_path):
+    """Reading must not take a half-written checkpoint of another process for rubbish."""
+    _save(tmp_path, "best", 6)
+    half = tmp_path / "checkpoints" / "best" / "8.orbax-checkpoint-tmp"
+    half.mkdir()
+    (half / "d").write_text("half")
+    before = _files(tmp_path)
+    step, tree, note = read_best(tmp_path, _array())
+    assert (step, note["best"]) == (6, 0.75)
+    _assert_identical(tree, _array(6))
+    assert _files(tmp_path) == before
+
+
+def test_a_best_that_does_not_fit_stays_where_it_is(tmp_path):
+    """The model asked for may be the wrong one: nothing is set aside."""
+    _save(tmp_path, "best", 6)
+    before = _files(tmp_path)
+    with pytest.raises(InputError, match=r"best/6: cannot be read \(.+\); restore the folder"):
+        read_best(tmp_path, {"kernel": jnp.zeros((4, 5))})
+    assert _files(tmp_path) == before

@@ -3,11 +3,13 @@
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from prosona_jax import evaluate, metrics, parallel
-from prosona_jax.step import Prediction
+from prosona_jax.stage_one import Prediction
+from prosona_jax.stage_two import Personalised
 from prosona_jax.types import Batch
 
 SAMPLES, RATERS, SIZE = 5, 3, 8
@@ -140,3 +142,98 @@ def _ranked(*geds):
 def test_panels_are_spread_from_the_lowest_to_the_highest_ged(count, chosen):
     found = evaluate.spread_by_score(_ranked(0.6, 0.9, 0.2, 0.1, 0.4), count)
     assert found == ([3, 2, 4, 0, 1] if chosen == 5 else chosen)
+
+
+def _personalise(params, batch, root):
+    """Two sets of prompts; retrieval at the two levels as the record's index says."""
+    del root
+    image = batch.image[..., 0]
+    shift = np.arange(RATERS, dtype=np.float32)[None, None, :, None, None]
+    scale = np.array([1.0, 4.0], np.float32)[None, :, None, None, None]
+    probs = jax.nn.sigmoid(params * scale * (image[:, None, None] + shift - 1))
+    even = (batch.index % 2 == 0).astype(jnp.float32)[:, None, None]
+    first = np.array([[[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]]], np.float32)
+    missing = jnp.where(batch.rater_valid, 0.0, jnp.nan)[:, None, :]
+    return Personalised(probs, first * even + missing, 1 - first * even + missing)
+
+
+def _styled(*batches):
+    devices = parallel.create("mesh")
+    step = devices.eval_step(_personalise)
+    return list(
+        evaluate.predict(
+            np.float32(1.0), batches, eval_step=step, parallel=devices, root=jax.random.key(0)
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def styled():
+    """Six records on four devices, padding besides; record 14 lacks its second reader."""
+    second = _host_batch(14, 2, padding=2)
+    second.rater_valid[0, 1] = False
+    return _styled(_host_batch(10, 4), second)
+
+
+@pytest.fixture(scope="module")
+def style_rows(styled):
+    return evaluate.evaluate_styles(styled, "prompts_train")
+
+
+def test_style_rows_are_one_per_record_without_padding(style_rows):
+    assert [row["index"] for row in style_rows] == [10, 11, 12, 13, 14, 15]
+    assert {row["method"] for row in style_rows} == {"prompts_train"}
+    assert all(isinstance(row["index"], int) for row in style_rows)
+
+
+def test_style_rows_are_means_over_the_sets_of_prompts(styled, style_rows):
+    places = [(b, p, i) for b, p in styled for i in range(len(b.index))]
+    for row, (batch, prediction, i) in zip(style_rows, places, strict=True):
+        sets = []
+        for prompts in range(2):
+            seen = prediction.probs[:, prompts], batch.masks, batch.rater_valid
+            sets.append(metrics.score_batch(*seen) | metrics.style_scores(*seen))
+        mean = {name: np.mean([scores[name][i] for scores in sets], axis=0) for name in sets[0]}
+        for name in ("ged", "dice_match", "dice_mean", "dice_others", "style_gain", "ordered"):
+            assert row[name] == pytest.approx(mean[name]), name
+        for a in range(RATERS):
+            assert row[f"area_{a + 1}"] == pytest.approx(mean["area"][a])
+            for b in range(RATERS):
+                expected = pytest.approx(mean["dice_table"][a, b], nan_ok=True)
+                assert row[f"dice_{a + 1}_{b + 1}"] == expected
+        assert not {"dice_style", "dice_table", "area"} & row.keys()
+    assert math.isnan(style_rows[4]["dice_1_2"])
+    assert style_rows[4]["dice_mean"] == pytest.approx(
+        (style_rows[4]["dice_1_1"] + style_rows[4]["dice_3_3"]) / 2
+    )
+
+
+def test_retrieval_is_the_share_of_the_places_that_are_there(style_rows):
+    names = [f"{a}_{b}" for b in ("text_to_visual", "visual_to_text") for a in ("latent", "visual")]
+    shares = {row["index"]: [row[name] for name in names] for row in style_rows}
+    for index in (10, 12):
+        assert shares[index] == pytest.approx([2 / 3, 1 / 3, 1 / 3, 2 / 3])
+    for index in (11, 13, 15):
+        assert shares[index] == pytest.approx([0, 0, 1, 1])
+    assert shares[14] == pytest.approx([1, 1 / 2, 0, 1 / 2])  # places 1 and 3 alone
+
+
+def test_a_validation_of_stage_two_logs_means(style_rows):
+    summary = evaluate.summarise_styles(style_rows)
+    assert list(summary)[:5] == ["dice_mean", "ged", "dice_match", "style_gain", "ordered"]
+    assert len(summary) == 9
+    for name, value in summary.items():
+        assert value == pytest.approx(np.mean([row[name] for row in style_rows])), name
+    assert summary["latent_text_to_visual"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 6)
+
+
+def test_a_query_without_text_has_nothing_to_log_on_retrieval(styled):
+    blind = [
+        (b, p._replace(text_to_visual=p.text_to_visual * np.nan,
+                       visual_to_text=p.visual_to_text * np.nan))
+        for b, p in styled
+    ]  # fmt: skip
+    rows = evaluate.evaluate_styles(blind, "prompts_train")
+    assert all(math.isnan(row["visual_visual_to_text"]) for row in rows)
+    summary = evaluate.summarise_styles(rows)
+    assert list(summary) == ["dice_mean", "ged", "dice_match", "style_gain", "ordered"]

@@ -22,6 +22,7 @@ def _panel(**changes):
         masks=masks,
         rater_valid=np.array([True, False, False]),
         probs=np.stack([masks[0], masks[0], 0 * masks[0], masks[0]]).astype(np.float32),
+        prompted=None,
         spacing_mm=np.array([0.5, 0.5], np.float32),
     )
     return panel._replace(**changes)

@@ -124,3 +124,81 @@ def test_ged_is_least_when_samples_are_drawn_as_the_raters_are() -> None:
     best = float(losses.ged(as_raters, raters, valid)[0])
     assert best < float(losses.ged(one, raters, valid)[0]) - 0.2
     assert best < float(losses.ged(grey, raters, valid)[0]) - 0.2
+
+
+def _contrast(seed: int, n: int, m: int) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Unit vectors of n anchors and m candidates, three styles each, two candidates unusable."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(n + m, 4))
+    vectors = jnp.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), jnp.float32)
+    positive = (np.arange(n) % 3)[:, None] == (np.arange(m) % 3)[None]
+    valid = np.ones(m, bool)
+    valid[[1, 5]] = False
+    return vectors[:n], vectors[n:], jnp.asarray(positive), jnp.asarray(valid)
+
+
+def test_info_nce_by_loops() -> None:
+    anchors, candidates, positive, valid = _contrast(10, 5, 9)
+    found = losses.info_nce(anchors, candidates, positive, valid, jnp.float32(0.2))
+    for i in range(5):
+        usable = [j for j in range(9) if valid[j]]
+        score = {j: float(anchors[i] @ candidates[j]) / 0.2 for j in usable}
+        total = sum(np.exp(value) for value in score.values())
+        own = [-np.log(np.exp(score[j]) / total) for j in usable if positive[i, j]]
+        assert float(found[i]) == pytest.approx(np.mean(own), rel=1e-5)
+
+
+def test_info_nce_of_equal_candidates_is_the_log_of_their_number() -> None:
+    anchors, _, positive, valid = _contrast(11, 5, 9)
+    same = jnp.broadcast_to(anchors[:1], (9, 4))
+    found = losses.info_nce(anchors, same, positive, valid, jnp.float32(0.07))
+    np.testing.assert_allclose(found, np.log(7), rtol=1e-5)
+
+
+def test_info_nce_of_one_candidate_that_is_positive_is_zero() -> None:
+    anchors, candidates, positive, _ = _contrast(12, 3, 9)
+    alone = jnp.arange(9) == 4
+    found = losses.info_nce(anchors, candidates, positive, alone, jnp.float32(0.07))
+    np.testing.assert_allclose(found, 0.0, atol=1e-6)  # and anchors 0 and 2 have no positive
+
+
+def test_unusable_candidates_matter_neither_to_info_nce_nor_to_its_gradient() -> None:
+    anchors, candidates, positive, valid = _contrast(13, 5, 9)
+    other = jnp.where(valid[:, None], candidates, 1e4)
+
+    def total(anchors: jax.Array, candidates: jax.Array) -> jax.Array:
+        each = losses.info_nce(anchors, candidates, positive, valid, jnp.float32(0.07))
+        return jnp.sum(each)
+
+    one, of_one = jax.value_and_grad(total, argnums=(0, 1))(anchors, candidates)
+    two, of_two = jax.value_and_grad(total, argnums=(0, 1))(anchors, other)
+    assert float(one) == float(two)
+    for a, b in zip(of_one, of_two, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert np.isfinite(a).all()
+    np.testing.assert_array_equal(of_one[1][~valid], 0.0)
+    assert np.abs(of_one[1][valid]).max(axis=1).min() > 0
+
+
+def test_an_anchor_without_a_positive_costs_nothing() -> None:
+    anchors, candidates, positive, valid = _contrast(14, 5, 9)
+    positive = positive.at[2].set(~valid)  # only what is unusable
+
+    def second(anchors: jax.Array) -> jax.Array:
+        return losses.info_nce(anchors, candidates, positive, valid, jnp.float32(0.07))[2]
+
+    value, gradient = jax.value_and_grad(second)(anchors)
+    assert float(value) == 0.0
+    np.testing.assert_array_equal(gradient, 0.0)
+
+
+def test_info_nce_does_not_depend_on_the_order_of_candidates() -> None:
+    anchors, candidates, positive, valid = _contrast(15, 5, 9)
+    order = np.random.default_rng(16).permutation(9)
+    np.testing.assert_allclose(
+        losses.info_nce(
+            anchors, candidates[order], positive[:, order], valid[order], jnp.float32(0.07)
+        ),
+        losses.info_nce(anchors, candidates, positive, valid, jnp.float32(0.07)),
+        rtol=1e-5,
+    )

@@ -20,10 +20,11 @@ import pytest
 from data_pipelines import splits
 from prosona_jax.monitor import read_history
 
-STEPS = 8
+STEPS = 8  # of each stage
+STAGES = ("stage_one", "stage_two")
 
 
-def _write_npz(path, patients, seed):
+def _write_npz(path, patients, seed, channels=1):
     """Writes a record per patient: four raters who see one disc with different radii."""
     generator = np.random.default_rng(seed)
     rows, columns = np.mgrid[:40, :40]
@@ -34,7 +35,7 @@ def _write_npz(path, patients, seed):
     image = masks.mean(axis=1) + generator.normal(0, 0.1, (count, 40, 40))
     np.savez(
         path,
-        image=image.astype(np.float32),
+        image=np.repeat(image[..., None], channels, axis=-1).astype(np.float32),
         masks=masks,
         patient_id=patients,
         record_id=[f"{patient}-nodule" for patient in patients],
@@ -55,6 +56,7 @@ def folder(tmp_path_factory):
     _write_npz(folder / "discs.npz", PATIENTS, seed=0)
     # Four patients of the first file and eight that no one has seen.
     _write_npz(folder / "other.npz", PATIENTS[:4] + [f"q{i:02d}" for i in range(8)], seed=1)
+    _write_npz(folder / "colour.npz", PATIENTS, seed=2, channels=3)
     return folder
 
 
@@ -86,6 +88,7 @@ def _start(folder, workdir, *arguments, devices=2, **environment):
 def _train(folder, workdir, *arguments, **environment):
     data = (
         f"--config.steps={STEPS}",
+        f"--config.stage_two.steps={STEPS}",
         "--config.data.folds=3",
         "--config.data.validation_share=0.3",
     )
@@ -106,9 +109,9 @@ def trained(folder):
     return folder / "whole"
 
 
-def _leaves(workdir):
-    """Returns all arrays of the final state, by path."""
-    place = workdir / "checkpoints" / "last" / str(STEPS) / "tree"
+def _leaves(workdir, stage):
+    """Returns all arrays of a stage's final state, by path."""
+    place = workdir / stage / "checkpoints" / "last" / str(STEPS) / "tree"
     # As NumPy arrays, since the processes that wrote it may have had other devices.
     with ocp.PyTreeCheckpointer() as checkpointer:
         stored = checkpointer.metadata(place).item_metadata.tree
@@ -117,16 +120,18 @@ def _leaves(workdir):
     return {jax.tree_util.keystr(k): v for k, v in jax.tree_util.tree_leaves_with_path(tree)}
 
 
-def _history(workdir):
-    return [{k: v for k, v in r.items() if k != "seconds"} for r in read_history(workdir)]
+def _history(workdir, stage):
+    rows = read_history(workdir / stage)
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
 def _assert_identical(a, b):
-    left, right = _leaves(a), _leaves(b)
-    assert left.keys() == right.keys()
-    for name, value in left.items():
-        assert np.asarray(value).tobytes() == np.asarray(right[name]).tobytes(), name
-    assert _history(a) == _history(b)
+    for stage in STAGES:
+        left, right = _leaves(a, stage), _leaves(b, stage)
+        assert left.keys() == right.keys()
+        for name, value in left.items():
+            assert np.asarray(value).tobytes() == np.asarray(right[name]).tobytes(), name
+        assert _history(a, stage) == _history(b, stage)
 
 
 def test_training_ends_with_a_report_on_the_test_patients(trained):
@@ -135,7 +140,8 @@ def test_training_ends_with_a_report_on_the_test_patients(trained):
     with (report / "rows.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["patient_id"] for row in rows} == TEST_PATIENTS
-    assert {row["method"] for row in rows} == {"samples", "prior_mean", "raters"}
+    prompted = {"prompts_train", "prompts_held_out"}
+    assert {row["method"] for row in rows} == {"samples", "prior_mean", "raters", *prompted}
     result = json.loads((report / "report.json").read_text())
     assert (result["records"], result["patients"]) == (len(TEST_PATIENTS), len(TEST_PATIENTS))
     assert (result["raters"], result["samples"]) == (4, 6)
@@ -144,10 +150,14 @@ def test_training_ends_with_a_report_on_the_test_patients(trained):
     assert "Known patients" not in (report / "report.html").read_text()
 
 
-def test_the_best_checkpoint_has_the_lowest_validation_ged(trained):
-    scores = {r["step"]: r["ged"] for r in _history(trained) if r["split"] == "validation"}
-    assert list(scores) == [2, 4, 6, 8]
-    assert os.listdir(trained / "checkpoints" / "best") == [str(min(scores, key=scores.get))]
+def test_the_best_checkpoints_are_chosen_on_validation_patients(trained):
+    """The lowest GED of samples; the highest mean Dice of prompts."""
+    for stage, name, best in (("stage_one", "ged", min), ("stage_two", "dice_mean", max)):
+        rows = [row for row in _history(trained, stage) if row["split"] == "validation"]
+        scores = {row["step"]: row[name] for row in rows}
+        assert list(scores) == [2, 4, 6, 8]
+        kept = os.listdir(trained / stage / "checkpoints" / "best")
+        assert kept == [str(best(scores, key=scores.get))]
 
 
 def _wait_for_step(process, workdir, step):
@@ -159,17 +169,17 @@ def _wait_for_step(process, workdir, step):
 
 
 def test_killed_and_stopped_runs_end_bit_identically(folder, trained):
-    """The same command three times: SIGTERM in the first, SIGKILL in the second."""
+    """The same command three times: SIGTERM in stage one, then SIGKILL in stage two."""
     first = _train(folder, "broken")
-    _wait_for_step(first, folder / "broken", 1)
+    _wait_for_step(first, folder / "broken" / "stage_one", 1)
     first.terminate()
     said = _end(first, status=128 + signal.SIGTERM).strip().splitlines()[-1]
     assert said.endswith("saved; run the same command to continue")
-    stopped_at = int(said.split("stopped at step ")[1].split(",")[0])
-    assert os.listdir(folder / "broken" / "checkpoints" / "last")[-1]
+    stopped_at = said.split("stopped at step ")[1].split(",")[0]
+    assert stopped_at in os.listdir(folder / "broken" / "stage_one" / "checkpoints" / "last")
 
     second = _train(folder, "broken")
-    _wait_for_step(second, folder / "broken", stopped_at + 1)
+    _wait_for_step(second, folder / "broken" / "stage_two", 3)
     second.kill()
     _end(second, status=-signal.SIGKILL)
     assert not (folder / "broken" / "report" / "report.html").exists()
@@ -200,13 +210,15 @@ def test_two_processes_end_where_two_devices_do(folder, trained):
     ]
     for process in processes:
         _end(process)
-    one, two = _leaves(trained), _leaves(folder / "pair")
-    assert one.keys() == two.keys()
-    for name, value in one.items():
-        np.testing.assert_allclose(two[name], value, atol=1e-5, err_msg=name)
-    for mine, theirs in zip(_history(folder / "pair"), _history(trained), strict=True):
-        assert mine.pop("split") == theirs.pop("split")
-        assert mine == pytest.approx(theirs, rel=1e-4, abs=1e-6)
+    for stage in STAGES:
+        one, two = _leaves(trained, stage), _leaves(folder / "pair", stage)
+        assert one.keys() == two.keys()
+        for name, value in one.items():
+            np.testing.assert_allclose(two[name], value, atol=1e-5, err_msg=name)
+        rows = zip(_history(folder / "pair", stage), _history(trained, stage), strict=True)
+        for mine, theirs in rows:
+            assert mine.pop("split") == theirs.pop("split")
+            assert mine == pytest.approx(theirs, rel=1e-4, abs=1e-6)
     report = json.loads((folder / "pair" / "report" / "report.json").read_text())
     assert report["records"] == len(TEST_PATIENTS)
 
@@ -226,6 +238,15 @@ def test_another_file_is_scored_with_what_the_workdir_knows(folder, trained):
 def test_what_cannot_be_is_refused_in_one_line(folder, trained):
     """All at once, for the start of a process is what takes the time."""
     asked = {
+        "other.npz: no such file": _start(
+            folder, "whole", "--mode=eval", f"--config.data.path={folder / 'no' / 'other.npz'}"
+        ),
+        "data.split='tset': choose one of": _start(
+            folder, "whole", "--mode=eval", "--config.data.split=tset"
+        ),
+        "the data have 3 channels, and the model was trained on 1": _start(
+            folder, "whole", "--mode=eval", f"--config.data.path={folder / 'colour.npz'}"
+        ),
         "config.model.norm cannot be changed with --mode=eval": _start(
             folder, "whole", "--mode=eval", "--config.model.norm=none"
         ),

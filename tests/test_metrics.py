@@ -1,6 +1,5 @@
 """Every score: against D-Persona's figures, loops over pairs, closed forms and symmetries."""
 
-import importlib.util
 import itertools
 import json
 import pathlib
@@ -8,6 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 
+from benchmarks.metrics import loop_scores
 from prosona_jax import metrics
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
@@ -20,17 +20,6 @@ NAMES = {
     "dice_soft": "dice_soft",
     "dice_each_diagonal": "dice_style",
 }
-
-
-def _loop_scores():
-    path = pathlib.Path(__file__).parent.parent / "benchmarks" / "metrics.py"
-    spec = importlib.util.spec_from_file_location("metrics_benchmark", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.loop_scores
-
-
-loop_scores = _loop_scores()
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ import numpy as np
 import optax
 import pytest
 
-from prosona_jax import augment, parallel, step
+from prosona_jax import augment, parallel, stage_one, step
 from prosona_jax.models.prob_unet import ProbUNet
 from prosona_jax.types import Batch, InputError
 
-OBJECTIVE = step.Objective(
+OBJECTIVE = stage_one.Objective(
     dice=1.0, cross_entropy=1.0, kl=0.1, kl_warmup_steps=0, free_bits=0.0, bound=0.5, ged=0.5,
     samples=3, posterior_input="single",
 )  # fmt: skip
@@ -38,15 +38,26 @@ def _batch(size: int = 8, padding: int = 0, seed: int = 0) -> Batch:
 
 
 def _state(tx: optax.GradientTransformation) -> step.TrainState:
-    return step.create_state(_model(), tx, ROOT, image_shape=(8, 8, 1), posterior_masks=1)
+    params = stage_one.initialise(_model(), ROOT, image_shape=(8, 8, 1), posterior_masks=1)
+    return step.create_state(params, tx)
+
+
+def _train_step(
+    tx: optax.GradientTransformation,
+    objective: stage_one.Objective,
+    augmentation: augment.Augmentation = AUGMENTATION,
+    ema_decay: float = 0.9,
+) -> step.TrainStep:
+    terms = stage_one.make_loss_terms(_model(), objective, augmentation)
+    return step.make_train_step(terms, stage_one.make_weights(objective), tx, ema_decay)
 
 
 def _run(
-    batch: Batch, wrapper: str | None, steps: int = 1, objective: step.Objective = OBJECTIVE
+    batch: Batch, wrapper: str | None, steps: int = 1, objective: stage_one.Objective = OBJECTIVE
 ) -> tuple[step.TrainState, dict[str, float]]:
     """Trains by plain SGD, so that parameters differ by the gradients alone."""
     tx = optax.sgd(0.1)
-    train_step = step.make_train_step(_model(), tx, objective, AUGMENTATION, 0.9)
+    train_step = _train_step(tx, objective)
     state = _state(tx)
     if wrapper is None:
         place, compiled = lambda x: x, jax.jit(train_step)
@@ -116,7 +127,7 @@ def test_an_unknown_wrapper_is_an_error() -> None:
 
 @pytest.mark.parametrize("wrapper", ["mesh", "pmap"])
 def test_evaluation_on_four_devices_is_that_of_one_in_batch_order(wrapper: str) -> None:
-    eval_step = step.make_eval_step(_model(), 5, "single")
+    eval_step = stage_one.make_eval_step(_model(), 5, "single")
     params, devices = _state(optax.sgd(0.1)).params, parallel.create(wrapper)
     one = jax.jit(eval_step)(params, _batch(), ROOT)
     many = devices.eval_step(eval_step)(devices.replicate(params), devices.shard(_batch()), ROOT)
@@ -153,17 +164,17 @@ def test_average_of_the_first_step_forgets_nine_tenths_of_the_start() -> None:
 def test_raters_are_drawn_evenly_from_those_who_read() -> None:
     valid = jnp.tile(jnp.array([[True, False, True, True]]), (6000, 1))
     keys = jax.random.split(ROOT, 6000)
-    share = np.bincount(step.draw_rater(keys, valid), minlength=4) / 6000
+    share = np.bincount(stage_one.draw_rater(keys, valid), minlength=4) / 6000
     np.testing.assert_allclose(share, [1 / 3, 0, 1 / 3, 1 / 3], atol=0.03)
 
 
 def test_the_posterior_sees_the_very_mask_that_is_the_target() -> None:
     """With masks that differ per rater, z_q depends on the drawn rater alone."""
     batch = jax.tree.map(jnp.asarray, _batch(2))
-    chosen, valid = step._posterior_masks(batch, jnp.array([2, 0]), "single")
+    chosen, valid = stage_one.posterior_masks(batch, jnp.array([2, 0]), "single")
     np.testing.assert_array_equal(chosen[:, 0], jnp.stack([batch.masks[0, 2], batch.masks[1, 0]]))
     assert valid.all()
-    everyone, valid = step._posterior_masks(batch, jnp.array([2, 0]), "all")
+    everyone, valid = stage_one.posterior_masks(batch, jnp.array([2, 0]), "all")
     np.testing.assert_array_equal(everyone, batch.masks)
     np.testing.assert_array_equal(valid, batch.rater_valid)
 
@@ -185,11 +196,11 @@ def test_training_learns_two_opinions(term: str) -> None:
     objective = OBJECTIVE._replace(**{"bound": 0.0, "ged": 0.0, "samples": 8, term: 1.0})
     still = augment.Augmentation(False, 0.0, 0.0, 0.0, 0.0, 0.0)
     tx = optax.adam(5e-3)
-    train_step = jax.jit(step.make_train_step(_model(), tx, objective, still, 0.0))
+    train_step = jax.jit(_train_step(tx, objective, still, 0.0))
     state, batch = _state(tx), _two_opinions()
     for _ in range(300):
         state, metrics = train_step(state, batch, ROOT)
-    eval_step = jax.jit(step.make_eval_step(_model(), 64, "single"))
+    eval_step = jax.jit(stage_one.make_eval_step(_model(), 64, "single"))
     samples = np.asarray(eval_step(state.params, batch, ROOT).samples)
     upper, lower = samples[:, :, :4].mean(axis=(2, 3)), samples[:, :, 4:].mean(axis=(2, 3))
     assert np.mean((upper > 0.8) & (lower < 0.2)) > 0.3

@@ -41,6 +41,7 @@ def _panel(record_id="r2"):
         masks=masks,
         rater_valid=np.ones(4, bool),
         probs=masks.astype(np.float32),
+        prompted=masks.astype(np.float32),
         spacing_mm=np.array([0.7, 0.7], np.float32),
     )
 
@@ -53,7 +54,7 @@ def write(tmp_path):
         given = {
             "title": "A run",
             "rows": _rows(),
-            "history": [],
+            "history": {"stage one": []},
             "latent_kl": np.array([0.5, 0.01, 0.02, 0.0]),
             "panels": [],
             "provenance": {"seed": 7, "versions": {"jax": "1.2"}, "config": {"batch_size": 12}},
@@ -62,6 +63,8 @@ def write(tmp_path):
             "citation": CITATION,
             "raters": 4,
             "samples": 50,
+            "styled": None,
+            "by_area": True,
             "bootstrap": 200,
         }
         content = summary.write_report(tmp_path / "report", **(given | changes))
@@ -172,7 +175,7 @@ def test_caveats_and_citation_are_on_the_page_and_on_every_figure(write, monkeyp
     monkeypatch.setattr(
         figures, "png", lambda figure, *, footnote: footnotes.append(footnote) or png(figure)
     )
-    _, text = write(panels=[_panel(), _panel("r1")], history=HISTORY)
+    _, text = write(panels=[_panel(), _panel("r1")], history={"stage one": HISTORY})
     assert f"> **Mind:** {CAVEAT}" in text
     assert footnotes == [f"The CT is simulated. Data: {CITATION}"] * 4  # 2 panels, latent, curves
 
@@ -191,8 +194,8 @@ def test_same_results_give_the_same_files(write, tmp_path):
     def contents():
         return {p: p.read_bytes() for p in (tmp_path / "report").rglob("*") if p.is_file()}
 
-    write(panels=[_panel()], history=HISTORY)
+    write(panels=[_panel()], history={"stage one": HISTORY})
     before = contents()
-    write(panels=[_panel()], history=HISTORY)
+    write(panels=[_panel()], history={"stage one": HISTORY})
     assert contents() == before
-    assert {path.name for path in before} >= {"panel-01.png", "latent.png", "curves.png"}
+    assert {path.name for path in before} >= {"panel-01.png", "latent.png", "curves-stage-one.png"}

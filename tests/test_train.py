@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from prosona_jax import train as train_module
-from prosona_jax.checkpoint import Checkpoints
+from prosona_jax.checkpoint import Checkpoints, read_best
 from prosona_jax.monitor import read_history
 from prosona_jax.step import TrainState
 from prosona_jax.train import Diverged, Preempted, Schedule, train
@@ -62,7 +62,7 @@ def _step(state, batch, root):
     ), metrics
 
 
-def _run(workdir, train_step=_step, scores=GED, schedule=SCHEDULE):
+def _run(workdir, train_step=_step, scores=GED, schedule=SCHEDULE, **changes):
     validated = iter(sorted(scores))
     done = [row["step"] for row in _history(workdir) if row["split"] == "validation"]
     start = _last_step(workdir)
@@ -79,7 +79,9 @@ def _run(workdir, train_step=_step, scores=GED, schedule=SCHEDULE):
             "ged": scores[next(validated)],
             "weight": float(params["weight"][0]),
         },
+        cost=lambda scores: scores["ged"],
         schedule=schedule,
+        **changes,
     )
 
 
@@ -169,11 +171,20 @@ def test_the_best_checkpoint_has_the_lowest_ged_and_the_average(reference):
     workdir, state = reference
     assert _note(workdir, "best", 6)["ged"] == 0.25
     assert _note(workdir, "last", 12) == {"position": {"number": 25}, "best": 0.25}
-    checkpoints = Checkpoints(workdir)
-    step, average, note = checkpoints.restore("best", state.average)
-    checkpoints.close()
+    step, average, note = read_best(workdir, state.average)
     assert (step, note["step"]) == (6, 6)
     assert float(average["weight"][0]) == note["weight"]
+
+
+def test_what_is_carried_lies_beside_the_best_average(tmp_path, reference):
+    carry = {"text": np.arange(6, dtype=np.float32).reshape(2, 3)}
+    state = _run(tmp_path, carry=carry)
+    like = {"average": state.average, "carry": {"text": np.zeros((2, 3), np.float32)}}
+    step, tree, _ = read_best(tmp_path, like)
+    assert step == 6
+    np.testing.assert_array_equal(tree["carry"]["text"], carry["text"])
+    _, average, _ = read_best(reference[0], state.average)
+    np.testing.assert_array_equal(tree["average"]["weight"], average["weight"])
 
 
 @pytest.mark.parametrize("step", [1, 4, 5, 7, 9, 12])

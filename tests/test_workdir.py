@@ -16,6 +16,9 @@ RUN = workdir.Run(
     },
     data_digest="0123456789abcdef",
     patients={"train": ["p1", "p2"], "validation": ["p3"], "test": ["p4"]},
+    channels=1,
+    raters=4,
+    prompts={"encoder": {"name": "a", "digest": "0f", "dim": 8}, "styles": []},
 )
 
 
@@ -83,6 +86,30 @@ def test_other_data_are_refused(tmp_path):
         f"{tmp_path}/run.json: this workdir was trained on other data (digest 0123456789ab, now "
         "fedcba987654); use its data again, or another --workdir"
     )
+
+
+def test_other_prompts_are_refused(tmp_path):
+    workdir.claim(tmp_path, RUN)
+    other = RUN.prompts | {"encoder": {"name": "a", "digest": "1f", "dim": 8}}
+    with pytest.raises(InputError, match=r"trained with other prompts or another text encoder; "):
+        workdir.claim(tmp_path, RUN._replace(prompts=other))
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file/run/run\.json: cannot be written \(.+\); choose"):
+        workdir.claim(tmp_path / "file" / "run", RUN)
+
+
+def test_two_runs_never_hold_one_folder(tmp_path):
+    with (
+        workdir.hold(tmp_path),
+        pytest.raises(InputError, match=r"another process trains here; wait for it, or choose"),
+        workdir.hold(tmp_path),
+    ):
+        pass
+    with workdir.hold(tmp_path):  # and the next one may
+        pass
 
 
 def test_an_untrained_folder_is_named(tmp_path):

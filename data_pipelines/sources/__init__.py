@@ -5,6 +5,7 @@ import importlib
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
+from data_pipelines import lidc
 from data_pipelines.settings import Settings
 from prosona_jax.types import InputError, Record
 
@@ -16,7 +17,7 @@ _MODULES = {
     "crops": "crops",
 }
 # Every release of LIDC-IDRI names its patients or its series so.
-_LIDC_PREFIXES = ("LIDC-IDRI-", "1.3.6.1.4.1.14519.5.2.1.6279.6001.")
+_LIDC_PREFIXES = ("LIDC-IDRI-", lidc.SERIES_PREFIX)
 _LIDC_CITATION = (
     "LIDC-IDRI: Armato et al., Medical Physics 38(2), 2011, doi 10.1118/1.3528204; "
     "The Cancer Imaging Archive (TCIA); CC BY 3.0"

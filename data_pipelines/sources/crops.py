@@ -72,8 +72,8 @@ def _record(
             f"{file}: gt/{file.parent.name} lacks {absent or 'its masks'}; add them, or use an npz "
             "file with rater_valid where a rater is missing"
         )
-    planes = [_read(masks[k]) > 0 for k in raters]
-    image = _read(file)
+    planes = [read_png(masks[k]) > 0 for k in raters]
+    image = read_png(file)
     for k, plane in zip(raters, planes, strict=True):
         if plane.shape != image.shape:
             raise InputError(
@@ -93,7 +93,7 @@ def _record(
     )
 
 
-def _read(file: pathlib.Path) -> np.ndarray:
+def read_png(file: pathlib.Path) -> np.ndarray:
     """Returns a PNG as f32 [H, W] in 0..1."""
     try:
         with Image.open(file, formats=["PNG"]) as png:

@@ -8,7 +8,7 @@ import collections
 import logging
 import pathlib
 import types
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,15 +83,14 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
 
 
 def _read_hu(path: pathlib.Path, spacing_mm: float) -> np.ndarray:
-    """Returns f32 [H, W]: slope * stored value + intercept.
+    """Returns the slice f32 [H, W] of a file.
 
     Raises:
         InputError: pixels are missing or not readable, or their spacing is not the database's.
     """
     try:
         dataset = _pydicom().dcmread(path)
-        stored = dataset.pixel_array
-        slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
+        slice_hu = hounsfield(dataset)
         spacing = [float(size) for size in dataset.PixelSpacing]
     except Exception as error:  # pydicom's decoders raise whatever the bytes lead them to
         raise InputError(f"{path}: unreadable or truncated ({_line(error)}); {AGAIN}") from error
@@ -99,6 +98,13 @@ def _read_hu(path: pathlib.Path, spacing_mm: float) -> np.ndarray:
         raise InputError(
             f"{path}: PixelSpacing {spacing} mm, but {spacing_mm} mm in the LIDC database; {AGAIN}"
         )
+    return slice_hu
+
+
+def hounsfield(dataset: Any) -> np.ndarray:
+    """Returns f32 [H, W]: slope * stored value + intercept."""
+    stored = dataset.pixel_array
+    slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
     return (stored * slope + intercept).astype(np.float32)
 
 
@@ -112,7 +118,9 @@ def _crop(slice_hu: np.ndarray, crop: lidc.Window) -> np.ndarray:
     return image
 
 
-def _index(folder: pathlib.Path, wanted: set[str], skipped: collections.Counter[str]) -> _Index:
+def _index(
+    folder: pathlib.Path, wanted: Collection[str], skipped: collections.Counter[str]
+) -> _Index:
     """Reads the header of every file; what is no DICOM file is passed over, unless named .dcm."""
     pydicom = _pydicom()
     index = _Index({}, {}, [])
@@ -134,7 +142,7 @@ def _file(
     index: _Index,
     path: pathlib.Path,
     header: Any,
-    wanted: set[str],
+    wanted: Collection[str],
     skipped: collections.Counter[str],
 ) -> None:
     """Enters one CT file into the index."""

@@ -47,8 +47,16 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
 
 def provenance(path: pathlib.Path) -> tuple[str, bool]:
     """Returns the file's citation, "" if it has none, and whether its images are simulated."""
-    with _open(path) as file:
+    with open_npz(path) as file:
         return str(file.get("citation", "")), bool(file.get("simulated", False))
+
+
+def check_folder(path: str | os.PathLike[str]) -> pathlib.Path:
+    """Returns the path of a file to write; raises InputError if its folder does not exist."""
+    path = pathlib.Path(path)
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: its folder does not exist; create it first")
+    return path
 
 
 def write(
@@ -61,9 +69,7 @@ def write(
     Raises:
         InputError: the file's folder does not exist.
     """
-    path = pathlib.Path(path)
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: its folder does not exist; create it first")
+    path = check_folder(path)
     image = np.stack([record.image for record in records])
     image = image[..., 0] if image.shape[-1] == 1 else image
     if (image == np.clip(np.round(image), -(2**15), 2**15 - 1)).all():
@@ -91,7 +97,7 @@ def write(
 
 
 @contextlib.contextmanager
-def _open(path: pathlib.Path) -> Iterator[np.lib.npyio.NpzFile]:
+def open_npz(path: pathlib.Path) -> Iterator[np.lib.npyio.NpzFile]:
     """Opens the file; what NumPy or zip cannot read becomes one clear line."""
     try:
         with path.open("rb") as stream:
@@ -110,7 +116,7 @@ def _open(path: pathlib.Path) -> Iterator[np.lib.npyio.NpzFile]:
 
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
     """Returns the file's known keys, defaults filled in."""
-    with _open(path) as file:
+    with open_npz(path) as file:
         if missing := [key for key in _NEEDED if key not in file]:
             raise InputError(
                 f"{path}: has no {' and no '.join(missing)}; an npz data set needs image [N,H,W], "
@@ -157,6 +163,9 @@ def _check(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
     for key, kinds in (("image", "biuf"), ("masks", "biuf"), ("spacing_mm", "iuf")):
         if arrays[key].dtype.kind not in kinds:
             raise InputError(f"{path}: {key} is {arrays[key].dtype}; store real numbers")
+    for key in ("patient_id", "record_id", "site", "split", "intensity_unit"):
+        if arrays[key].dtype.kind not in "Uiu":  # bytes would spell "b'...'": another patient
+            raise InputError(f"{path}: {key} is {arrays[key].dtype}; store text (dtype str)")
     if not np.isin(arrays["rater_valid"], (0, 1)).all():
         raise InputError(f"{path}: rater_valid is not boolean; store True or False")
 

@@ -15,7 +15,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from data_pipelines import validation
+from data_pipelines import lidc, validation
 from data_pipelines.settings import Settings
 from prosona_jax.types import InputError, Record
 
@@ -31,6 +31,7 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
         files = sorted(file for file in path.iterdir() if file.suffix in (".pickle", ".pkl"))
     if not files:
         raise InputError(f"{path}: the folder holds no .pickle or .pkl file; check data.path")
+    patients = _Patients(path)
     for file in files:
         data = load(file)
         if not isinstance(data, dict) or not data:
@@ -39,7 +40,7 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
         prefix = f"{file.stem}/" if len(files) > 1 else ""
         for key, value in data.items():
             try:
-                yield _record(f"{file}: record {key!r}", f"{prefix}{key}", value, white)
+                yield _record(f"{file}: record {key!r}", f"{prefix}{key}", value, white, patients)
             except InputError as fault:
                 yield fault
 
@@ -157,13 +158,36 @@ def _is_numeric(value: Any) -> TypeGuard[np.ndarray]:
     return isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
 
 
-def _record(where: str, record_id: str, item: Any, white: float) -> Record:
+class _Patients:
+    """Whose series it is: LIDC-IDRI's patients have up to two, and a split is by patient.
+
+    A series that is not of LIDC-IDRI counts as a patient of its own.
+    """
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self._path = path
+        self._known: dict[str, str] | None = None
+
+    def of(self, series_uid: str) -> str:
+        if not series_uid.startswith(lidc.SERIES_PREFIX):
+            return series_uid
+        if self._known is None:
+            try:
+                self._known = lidc.read_series(lidc.find_database())
+            except InputError as fault:
+                raise InputError(
+                    f"{self._path}: needs to know LIDC-IDRI's patients by series: {fault}"
+                ) from None
+        return self._known.get(series_uid, series_uid)
+
+
+def _record(where: str, record_id: str, item: Any, white: float, patients: _Patients) -> Record:
     if not isinstance(item, dict) or any(key not in item for key in _KEYS):
         raise InputError(f"{where}: is no dictionary with {', '.join(_KEYS)}; add what is missing")
     image, masks = item["image"], item["masks"]
     if not _is_numeric(image) or image.ndim not in (2, 3):
         raise InputError(f"{where}: image is no array of numbers [H,W] or [H,W,C]")
-    if not isinstance(masks, (list, tuple, np.ndarray)) or not len(masks):
+    if not isinstance(masks, (list, tuple, np.ndarray)) or not np.shape(masks) or not len(masks):
         raise InputError(f"{where}: masks is no list of arrays [H,W]; add them or drop the record")
     for rater, mask in enumerate(masks):
         if not _is_numeric(mask) or mask.shape != image.shape[:2]:
@@ -177,7 +201,7 @@ def _record(where: str, record_id: str, item: Any, white: float) -> Record:
         image=np.atleast_3d(image).astype(np.float32) / np.float32(white),
         masks=validation.binary_masks(np.stack(list(masks)), valid, where),
         rater_valid=valid,
-        patient_id=str(item["series_uid"]).partition("_")[0],
+        patient_id=patients.of(str(item["series_uid"]).partition("_")[0]),
         record_id=record_id,
         site="",
         spacing_mm=np.full(2, np.nan, np.float32),

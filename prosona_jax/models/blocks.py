@@ -1,5 +1,6 @@
 """Convolution blocks that the U-Net and the latent encoders share."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ class ConvBlock(nn.Module):
                 kernel_init=nn.initializers.he_normal(),
             )(x)
             if self.norm == "group":
-                x = nn.GroupNorm(num_groups=min(8, self.filters), dtype=self.dtype)(x)
+                x = nn.GroupNorm(num_groups=math.gcd(8, self.filters), dtype=self.dtype)(x)
             x = nn.relu(x)
         return x
 

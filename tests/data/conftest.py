@@ -1,4 +1,4 @@
-"""A small multi-rater npz file that tests damage, and the settings that read it."""
+"""Small files that tests damage, and the settings that read the multi-rater one."""
 
 import numpy as np
 import pytest
@@ -47,6 +47,7 @@ def make_settings():
             "slices": "all",
             "window_hu": (-1000.0, 400.0),
             "percentiles": (1.0, 99.0),
+            "raters": "stored",
             "on_error": "raise",
         }
         return Settings(**{**defaults, **changes})

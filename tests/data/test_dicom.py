@@ -27,6 +27,7 @@ def settings(path, **changes):
         "slices": "all",
         "window_hu": (-1000.0, 400.0),
         "percentiles": (1.0, 99.0),
+        "raters": "stored",
         "on_error": "raise",
     }
     return Settings(path=str(path), **{**defaults, **changes})
@@ -83,7 +84,7 @@ def one_nodule(request, monkeypatch):
     reader = (contour(1.0, 4, 10), contour(2.0, 4, 12))
     nodule = lidc.Nodule("LIDC-IDRI-0001", SERIES, 1, 0.5, (reader,) * 4)
     monkeypatch.setattr(lidc, "four_reader_nodules", lambda database: [nodule])
-    monkeypatch.setattr(lidc, "read_series", lambda database: {SERIES})
+    monkeypatch.setattr(lidc, "read_series", lambda database: {SERIES: "p"})
 
 
 def test_a_nested_folder_with_radiographs_and_other_files(tmp_path):
@@ -136,7 +137,7 @@ def test_others_and_second_copies_are_counted(tmp_path):
 
 def test_a_nodule_without_its_series_is_counted(tmp_path, monkeypatch):
     write(tmp_path / "1.dcm", series="1.2.4")
-    monkeypatch.setattr(lidc, "read_series", lambda database: {SERIES, "1.2.4"})
+    monkeypatch.setattr(lidc, "read_series", lambda database: {SERIES: "p", "1.2.4": "q"})
     assert read(tmp_path) == ([], {"nodule whose series is absent": 1})
 
 

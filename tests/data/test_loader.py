@@ -20,14 +20,18 @@ def dataset(make_npz, make_settings, tmp_path):
 def train(dataset, process_index=0, process_count=1, **changes):
     options = {"batch_size": 4, "seed": 7, **changes}
     return loader.train_batches(
-        dataset, INDICES, process_index=process_index, process_count=process_count, **options
+        loader.reader(dataset),
+        INDICES,
+        process_index=process_index,
+        process_count=process_count,
+        **options,
     )
 
 
 def evaluate(dataset, indices=INDICES, process_index=0, process_count=1):
     return list(
         loader.eval_batches(
-            dataset,
+            loader.reader(dataset),
             indices,
             batch_size=4,
             process_index=process_index,

@@ -111,7 +111,7 @@ def test_a_corrupt_record_stops_or_is_skipped_and_counted(
     make_npz, make_settings, changed, cache, caplog
 ):
     path = make_npz(image=changed("image", (2, 0, 0), np.nan, dtype=np.float32))
-    message = f"{path}: record 'r02': the image holds NaN or infinite values; mend or remove the"
+    message = f"{path}: record 'r02': the image holds NaN or infinite values; mend it or"
     with pytest.raises(InputError) as caught:
         prepared.prepare(make_settings(path), cache)
     assert str(caught.value).startswith(message)

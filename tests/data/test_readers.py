@@ -21,6 +21,7 @@ def settings(**changes):
         "slices": "largest",
         "window_hu": (-1000.0, 400.0),
         "percentiles": (1.0, 99.0),
+        "raters": "stored",
         "on_error": "raise",
     }
     return Settings(**{**defaults, **changes})

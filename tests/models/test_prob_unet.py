@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs import lidc
-from prosona_jax import build, step
+from prosona_jax import build
 from prosona_jax.models.prob_unet import Fcomb, LatentEncoder, ProbUNet
 
 
@@ -103,13 +103,9 @@ def test_a_size_that_cannot_be_halved_is_an_error() -> None:
 
 def _parameters(config: object) -> dict[str, int]:
     size = config.data.size
-    network, tx = build.model(config), build.optimizer(config)
-    state = jax.eval_shape(
-        lambda: step.create_state(
-            network, tx, jax.random.key(0), image_shape=(size, size, 1), posterior_masks=1
-        )
-    )
-    parts = state.params["params"]
+    network, root = build.model(config), jax.random.key(0)
+    params = jax.eval_shape(lambda: build.initialise(config, network, root, (size, size, 1), 4))
+    parts = params["params"]
     return {name: sum(x.size for x in jax.tree.leaves(part)) for name, part in parts.items()}
 
 

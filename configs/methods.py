@@ -1,0 +1,35 @@
+"""The methods that `prosona_jax.compare` knows: what each changes in a run's config.
+
+U-Net, data, augmentation, budget of images and rule of selection are those of the config for all.
+Each second stage's learning rate is the best of 1e-4, 3e-4 and 1e-3 on validation patients, see
+docs/experiments.md.
+"""
+
+# Queries that read no text have nothing to align.
+_NO_TEXT = {"stage_two.latent": 0.0, "stage_two.visual": 0.0}
+
+# D-Persona's heads choose by softmax(q . z), unscaled: the temperature cancels sqrt(d), d = 6.
+_HEADS = {
+    **_NO_TEXT,
+    "stage_two.query": "heads",
+    "stage_two.projection": "bank",
+    "stage_two.tau": 6**-0.5,
+    "stage_two.learning_rate": 1e-3,
+}
+
+METHODS = {
+    # ProSona's stage one alone: samples of the prior, no styles.
+    "prob_unet": {"stage_two.query": "none", **_NO_TEXT},
+    # D-Persona's mechanism whole: the posterior sees all masks, the bound loss trains the samples.
+    "dpersona": {
+        **_HEADS,
+        "model.posterior_input": "all",
+        "loss.bound": 0.5,
+        "loss.ged": 0.0,
+    },
+    # The same heads on ProSona's stage one: what the second stage alone is worth.
+    "dpersona_heads": _HEADS,
+    # ProSona with a learned query per style: does language cost accuracy?
+    "expert_id": {**_NO_TEXT, "stage_two.query": "id"},
+    "prosona": {},
+}

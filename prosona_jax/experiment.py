@@ -1,0 +1,261 @@
+"""A run's two stages: trained, read back, asked for predictions and scores.
+
+A stage lives in a folder of its own, with checkpoints and a history; it is trained to the end of
+its schedule, or found done.
+"""
+
+import pathlib
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from data_pipelines import loader
+from prosona_jax import build, checkpoint, evaluate, freeze, inputs, parallel, stage_two, step
+from prosona_jax.inputs import Config, Data
+from prosona_jax.train import Schedule, train
+from prosona_jax.types import Batch
+
+
+class StageTwo(NamedTuple):
+    """A trained second stage."""
+
+    step: int
+    params: step.Params
+    text: dict[str, np.ndarray]  # embeddings of its prompts by split, f32 [k, p, e]
+
+
+def fit(config: Config, folder: pathlib.Path, data: Data, written: inputs.Prompts | None) -> None:
+    """Trains what the config asks for in ``<folder>/stage_one`` and ``<folder>/stage_two``."""
+    fit_stage_one(config, folder / "stage_one", data)
+    if config.stage_two.query != "none":
+        _, params = read_stage_one(
+            config, folder / "stage_one", channels=data.channels, raters=data.raters
+        )
+        fit_stage_two(config, folder / "stage_two", data, params, written)
+
+
+def fit_stage_one(config: Config, folder: pathlib.Path, data: Data) -> None:
+    """Trains the probabilistic U-Net of the config in the folder, or goes on training it."""
+    network, tx = build.model(config), build.optimizer(config)
+    devices = parallel.create(config.parallel)
+    samples = config.evaluate.validation_samples
+
+    def validate(params: step.Params) -> dict[str, float]:
+        return evaluate.summarise(
+            score_stage_one(config, params, data, "validation", samples=samples)
+        )
+
+    params = _initial_stage_one(config, data.channels, data.raters)
+    train(
+        devices.replicate(step.create_state(params, tx)),
+        workdir=str(folder),
+        train_step=devices.train_step(build.train_step(config, network, tx)),
+        shard=devices.shard,
+        batches=loader.train_batches(
+            loader.reader(data.dataset),
+            data.indices["train"],
+            batch_size=config.batch_size,
+            seed=config.seed,
+            **inputs.process(),
+        ),
+        root=jax.random.key(config.seed),
+        validate=validate,
+        cost=lambda scores: scores["ged"],
+        schedule=_schedule(config, config.steps),
+    )
+
+
+def read_stage_one(
+    config: Config, folder: pathlib.Path, *, channels: int, raters: int
+) -> tuple[int, step.Params]:
+    """Returns step and parameters of the folder's best checkpoint."""
+    like = _like(config, lambda: _initial_stage_one(config, channels, raters))
+    best, params, _ = checkpoint.read_best(folder, like)
+    return best, params
+
+
+def _initial_stage_one(config: Config, channels: int, raters: int) -> step.Params:
+    root, size = jax.random.key(config.seed), config.data.size
+    return build.initialise(config, build.model(config), root, (size, size, channels), raters)
+
+
+def _like(config: Config, make: Callable[[], Any]) -> Any:
+    """Returns zeros on the devices in the shapes of what `make` returns, without computing it."""
+    shapes = jax.eval_shape(make)
+    zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+    return parallel.create(config.parallel).replicate(zeros)
+
+
+def score_stage_one(
+    config: Config, params: step.Params, data: Data, split: str, *, samples: int
+) -> evaluate.Evaluation:
+    """Scores samples of the prior on a split."""
+    return evaluate.evaluate(
+        predict_stage_one(config, params, data, data.indices[split], samples=samples)
+    )
+
+
+def predict_stage_one(
+    config: Config,
+    params: step.Params,
+    data: Data,
+    indices: np.ndarray,
+    *,
+    samples: int,
+    everywhere: bool = False,
+) -> Iterable[tuple[Batch, Any]]:
+    """Yields this process's records of `indices`, or all `everywhere`, with their predictions."""
+    batches = inputs.eval_batches(config, data.dataset, indices, everywhere=everywhere)
+    return _predict(config, params, batches, build.eval_step(config, build.model(config), samples))
+
+
+def fit_stage_two(
+    config: Config,
+    folder: pathlib.Path,
+    data: Data,
+    stage_one: step.Params,
+    written: inputs.Prompts | None,
+) -> None:
+    """Trains the second stage of the config on frozen parameters, or goes on training it."""
+    devices = parallel.create(config.parallel)
+    text = inputs.embeddings(written, data.raters)
+    kept = _freeze(config, data, stage_one)
+    tx = build.optimizer_of_stage_two(config)
+    params = _initial_stage_two(config, data.channels, data.raters, text["train"].shape[-1])
+
+    def validate(average: step.Params) -> dict[str, float]:
+        second = StageTwo(0, average, text)
+        rows = score_stage_two(config, stage_one, second, data, "validation", prompts_of="train")
+        return evaluate.summarise_styles(rows)
+
+    train(
+        devices.replicate(step.create_state(params, tx)),
+        workdir=str(folder),
+        train_step=devices.train_step(
+            build.train_step_of_stage_two(config, tx, stage_one, text["train"])
+        ),
+        shard=devices.shard,
+        batches=loader.train_batches(
+            freeze.reader(kept),
+            np.arange(len(kept.index)),
+            batch_size=config.stage_two.batch_size,
+            seed=config.seed,
+            **inputs.process(),
+        ),
+        root=jax.random.key(config.seed),
+        validate=validate,
+        cost=lambda scores: -scores["dice_mean"],
+        schedule=_schedule(config, config.stage_two.steps),
+        carry=text,
+    )
+
+
+def read_stage_two(
+    config: Config, folder: pathlib.Path, described: Any, *, channels: int, raters: int
+) -> StageTwo:
+    """Returns the folder's best second stage; `described` is what run.json says of its prompts."""
+    e = described["encoder"]["dim"] if described else 1
+    counts = {
+        split: max(len(style[split]) for style in described["styles"]) if described else 1
+        for split in ("train", "held_out")
+    }
+    text = {split: np.zeros((raters, count, e), np.float32) for split, count in counts.items()}
+    make = lambda: {  # noqa: E731
+        "average": _initial_stage_two(config, channels, raters, e), "carry": text
+    }  # fmt: skip
+    best, tree, _ = checkpoint.read_best(folder, _like(config, make))
+    return StageTwo(best, tree["average"], jax.device_get(tree["carry"]))
+
+
+def _initial_stage_two(config: Config, channels: int, raters: int, text_dim: int) -> step.Params:
+    size = config.data.size
+    return stage_two.initialise(
+        build.prompter(config),
+        jax.random.key(config.seed),
+        build.model(config),
+        image_shape=(size, size, channels),
+        styles=raters,
+        text_dim=text_dim,
+    )
+
+
+def score_stage_two(
+    config: Config,
+    stage_one: step.Params,
+    second: StageTwo,
+    data: Data,
+    split: str,
+    *,
+    prompts_of: str,
+) -> list[evaluate.Row]:
+    """Scores the masks that prompts ask for; every sentence of `prompts_of` counts alike."""
+    indices = data.indices[split]
+    predictions = predict_stage_two(config, stage_one, second, data, indices, prompts_of=prompts_of)
+    return evaluate.evaluate_styles(predictions, method=f"prompts_{prompts_of}")
+
+
+def predict_stage_two(
+    config: Config,
+    stage_one: step.Params,
+    second: StageTwo,
+    data: Data,
+    indices: np.ndarray,
+    *,
+    prompts_of: str,
+    everywhere: bool = False,
+) -> Iterable[tuple[Batch, stage_two.Personalised]]:
+    """Yields the same with a mask for every prompt of a split."""
+    text = np.moveaxis(second.text[prompts_of], 1, 0)  # [p, k, e]
+    parts = (stage_one, second.params, text)
+    batches = inputs.eval_batches(config, data.dataset, indices, everywhere=everywhere)
+    return _predict(config, parts, batches, build.eval_step_of_stage_two(config))
+
+
+def walk_between_styles(
+    config: Config,
+    stage_one: step.Params,
+    second: StageTwo,
+    data: Data,
+    indices: np.ndarray,
+    *,
+    points: int,
+    samples: int,
+) -> Iterable[tuple[Batch, stage_two.Walk]]:
+    """Yields all records of `indices` with the way through their styles, by the first sentences."""
+    parts = (stage_one, second.params, second.text["train"][:, 0])
+    batches = inputs.eval_batches(config, data.dataset, indices, everywhere=True)
+    step_ = build.walk_step(config, points=points, samples=samples)
+    return _predict(config, parts, batches, step_)
+
+
+def _predict(
+    config: Config, params: Any, batches: Iterable[Batch], eval_step: Callable[..., Any]
+) -> Iterable[tuple[Batch, Any]]:
+    devices = parallel.create(config.parallel)
+    return evaluate.predict(
+        params,
+        batches,
+        eval_step=devices.eval_step(eval_step),
+        parallel=devices,
+        root=jax.random.key(config.seed),
+    )
+
+
+def _freeze(config: Config, data: Data, stage_one: step.Params) -> stage_two.Frozen:
+    devices = parallel.create(config.parallel)
+    return freeze.keep(
+        lambda: inputs.eval_batches(config, data.dataset, data.indices["train"]),
+        views=config.stage_two.views,
+        params=stage_one,
+        freeze_step=devices.eval_step(build.freeze_step(config)),
+        parallel=devices,
+        root=jax.random.key(config.seed),
+    )
+
+
+def _schedule(config: Config, steps: int) -> Schedule:
+    return Schedule(
+        steps, config.log_every_steps, config.evaluate.every_steps, config.checkpoint_every_steps
+    )

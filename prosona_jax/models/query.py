@@ -1,0 +1,117 @@
+"""Where a style's query q_k comes from: its sentence, a learned vector, or heads on the image.
+
+All have one interface, so that what chooses the style is all that differs between methods:
+``(text [b, k, e], features [b, h, w, f], dropout: bool) -> Query``.
+"""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class Query(NamedTuple):
+    """What the latent is asked for, and the text's side of the contrastive objective."""
+
+    query: Float[Array, "b k d"]
+    trunk: Float[Array, "b k t"]  # what the query's last layer sees; t = 0 where nothing is read
+
+
+class TextQuery(nn.Module):
+    """q_k = W_q (W_t e_k [+ W_x u]): a prompt's embedding e_k, optionally with u, U(x) averaged.
+
+    Linear, since a few dozen sentences in hundreds of dimensions leave a hidden layer free to learn
+    them by heart: it then reads new ones worse (docs/experiments.md). D-Persona's criticism of
+    choosing a style from the image holds for u; it is an option.
+    """
+
+    latent_dim: int
+    width: int
+    image_conditioned: bool
+
+    @nn.compact
+    def __call__(
+        self, text: Float[Array, "b k e"], features: Float[Array, "b h w f"], dropout: bool
+    ) -> Query:
+        del dropout
+        # A unit vector's entries are about 1/sqrt(e): brought to 1, the usual initial values fit.
+        x = nn.Dense(self.width)(text * text.shape[-1] ** 0.5)
+        if self.image_conditioned:
+            pooled = jnp.mean(features, axis=(1, 2))[:, None]  # [b, 1, f]
+            x = x + nn.Dense(self.width, name="image")(pooled)
+        # From zero, so that what no training sentence says moves nothing.
+        return Query(nn.Dense(self.latent_dim, kernel_init=nn.initializers.zeros)(x), x)
+
+
+class IdQuery(nn.Module):
+    """q_k, a learned vector per style; no sentence is read."""
+
+    latent_dim: int
+
+    @nn.compact
+    def __call__(
+        self, text: Float[Array, "b k e"], features: Float[Array, "b h w f"], dropout: bool
+    ) -> Query:
+        del features, dropout
+        b, k, _ = text.shape
+        query = self.param("query", nn.initializers.zeros, (k, self.latent_dim))
+        return Query(jnp.broadcast_to(query, (b, k, self.latent_dim)), jnp.zeros((b, k, 0)))
+
+
+class HeadsQuery(nn.Module):
+    """q_k >= 0 from a convolutional head per style on U(x), after D-Persona (CVPR 2024).
+
+    Each head: blocks of two 3x3 convolutions with ReLU and dropout 0.1, of 32, 16 and d channels,
+    average pooling between, then the mean over the image.
+    """
+
+    latent_dim: int
+
+    @nn.compact
+    def __call__(
+        self, text: Float[Array, "b k e"], features: Float[Array, "b h w f"], dropout: bool
+    ) -> Query:
+        b, k, _ = text.shape
+        queries = []
+        for _ in range(k):
+            x = features
+            for block, channels in enumerate((32, 16, self.latent_dim)):
+                if block:
+                    x = nn.avg_pool(x, (2, 2), strides=(2, 2))
+                for _ in range(2):
+                    x = nn.relu(nn.Conv(channels, (3, 3))(x))
+                x = nn.Dropout(0.1, deterministic=not dropout)(x)
+            queries.append(jnp.mean(x, axis=(1, 2)))
+        return Query(jnp.stack(queries, axis=1), jnp.zeros((b, k, 0)))
+
+
+class Alignment(nn.Module):
+    """Projections of text, reader's latent and pooled features to one space, unit length.
+
+    ``log_temperature`` is learned, from log 0.07, as in CLIP.
+    """
+
+    width: int
+
+    @nn.compact
+    def __call__(
+        self,
+        trunk: Float[Array, "b k t"],
+        latent: Float[Array, "b k d"],
+        visual: Float[Array, "b k v"],
+    ) -> dict[str, Any]:
+        def unit(x: Array) -> Array:
+            return x / jnp.sqrt(jnp.sum(jnp.square(x), axis=-1, keepdims=True) + 1e-12)
+
+        log_temperature = self.param(
+            "log_temperature", nn.initializers.constant(jnp.log(0.07)), (2,)
+        )
+        hidden = nn.gelu(nn.Dense(self.width, name="visual_hidden")(visual))
+        return {
+            "text_latent": unit(nn.Dense(self.width, name="text_latent")(trunk)),
+            "text_visual": unit(nn.Dense(self.width, name="text_visual")(trunk)),
+            "latent": unit(nn.Dense(self.width, name="latent")(latent)),
+            "visual": unit(nn.Dense(self.width, name="visual")(hidden)),
+            "log_temperature": jnp.broadcast_to(log_temperature, (len(trunk), 2)),
+        }

@@ -1,0 +1,237 @@
+"""What the second stage adds to the report: which reader does each prompt draw, and how surely."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from prosona_jax import figures, report
+from prosona_jax.figures import Panel
+from prosona_jax.intervals import Interval
+from prosona_jax.results import RETRIEVAL, STYLE_METRICS, StyleResults
+
+Png = Callable[..., bytes]
+_MEAN, _GED, _ORDERED = (
+    next(metric for metric in STYLE_METRICS if metric.name == name)
+    for name in ("dice_mean", "ged", "ordered")
+)
+
+
+class Styled(NamedTuple):
+    """What a report shows of K styles besides scores; d latent dimensions."""
+
+    names: Sequence[str]
+    sentences: Sequence[str]  # the first training sentence of each style; [] if none is read
+    by_area: bool  # style k is the k-th smallest mask, else rater k
+    walked: Panel | None  # the image of the walk
+    walk: Float32[np.ndarray, "t H W"]  # masks from the first style to the last
+    path: Float[np.ndarray, "t d"]  # latents here and below: (z - mu_p) / sigma_p
+    at_styles: Float[np.ndarray, "k d"]
+    at_readers: Float[np.ndarray, "k d"]
+    samples: Float[np.ndarray, "s d"]
+
+
+def facts(results: StyleResults, styles: int) -> list[tuple[str, str, str]]:
+    """Returns the numbers that matter most."""
+    return [
+        (
+            metric.label(styles),
+            metric.number(interval.mean),
+            f"{metric.between(interval)}; {metric.better} is better",
+        )
+        for metric in (_MEAN, _GED, _ORDERED)
+        if (interval := results.trained.get(metric.name))
+    ]
+
+
+def sections(
+    results: StyleResults, styled: Styled, panels: Sequence[Panel], note: str, png: Png
+) -> list[report.Section]:
+    """Returns the sections on styles; `note` says what the intervals are."""
+    return [
+        _styles(results, styled, note),
+        _pictures(panels, styled, png),
+        _scores(results, styled, note),
+        _retrieval(results, styled, note),
+        _walk(styled, png),
+    ]
+
+
+def _styles(results: StyleResults, styled: Styled, note: str) -> report.Section:
+    k = len(styled.names)
+    text = (
+        f"The first stage is frozen; the second one turns each of {k} styles into a query that "
+        "moves the prior to a place in the latent space, and the mask at that place is the "
+        "style's contour. "
+        + (
+            "The query is computed from the embedding of a sentence. "
+            if styled.sentences
+            else "The query is no sentence's: this run is a baseline that knows styles by number. "
+        )
+    )
+    meaning = (
+        "Style k is the k-th smallest of an image's masks, in training and in scoring, since "
+        "nobody knows which reader drew which. All that a style can mean is how generously to "
+        "draw; nothing else was there to be learned."
+        if styled.by_area
+        else "Style k is rater k, the same person or tool in every image."
+    )
+    sentences = styled.sentences or [""] * k
+    rows = [
+        (
+            name,
+            *([f"“{sentence}”"] if styled.sentences else []),
+            _MEAN.cell(own),
+            _pixels(area),
+        )
+        for name, sentence, own, area in zip(
+            styled.names, sentences, results.own, results.areas, strict=True
+        )
+    ]
+    columns = ["Style", *(["One of its sentences"] if styled.sentences else [])]
+    table = report.Table(
+        (*columns, "Dice with its reader", "Area, pixels"), rows, "l" * len(columns) + "rr", note
+    )
+    header = ("Asked for", *(f"{name}'s reader" for name in styled.names))
+    dice = [
+        (name, *(_MEAN.number(value) for value in line))
+        for name, line in zip(styled.names, results.table, strict=True)
+    ]
+    caption = (
+        "Whose reader does each prompt draw? Mean Dice of the row's masks with the column's "
+        "reader: the diagonal should be the greatest of its column."
+    )
+    return report.Section(
+        "Styles",
+        [
+            report.Text(text + meaning),
+            table,
+            report.Table(header, dice, "l" + "r" * k, caption),
+        ],
+    )
+
+
+def _pixels(area: Interval) -> str:
+    if area.low is None or area.high is None:
+        return f"{area.mean:.0f}"
+    return f"{area.mean:.0f} [{area.low:.0f}, {area.high:.0f}]"
+
+
+def _pictures(panels: Sequence[Panel], styled: Styled, png: Png) -> report.Section:
+    if not panels:
+        return report.Section("What each prompt draws", [])
+    text = "For each style: the contour of its reader, thick, and what its prompt draws, pink. " + (
+        "The prompts are those of the table above." if styled.sentences else ""
+    )
+    drawn = [
+        report.Figure(
+            f"styles-{number:02d}",
+            png(figures.styles_panel(panel, styled.names)),
+            f"{panel.record_id}: reader's and prompted contour for each style",
+            f"`{panel.record_id}`",
+        )
+        for number, panel in enumerate(panels, 1)
+    ]
+    return report.Section("What each prompt draws", [report.Text(text), *drawn])
+
+
+def _scores(results: StyleResults, styled: Styled, note: str) -> report.Section:
+    k = len(styled.names)
+    held_out = bool(results.held_out)
+    rows = [
+        (
+            metric.label(k),
+            metric.better,
+            metric.cell(results.trained[metric.name]),
+            *(
+                (
+                    metric.cell(results.held_out.get(metric.name)),
+                    metric.cell(results.difference.get(metric.name), sign=True),
+                )
+                if held_out
+                else ()
+            ),
+        )
+        for metric in STYLE_METRICS
+        if metric.name in results.trained
+    ]
+    columns = ["Metric", "Better", "Training sentences" if held_out else "Score"]
+    columns += ["Held-out sentences", "Difference"] if held_out else []
+    text = (
+        "Each score is a mean over all sentences of a style. The held-out ones were never trained "
+        "on: what they lose is what the model knows by heart rather than by language. "
+        if held_out
+        else ""
+    ) + f"GED is that of {k} masks against {k} readers: never compare it with other counts."
+    meanings = [(m.label(k), f"`{m.name}`", m.meaning) for m in STYLE_METRICS]
+    return report.Section(
+        "Scores of the styles",
+        [
+            report.Text(text),
+            report.Table(columns, rows, "ll" + "r" * (len(columns) - 2), note),
+            report.Table(("Metric", "In rows.csv", "What it says"), meanings, "lll"),
+        ],
+    )
+
+
+def _retrieval(results: StyleResults, styled: Styled, note: str) -> report.Section:
+    known = [metric for metric in RETRIEVAL if metric.name in results.trained]
+    if not known:
+        return report.Section("Retrieval", [])
+    chance = f"{100 / len(styled.names):.1f}"
+    rows = [
+        (metric.title, metric.cell(results.trained[metric.name]), chance, metric.meaning)
+        for metric in known
+    ]
+    text = (
+        "Do sentences and readers meet in one space? Shares of styles [%], within each image, "
+        "against what guessing would find."
+    )
+    table = report.Table(("", "Found", "Chance", "What it says"), rows, "lrrl", note)
+    return report.Section("Retrieval", [report.Text(text), table])
+
+
+def _walk(styled: Styled, png: Png) -> report.Section:
+    heading = f"From {styled.names[0]} to {styled.names[-1]}"
+    if styled.walked is None:
+        return report.Section(heading, [])
+    strip = figures.walk(styled.walked, styled.walk, styled.names)
+    return report.Section(
+        heading,
+        [
+            report.Text(
+                "The query moves in straight lines from style to style. Above, masks on the way; "
+                "below, their area, with a dot for each reader's."
+            ),
+            report.Figure(
+                "walk", png(strip), "Contours and area on the way", f"`{styled.walked.record_id}`"
+            ),
+            *(_plane(styled, png) if styled.path.shape[1] > 1 else ()),
+        ],
+    )
+
+
+def _plane(styled: Styled, png: Png) -> list[report.Block]:
+    """The latent space in the two dimensions along which the styles lie furthest apart."""
+    first, second = np.argsort(-np.ptp(styled.at_styles, axis=0), kind="stable")[:2]
+    pick = [first, second]
+    plane = figures.latent_plane(
+        samples=styled.samples[:, pick],
+        path=styled.path[:, pick],
+        styles=styled.at_styles[:, pick],
+        readers=styled.at_readers[:, pick],
+        names=styled.names,
+        axes=(f"z{first}", f"z{second}"),
+    )
+    return [
+        report.Text(
+            "The same way in the latent space of this image, in the two of its dimensions "
+            "along which the styles lie furthest apart. Rings: where the posterior, which sees "
+            "a reader's mask, puts each reader."
+        ),
+        report.Figure(
+            "latent-plane", png(plane), "Prior samples, styles, readers and the way between",
+            "Two dimensions of the latent, in units of the prior's standard deviation.",
+        ),
+    ]  # fmt: skip

@@ -1,0 +1,174 @@
+"""Queries: how many parameters each has, and what each of them looks at."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from prosona_jax.models.query import Alignment, HeadsQuery, IdQuery, TextQuery
+
+B, K, E, F, D, WIDTH = 2, 3, 5, 4, 3, 7
+TEXT = TextQuery(D, WIDTH, image_conditioned=False)
+CONDITIONED = TextQuery(D, WIDTH, image_conditioned=True)
+
+
+def _normal(seed, *shape):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def _inputs(seed=0):
+    return _normal(seed, B, K, E), _normal(seed + 1, B, 8, 8, F)
+
+
+def _init(module):
+    """Parameters as if trained: queries start from zero, where they look at nothing."""
+    params = module.init(jax.random.key(0), *_inputs(), False)
+    return jax.tree.map(lambda x: x + 0.3 * _normal(x.size, *x.shape), params)
+
+
+@pytest.mark.parametrize("module", [TEXT, CONDITIONED, IdQuery(D)])
+def test_queries_start_at_the_mean_of_the_prior(module):
+    params = module.init(jax.random.key(0), *_inputs(), False)
+    assert not np.any(module.apply(params, *_inputs(), False).query)
+
+
+def _apply(module, text, features):
+    return module.apply(_init(module), text, features, False)
+
+
+def _count(params):
+    return sum(x.size for x in jax.tree.leaves(params))
+
+
+def _convolution(inputs, outputs):
+    return (9 * inputs + 1) * outputs
+
+
+@pytest.mark.parametrize(
+    ("module", "count"),
+    [
+        (TEXT, (E + 1) * WIDTH + (WIDTH + 1) * D),
+        (CONDITIONED, (E + 1) * WIDTH + (F + 1) * WIDTH + (WIDTH + 1) * D),
+        (IdQuery(D), K * D),
+        (
+            HeadsQuery(D),
+            K
+            * sum(_convolution(i, o) + _convolution(o, o) for i, o in ((F, 32), (32, 16), (16, D))),
+        ),
+    ],
+)
+def test_parameter_counts(module, count):
+    assert _count(_init(module)) == count
+
+
+@pytest.mark.parametrize(
+    ("module", "trunk"), [(TEXT, WIDTH), (CONDITIONED, WIDTH), (IdQuery(D), 0), (HeadsQuery(D), 0)]
+)
+def test_shapes(module, trunk):
+    query = _apply(module, *_inputs())
+    assert query.query.shape == (B, K, D)
+    assert query.trunk.shape == (B, K, trunk)
+
+
+def test_a_text_query_by_hand():
+    """W2 (W1 sqrt(e) t + b1 + Wi mean U + bi) + b2."""
+    text, features = map(np.asarray, _inputs())
+    params = jax.tree.map(np.asarray, _init(CONDITIONED)["params"])
+    dense = lambda name, x: x @ params[name]["kernel"] + params[name]["bias"]  # noqa: E731
+    pooled = np.mean(features, axis=(1, 2))
+    trunk = dense("Dense_0", np.sqrt(E) * text) + dense("image", pooled)[:, None]
+    found = _apply(CONDITIONED, *_inputs())
+    np.testing.assert_allclose(found.trunk, trunk, atol=1e-5)
+    np.testing.assert_allclose(found.query, dense("Dense_1", trunk), atol=1e-5)
+
+
+def test_who_looks_at_what():
+    """Bit for bit where it must not be seen, and by more than rounding where it must."""
+    (text, features), (other_text, other_features) = _inputs(), _inputs(10)
+    for module, sees_text, sees_image in (
+        (TEXT, True, False),
+        (CONDITIONED, True, True),
+        (IdQuery(D), False, False),
+        (HeadsQuery(D), False, True),
+    ):
+        given = _apply(module, text, features).query
+        for seen, query in (
+            (sees_text, _apply(module, other_text, features).query),
+            (sees_image, _apply(module, text, other_features).query),
+        ):
+            change = float(jnp.abs(query - given).max())
+            assert (change > 1e-4) if seen else (change == 0), module
+
+
+def test_a_style_is_asked_for_by_its_own_sentence_alone():
+    text, features = _inputs()
+    given = _apply(CONDITIONED, text, features).query
+    changed = _apply(CONDITIONED, text.at[:, 1].set(0.5), features).query
+    np.testing.assert_array_equal(changed[:, [0, 2]], given[:, [0, 2]])
+    assert float(jnp.abs(changed[:, 1] - given[:, 1]).max()) > 1e-3
+
+
+def test_id_queries_are_the_same_for_every_image():
+    found = _apply(IdQuery(D), *_inputs()).query
+    np.testing.assert_array_equal(found[0], found[1])
+    assert len(np.unique(found[0])) == K * D
+
+
+def test_heads_are_not_negative_and_differ():
+    query = np.asarray(_apply(HeadsQuery(D), *_inputs()).query)
+    assert query.min() >= 0
+    assert query.max() > 0
+    assert not np.array_equal(query[:, 0], query[:, 1])
+
+
+def test_heads_drop_out_only_when_asked():
+    module, (text, features) = HeadsQuery(D), _inputs()
+    params = _init(module)
+
+    @jax.jit
+    def draw(key):
+        return module.apply(params, text, features, True, rngs={"dropout": key}).query
+
+    still = module.apply(params, text, features, False).query
+    np.testing.assert_array_equal(module.apply(params, text, features, False).query, still)
+    draws = np.stack([draw(key) for key in jax.random.split(jax.random.key(0), 300)])
+    assert len(np.unique(draws.reshape(300, -1), axis=0)) == 300
+    np.testing.assert_allclose(draws.mean(axis=0), still, atol=0.15 * float(still.max()))
+
+
+def _align():
+    vectors = _normal(3, B, K, WIDTH), _normal(4, B, K, D), _normal(5, B, K, 3 * F)
+    module = Alignment(6)
+    return module, module.init(jax.random.key(0), *vectors), vectors
+
+
+def test_alignment_has_unit_vectors_and_parameters_of_its_own_for_each_side():
+    module, params, vectors = _align()
+    found = module.apply(params, *vectors)
+    sides = ("text_latent", "text_visual", "latent", "visual")
+    assert set(found) == {*sides, "log_temperature"}
+    for name in sides:
+        assert found[name].shape == (B, K, 6)
+        np.testing.assert_allclose(jnp.linalg.norm(found[name], axis=-1), 1.0, atol=1e-5)
+    count = 2 * (WIDTH + 1) * 6 + (D + 1) * 6 + (3 * F + 1) * 6 + (6 + 1) * 6 + 2
+    assert _count(params) == count
+
+
+def test_alignment_is_finite_where_there_is_nothing():
+    """A reader's offset or features of zero have no direction, and no infinite gradient."""
+    module, params, vectors = _align()
+    nothing = jax.tree.map(jnp.zeros_like, vectors)
+
+    def total(vectors):
+        found = module.apply(params, *vectors)
+        return sum(jnp.sum(found[name]) for name in ("text_latent", "latent", "visual"))
+
+    value, gradient = jax.value_and_grad(total)(nothing)
+    assert float(value) == 0.0
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradient))
+
+
+def test_temperatures_start_at_seven_hundredths():
+    module, params, vectors = _align()
+    found = module.apply(params, *vectors)["log_temperature"]
+    np.testing.assert_allclose(jnp.exp(found), np.full((B, 2), 0.07), rtol=1e-5)

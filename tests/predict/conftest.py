@@ -1,0 +1,73 @@
+"""One workdir, the smoke config trained on small made-up discs until its styles differ."""
+
+import numpy as np
+import pytest
+
+from configs import lidc
+from prosona_jax import experiment, inputs, predict, workdir
+
+SENTENCES = ("Draw a very small contour.", "Draw a very large contour.", "hug the solid core")
+SIZE = 40  # of the discs' images; the model sees 32
+
+
+def write_discs(path, count=24):
+    """Writes a record per patient: four raters who see one disc with different radii."""
+    generator = np.random.default_rng(0)
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    centre = generator.uniform(15, 25, (2, count, 1, 1, 1))
+    distance = np.hypot(rows - centre[0], columns - centre[1])
+    masks = (distance < np.sort(generator.uniform(3, 11, (count, 4, 1, 1)), axis=1)).astype("u1")
+    np.savez(
+        path,
+        image=(masks.mean(axis=1) + generator.normal(0, 0.1, (count, SIZE, SIZE))).astype("f4"),
+        masks=masks,
+        patient_id=[f"p{i:02d}" for i in range(count)],
+        record_id=[f"r{i:02d}" for i in range(count)],
+        intensity_unit="arbitrary",
+        simulated=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A workdir, and the data set it was trained on."""
+    folder = tmp_path_factory.mktemp("predict")
+    write_discs(folder / "discs.npz")
+    config = lidc.get_config("smoke")
+    config.data.update(source="npz", path=str(folder / "discs.npz"), folds=3)
+    config.data.update(cache_dir=str(folder / "cache"), validation_share=0.3)
+    config.steps = config.stage_two.steps = 300
+    config.evaluate.every_steps = config.checkpoint_every_steps = config.log_every_steps = 300
+    config.optimizer.learning_rate = config.stage_two.learning_rate = 1e-2
+    data = inputs.load_data(config, needed=("train", "validation", "test"))
+    written = inputs.load_prompts(config, data.raters)
+    run = workdir.Run(
+        config.to_dict(), data.dataset.fingerprint["sha256"], data.patients(),
+        data.channels, data.raters, written.describe(), data.dataset.simulated,
+    )  # fmt: skip
+    workdir.claim(folder / "run", run)
+    experiment.fit(config, folder / "run", data, written)
+    return folder / "run", data
+
+
+@pytest.fixture
+def ask(trained, tmp_path):
+    """Predicts on a record of the discs, or on another image, and returns record and masks."""
+    folder, _ = trained
+
+    def predicted(sentences=SENTENCES, image=None, name="out", **arguments):
+        if image is None:
+            image, arguments = folder.parent / "discs.npz", {"slice_index": 0, **arguments}
+        record = predict.run(folder, str(image), sentences, str(tmp_path / name), **arguments)
+        return record, [tmp_path / name / file for file in record["files"]]
+
+    return predicted
+
+
+@pytest.fixture
+def disc():
+    """One image of the discs, 0 to 1."""
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    distance = np.hypot(rows - 18, columns - 22)
+    grey = np.mean([distance < radius for radius in (4, 6, 8, 10)], axis=0)
+    return np.clip(0.1 + 0.7 * grey + np.random.default_rng(1).normal(0, 0.05, grey.shape), 0, 1)

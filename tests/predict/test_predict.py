@@ -1,0 +1,254 @@
+"""One contour per sentence on one image: each format, and each value against the scored path."""
+
+import json
+import logging
+import os
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs import lidc
+from prosona_jax import build, experiment, figures, inputs, predict, stage_two, workdir
+
+SENTENCES = ("Draw a very small contour.", "Draw a very large contour.", "hug the solid core")
+FAR = "Apple pie with cinnamon."
+SIZE = 40  # of the discs' images; the model sees 32
+
+
+def masks_of(files):
+    with np.load(files[0]) as stored:
+        return stored["masks"]
+
+
+def scored_masks(trained, index, split="train"):
+    """The masks that scoring draws for every prompt of a split: u8 [p, k, 32, 32]."""
+    folder, data = trained
+    run = workdir.read(folder)
+    config = inputs.ml_collections.ConfigDict(run.config)
+    shape = {"channels": 1, "raters": 4}
+    _, params = experiment.read_stage_one(config, folder / "stage_one", **shape)
+    second = experiment.read_stage_two(config, folder / "stage_two", run.prompts, **shape)
+    ((_, found),) = experiment.predict_stage_two(
+        config, params, second, data, np.array([index]), prompts_of=split
+    )
+    return (found.probs[0] > 0.5).astype(np.uint8)
+
+
+def sentences_of(trained, split="train"):
+    """The sentences of a split, [style][number]."""
+    return [style[split] for style in workdir.read(trained[0]).prompts["styles"]]
+
+
+def test_it_draws_what_scoring_draws(trained, ask):
+    """Through other code: data set, mesh and posterior there, one file and one device here."""
+    sentences = sentences_of(trained)
+    position = trained[1].dataset.record_ids.index("r05")
+    expected = scored_masks(trained, position)
+    asked = [sentence for same in zip(*sentences, strict=True) for sentence in same]
+    _, files = ask(asked, slice_index=5)
+    drawn = masks_of(files)
+    assert drawn.shape == (len(asked), SIZE, SIZE)
+    np.testing.assert_array_equal(drawn[:, 4:36, 4:36], expected.reshape(-1, 32, 32))
+    assert drawn.sum() == expected.sum()  # nothing beyond the crop
+    areas = drawn.sum(axis=(1, 2)).reshape(-1, 4).mean(axis=0)
+    assert 0 < areas[0] < areas[1] < areas[2] < areas[3]  # the styles are learned
+
+
+def test_one_sentence_alone_twice_and_in_another_order(ask):
+    _, files = ask()
+    drawn = dict(zip(SENTENCES, masks_of(files), strict=True))
+    assert len({mask.tobytes() for mask in drawn.values()}) == len(SENTENCES)
+    for number, asked in enumerate([s] for s in SENTENCES):
+        np.testing.assert_array_equal(masks_of(ask(asked, name=f"{number}")[1]), [drawn[asked[0]]])
+    mixed = [SENTENCES[i] for i in (2, 0, 2, 1)]
+    record, files = ask(mixed, name="mixed")
+    np.testing.assert_array_equal(masks_of(files), [drawn[sentence] for sentence in mixed])
+    assert [each["prompt"] for each in record["prompts"]] == mixed
+    with np.load(files[0]) as stored:
+        assert stored["names"].tolist() == mixed
+
+
+@pytest.mark.parametrize("projection", ["analytic", "bank"])
+def test_any_number_of_sentences_on_any_number_of_images(projection):
+    """Without training: equal to the step that scores, whose posterior this one does not need."""
+    config = lidc.get_config("smoke")
+    config.stage_two.projection = projection
+    config.stage_two.image_conditioned = True
+    rng, root = np.random.default_rng(0), jax.random.key(3)
+    image = rng.normal(size=(2, 32, 32, 1)).astype(np.float32)
+    text = rng.normal(size=(2, 4, 5)).astype(np.float32)  # [p, k, e]
+    batch = inputs.Batch(
+        image, np.zeros((2, 4, 32, 32), np.uint8), np.ones((2, 4), bool),
+        np.arange(2, dtype=np.int32), np.ones(2, np.float32),
+    )  # fmt: skip
+    shapes = jax.eval_shape(
+        lambda: (
+            build.initialise(config, build.model(config), root, (32, 32, 1), 4),
+            stage_two.initialise(
+                build.prompter(config), root, build.model(config),
+                image_shape=(32, 32, 1), styles=4, text_dim=5,
+            ),
+        )
+    )  # fmt: skip
+    draw = lambda x: 0.3 * rng.normal(size=x.shape).astype(x.dtype)  # noqa: E731
+    frozen, params = jax.tree.map(draw, shapes)
+    scored = jax.jit(build.eval_step_of_stage_two(config))((frozen, params, text), batch, root)
+    step = jax.jit(build.prompt_step(config))
+    for sentences in (text.reshape(8, 5), text[0, :1]):
+        probs = step((frozen, params, sentences), image, root)
+        assert probs.shape == (2, len(sentences), 32, 32)
+        expected = scored.probs.reshape(2, 8, 32, 32)[:, : len(sentences)]
+        np.testing.assert_allclose(probs, expected, atol=1e-6)
+        assert np.std(expected, axis=1).max() > 1e-4 or len(sentences) == 1
+
+
+def test_png(ask, disc, tmp_path):
+    Image.fromarray((255 * disc).astype(np.uint8)).save(tmp_path / "crop.png")
+    record, files = ask(image=tmp_path / "crop.png")
+    for each, file, sentence in zip(record["prompts"], files, SENTENCES, strict=False):
+        with Image.open(file) as png:
+            assert png.size == (SIZE, SIZE)
+            assert (np.asarray(png) == 255).sum() == each["area_px"] > 0
+            assert png.text == {
+                "Title": sentence,
+                "Description": "Research use only, no clinical evidence. Model trained on "
+                f"simulated CT. Prompt: {sentence}",
+            }
+    assert record["spacing_mm"] is None
+    assert record["prompts"][0]["area_mm2"] is None
+    assert (
+        "does not say how large a pixel is: it is taken for the model's, 1.5 mm"
+        in (record["caveats"][2])
+    )
+    with Image.open(files[-2]) as picture:
+        assert files[-2].name == "overlay.png"
+        drawn = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    for colour in figures.READERS[:3]:
+        rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+        assert (drawn == rgb).all(axis=1).sum() > 100
+
+
+def test_nifti(make_nifti, ask, disc):
+    nibabel = pytest.importorskip("nibabel", reason="the extra [nifti] is not installed")
+    voxels = np.stack([np.zeros_like(disc), disc, disc[::-1]], axis=-1)
+    path = make_nifti(np.swapaxes(voxels, 0, 1).astype(np.float32), "ct.nii.gz")
+    record, files = ask(image=path, slice_index=1, unit="unit")
+    source = nibabel.load(path)
+    assert files[0].name == "ct_1_Draw-a-very-small-contour.nii.gz"
+    for each, file in zip(record["prompts"], files, strict=False):
+        found = nibabel.load(file)
+        assert found.shape == source.shape
+        np.testing.assert_array_equal(found.affine, source.affine)
+        drawn = np.asarray(found.dataobj)
+        assert drawn[..., 1].sum() == drawn.sum() == each["area_px"]
+        assert each["area_mm2"] == pytest.approx(
+            each["area_px"] * np.prod(np.linalg.norm(source.affine[:3, :2], axis=0)), rel=1e-5
+        )
+        assert found.header["descrip"].item().decode().startswith(predict.NOTE)
+    # 1.5 mm in the model: the disc, here of 0.7 x 0.9 mm, comes in smaller and goes out whole.
+    assert 0 < record["prompts"][0]["area_px"] < record["prompts"][1]["area_px"]
+    assert len(record["caveats"]) == 2
+
+
+def test_dicom(make_dicom, ask, disc):
+    pydicom = pytest.importorskip("pydicom", reason="the extra [dicom] is not installed")
+    pytest.importorskip("highdicom", reason="the extra [dicom] is not installed")
+    hounsfield = -1000 + 1400 * disc
+    path = make_dicom("IM0001", stored=((hounsfield + 1024) / 2).round().astype(np.int16))
+    record, files = ask(image=path)
+    assert [file.name for file in files] == ["IM0001_masks.dcm", "overlay.png", "prediction.json"]
+    found, source = pydicom.dcmread(files[0]), pydicom.dcmread(path)
+    assert found.pixel_array.shape == (3, SIZE, SIZE)
+    assert found.pixel_array.sum(axis=(1, 2)).tolist() == [e["area_px"] for e in record["prompts"]]
+    assert [segment.SegmentLabel for segment in found.SegmentSequence] == list(SENTENCES)
+    assert found.FrameOfReferenceUID == source.FrameOfReferenceUID
+    (shared,) = found.SharedFunctionalGroupsSequence
+    assert shared.PixelMeasuresSequence[0].PixelSpacing == source.PixelSpacing
+    assert (record["intensity_unit"], record["spacing_mm"]) == ("HU", [0.5, 0.75])
+    first = record["prompts"][0]
+    assert first["area_mm2"] == pytest.approx(0.5 * 0.75 * first["area_px"])
+
+
+def test_a_crop_around_a_point_is_the_crop_alone(ask, disc, tmp_path):
+    """In a larger image: the same pixels give the same mask, in their place."""
+    wide = np.zeros((90, 120))
+    wide[30 : 30 + SIZE, 50 : 50 + SIZE] = disc
+    np.savez(tmp_path / "wide.npz", image=wide, intensity_unit="unit")
+    np.savez(tmp_path / "crop.npz", image=disc, intensity_unit="unit")
+    record, files = ask(image=tmp_path / "wide.npz", point=(50.0, 70.0))
+    expected = np.zeros((3, 90, 120), np.uint8)
+    _, alone = ask(image=tmp_path / "crop.npz", name="alone")
+    expected[:, 30 : 30 + SIZE, 50 : 50 + SIZE] = masks_of(alone)
+    np.testing.assert_array_equal(masks_of(files), expected)
+    assert expected.any()
+    assert record["point"] == [50, 70]
+
+
+def test_the_record_says_what_was_asked_of_which_model(trained, ask):
+    record, files = ask()
+    assert json.loads(files[-1].read_text()) == record
+    folder, data = trained
+    assert sorted(file.name for file in files) == sorted(os.listdir(files[0].parent))
+    assert record["workdir"] == str(folder)
+    assert record["checkpoint_steps"] == {"stage_one": 300, "stage_two": 300}
+    assert record["training_data_sha256"] == data.dataset.fingerprint["sha256"]
+    assert record["encoder"] == workdir.read(folder).prompts["encoder"]
+    assert (record["slice"], record["point"]) == (0, [20, 20])
+    assert record["caveats"][:2] == [predict.NOTE, predict.SIMULATED]
+    drawn = masks_of(files)
+    assert [each["area_px"] for each in record["prompts"]] == drawn.sum(axis=(1, 2)).tolist()
+    assert {"command", "commit", "versions", "hardware"} <= record.keys()
+
+
+def test_a_sentence_of_the_training_is_its_own_nearest(trained, ask):
+    record, _ = ask([sentences[3] for sentences in sentences_of(trained)])
+    for each, style in zip(record["prompts"], ("core", "tight", "full", "margin"), strict=True):
+        assert each["nearest"] == {
+            "prompt": each["prompt"],
+            "style": style,
+            "similarity": pytest.approx(1, abs=1e-3),
+        }
+        assert each["far"] is False
+
+
+def test_a_sentence_far_from_all_training_is_marked(trained, ask, caplog):
+    """The measure is the held-out sentences', of which none is far."""
+    held_out = [sentence for style in sentences_of(trained, "held_out") for sentence in style]
+    with caplog.at_level(logging.WARNING):
+        record, _ = ask([*held_out, FAR])
+    assert [each["prompt"] for each in record["prompts"] if each["far"]] == [FAR]
+    similarity = [each["nearest"]["similarity"] for each in record["prompts"]]
+    assert similarity[-1] < min(similarity[:-1]) < 0.5
+    warning = record["caveats"][-1]
+    assert warning.startswith(
+        f"Prompt {len(held_out) + 1}, {FAR!r}, is far from all that the model was trained on"
+    )
+    assert warning in caplog.text
+
+
+def test_blanks_do_not_count(ask):
+    record, files = ask([f"  {SENTENCES[2]}\n", SENTENCES[2].replace(" ", "  ")])
+    assert [each["prompt"] for each in record["prompts"]] == [SENTENCES[2]] * 2
+    one, other = masks_of(files)
+    np.testing.assert_array_equal(one, other)
+
+
+def test_a_sentence_longer_than_the_encoder_reads_is_cut_with_a_warning(ask, caplog):
+    with caplog.at_level(logging.WARNING):
+        ask(["outline the core " * 100])
+    assert "reads 256 tokens at most" in caplog.text
+
+
+def test_a_workdir_trained_under_pmap_answers_alike(trained, ask, tmp_path):
+    folder, _ = trained
+    shutil.copytree(folder, tmp_path / "run", ignore=shutil.ignore_patterns("last"))
+    run = json.loads((folder / "run.json").read_text())
+    run["config"]["parallel"] = "pmap"
+    (tmp_path / "run" / "run.json").write_text(json.dumps(run))
+    image = str(folder.parent / "discs.npz")
+    predict.run(tmp_path / "run", image, SENTENCES, str(tmp_path / "pmap"), slice_index=0)
+    expected = masks_of(ask()[1])
+    np.testing.assert_array_equal(masks_of([tmp_path / "pmap" / "discs_masks.npz"]), expected)

@@ -1,0 +1,126 @@
+"""What cannot be predicted ends in one line and leaves nothing behind."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from prosona_jax import predict, workdir
+from prosona_jax.types import InputError
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SENTENCES = ("Draw a very small contour.", "Draw a very large contour.")
+
+
+def refusal(ask, tmp_path, *arguments, **named):
+    """Returns the one line of an InputError that leaves nothing behind."""
+    with pytest.raises(InputError) as error:
+        ask(*arguments, **named)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+    return str(error.value)
+
+
+def test_what_is_wrong_with_prompts_and_images(ask, disc, make_nifti, tmp_path):
+    line = lambda *arguments, **named: refusal(ask, tmp_path, *arguments, **named)  # noqa: E731
+    assert line([]).startswith("no prompt: say what to draw")
+    assert line([SENTENCES[0], " \t"]) == "prompt 2 is empty; say what to draw"
+    np.savez(tmp_path / "x.npz", image=np.stack([disc] * 3, axis=-1)[None])
+    colour = {"image": tmp_path / "x.npz", "slice_index": 0, "unit": "unit"}
+    assert "has 3 channels, and the model of" in line(**colour)
+    assert line(point=(3.0, 40.0)).endswith(
+        "the point (3, 40) is outside of the image; give (row, column) within 0..39 and 0..39"
+    )
+    assert line(slice_index=24).endswith("counted from 0: choose another")
+    flat = make_nifti(disc.astype(np.float32))
+    assert "give the unit, one of" in line(image=flat)
+    assert "choose one of" in line(image=flat, unit="hounsfield")
+    assert line(image=tmp_path / "no.png").endswith("no such file; give the path of an image")
+
+
+def test_an_output_that_cannot_be_written(ask, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"file/out: cannot be written .*; choose another"):
+        ask(name="file/out")
+    assert sorted(os.listdir(tmp_path)) == ["file"]
+
+
+def test_an_image_that_a_file_would_replace(ask, disc, tmp_path):
+    Image.fromarray((255 * disc).astype(np.uint8)).save(tmp_path / "overlay.png")
+    before = (tmp_path / "overlay.png").read_bytes()
+    with pytest.raises(InputError, match="would be replaced; choose another folder"):
+        ask(image=tmp_path / "overlay.png", name=".")
+    assert (tmp_path / "overlay.png").read_bytes() == before
+    assert os.listdir(tmp_path) == ["overlay.png"]
+
+
+def test_workdirs_that_cannot_answer(trained, tmp_path):
+    folder, _ = trained
+    image = str(folder.parent / "discs.npz")
+
+    def line(name, change=None, without=None):
+        copy = tmp_path / name
+        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(without or "", "last"))
+        if change:
+            run = json.loads((copy / "run.json").read_text())
+            change(run)
+            (copy / "run.json").write_text(json.dumps(run))
+        with pytest.raises(InputError) as error:
+            predict.run(copy, image, SENTENCES, str(tmp_path / "out"), slice_index=0)
+        return str(error.value).replace(str(tmp_path), "")
+
+    assert line("one", without="stage_two") == (
+        "/one/stage_two/checkpoints/best: no checkpoint here; train first, with --mode=train"
+    )
+
+    def without_text(run):
+        run["config"]["stage_two"]["query"], run["prompts"] = "id", None
+
+    assert line("id", without_text) == (
+        "/id: was trained with config.stage_two.query = 'id', which reads no text; name a workdir "
+        "trained with 'text'"
+    )
+    digest = workdir.read(folder).prompts["encoder"]["digest"]
+    assert line("other", lambda run: run["prompts"]["encoder"].update(digest="0" * 16)) == (
+        f"/other: was trained with the text encoder 'all-MiniLM-L6-v2' of digest {'0' * 16}, and "
+        f"the one found here has digest {digest}; install that one, or train again with this one"
+    )
+    with pytest.raises(InputError, match="no run was trained in this workdir"):
+        predict.run(tmp_path / "never", image, SENTENCES, str(tmp_path / "out"), slice_index=0)
+    assert not (tmp_path / "out").exists()
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "prosona_jax.predict", *arguments],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_the_command(trained, ask, disc, tmp_path):
+    """The same masks as in this process, and status 2 with one line for what can be mended."""
+    Image.fromarray((255 * disc).astype(np.uint8)).save(tmp_path / "crop.png")
+    common = (
+        f"--workdir={trained[0]}", f"--image={tmp_path / 'crop.png'}",
+        *(f"--prompt={sentence}" for sentence in SENTENCES),
+    )  # fmt: skip
+    good = start(*common, f"--output={tmp_path / 'good'}", "--point=20,20")
+    bad = start(*common, f"--output={tmp_path / 'bad'}", "--point=20")
+    said = good.communicate(timeout=300)[1]
+    assert good.returncode == 0, said
+    error = bad.communicate(timeout=300)[1]
+    assert (bad.returncode, error) == (2, "--point=20: give row,col, such as 120,87\n")
+    assert not (tmp_path / "bad").exists()
+    record, files = ask(SENTENCES, image=tmp_path / "crop.png")
+    for file in files[:2]:
+        assert file.read_bytes() == (tmp_path / "good" / file.name).read_bytes()
+    written = json.loads((tmp_path / "good" / "prediction.json").read_text())
+    assert written["prompts"] == record["prompts"]
+    assert written["command"].startswith("python -m prosona_jax.predict --workdir=")

@@ -1,0 +1,74 @@
+"""The picture of a prediction: what is drawn where, and under which name."""
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from prosona_jax import figures, overlay
+
+IMAGE = np.random.default_rng(0).uniform(-1, 1, (20, 30)).astype(np.float32)
+ALL = ((-0.5, 19.5), (-0.5, 29.5))
+
+
+def draw(count=2, crop=ALL, spacing=(0.5, 0.75), labels=None):
+    masks = np.zeros((count, 20, 30), np.uint8)
+    for k in range(count):
+        masks[k, 4 : 8 + k, 5:9] = 1
+    labels = labels or [f"sentence {k}" for k in range(count)]
+    spacing = np.array(spacing, np.float32)
+    return masks, overlay.draw(IMAGE, masks, labels, spacing_mm=spacing, crop=crop)
+
+
+def contours(ax):
+    """The lines that are no scale bar, as [(row, column)]."""
+    return [line for line in ax.lines if line.get_transform() == ax.transData]
+
+
+def test_each_mask_has_its_outline_in_its_own_colour():
+    masks, figure = draw()
+    (ax,) = figure.axes
+    for k, line in enumerate(contours(ax)):
+        (expected,) = figures.outlines(masks[k])
+        np.testing.assert_array_equal(np.stack(line.get_data(), axis=1)[:, ::-1], expected)
+        assert to_hex(line.get_color()).upper() == figures.READERS[k]
+    assert len(contours(ax)) == 2
+    assert ax.get_aspect() == pytest.approx(0.5 / 0.75)
+    np.testing.assert_array_equal(ax.images[0].get_array(), IMAGE)
+    assert (ax.get_xlim(), ax.get_ylim()) == (ALL[1], ALL[0][::-1])
+
+
+def test_a_larger_image_has_its_crop_framed_and_beside_it():
+    _, figure = draw(crop=((2.5, 12.5), (-4.5, 11.5)))  # partly beyond the image
+    whole, crop = figure.axes
+    assert (whole.get_xlim(), whole.get_ylim()) == (ALL[1], ALL[0][::-1])
+    assert (crop.get_xlim(), crop.get_ylim()) == ((-0.5, 11.5), (12.5, 2.5))
+    (frame,) = whole.patches
+    assert frame.get_bbox().extents.tolist() == [-0.5, 2.5, 11.5, 12.5]
+    assert len(contours(whole)) == len(contours(crop)) == 2
+
+
+def test_a_crop_that_holds_the_whole_image_is_not_shown_again():
+    assert len(draw(crop=((-6.5, 25.5), (-0.5, 29.5)))[1].axes) == 1
+
+
+def test_the_legend_holds_the_sentences_as_they_are():
+    labels = ["a $5 core", "a % of_rim$", "far " * 60]
+    figure = draw(count=3, labels=labels)[1]
+    (legend,) = figure.legends
+    assert [" ".join(text.get_text().split()) for text in legend.get_texts()] == [
+        *labels[:2],
+        labels[2].strip(),
+    ]
+    assert figures.png(figure).startswith(b"\x89PNG")
+
+
+def test_no_two_of_twelve_contours_look_alike():
+    figure = draw(count=12)[1]
+    looks = {(line.get_color(), line.get_linestyle()) for line in contours(figure.axes[0])}
+    assert len(looks) == 12
+
+
+def test_unknown_spacing_has_square_pixels_and_no_scale_bar():
+    (ax,) = draw(spacing=(np.nan, np.nan))[1].axes
+    assert (ax.get_aspect(), len(ax.lines), len(ax.texts)) == (1.0, 2, 0)
+    assert len(draw()[1].axes[0].texts) == 1

@@ -1,0 +1,145 @@
+"""Prompt files: what LIDC's holds, and what is refused in which words."""
+
+import difflib
+import hashlib
+import itertools
+import pathlib
+
+import numpy as np
+import pytest
+import yaml
+
+from prosona_jax import prompts
+from prosona_jax.types import InputError
+
+FILE = pathlib.Path(__file__).resolve().parent.parent / "configs" / "prompts" / "lidc.yaml"
+
+
+@pytest.fixture(scope="module")
+def lidc():
+    return prompts.parse(FILE.read_text(encoding="utf-8"), "lidc.yaml")
+
+
+def _small(name="a", train=("Draw little.",), held_out=("Draw less.",)):
+    return {"name": name, "train": list(train), "held_out": list(held_out)}
+
+
+def _large():
+    return _small("b", ["Draw much."], ["Draw more."])
+
+
+def _parse(*styles):
+    return prompts.parse(yaml.safe_dump({"styles": list(styles)}), "p.yaml")
+
+
+def _fault(text):
+    with pytest.raises(InputError) as fault:
+        prompts.parse(text, "p.yaml")
+    return str(fault.value)
+
+
+def test_lidc_has_four_styles_of_which_a_third_is_held_out(lidc):
+    assert [style.name for style in lidc] == ["core", "tight", "full", "margin"]
+    assert [(len(style.train), len(style.held_out)) for style in lidc] == [(13, 7)] * 4
+    assert lidc[0].held_out[0] == "Hug the solid core."
+
+
+def test_no_held_out_sentence_is_nearly_one_of_training(lidc):
+    trained = [s for style in lidc for s in style.train]
+    held_out = [s for style in lidc for s in style.held_out]
+    near = {
+        pair: difflib.SequenceMatcher(None, *pair, autojunk=False).ratio()
+        for pair in itertools.product(held_out, trained)
+    }
+    worst = max(near, key=near.get)
+    assert near[worst] < 0.75, worst
+
+
+def test_the_held_out_sentences_are_still_the_first_ones(lidc):
+    """They were fixed before the first training: a change would make a test set of seen ones."""
+    text = "\n".join(sentence for style in lidc for sentence in style.held_out)
+    assert (
+        hashlib.sha256(text.encode()).hexdigest()
+        == "59d7878773f49d08a8ae570560de6ac433fd0375b1ee7533367c3a021c9257fe"
+    )
+
+
+def test_parse_keeps_order_and_folds_white_space():
+    small = _small(" a ", ["Draw\n  little.", "Tiny."], ["Draw  less."])
+    assert _parse(small, _large()) == (
+        prompts.Style("a", ("Draw little.", "Tiny."), ("Draw less.",)),
+        prompts.Style("b", ("Draw much.",), ("Draw more.",)),
+    )
+
+
+def test_broken_yaml_is_one_line():
+    fault = _fault("styles: [a\nb: {")
+    assert fault.startswith("p.yaml: no valid YAML (while parsing a flow ")
+    assert fault.endswith("); mend it there")
+    assert "\n" not in fault
+
+
+@pytest.mark.parametrize("text", ["", "- a", "style: [a]", "styles: []", "styles: {a: b}"])
+def test_a_file_without_styles_is_refused(text):
+    assert _fault(text) == "p.yaml: has no list `styles`; see configs/prompts/lidc.yaml"
+
+
+@pytest.mark.parametrize(
+    ("style", "message"),
+    [
+        ("b", "p.yaml: style 2: is no mapping with name, train, held_out"),
+        ({"name": "b", "train": ["Big."]}, "p.yaml: style 2: lacks `held_out`"),
+        ({"train": ["Big."], "held_out": ["Huge."]}, "p.yaml: style 2: lacks `name`"),
+        (_large() | {"weight": 2}, "p.yaml: style 2: has an unknown field `weight`"),
+        (_large() | {"name": 2}, "p.yaml: style 2: `name` is 2, not a word"),
+        (_large() | {"name": " "}, "p.yaml: style 2: `name` is ' ', not a word"),
+        (_large() | {"train": []}, "p.yaml: style 2 (b): `train` is no list of sentences"),
+        (
+            _large() | {"held_out": "Huge."},
+            "p.yaml: style 2 (b): `held_out` is no list of sentences",
+        ),
+        (
+            _large() | {"train": ["Big.", " "]},
+            "p.yaml: style 2 (b): `train` holds ' ', not a sentence; put it in quotes",
+        ),
+        (
+            _large() | {"held_out": [4]},
+            "p.yaml: style 2 (b): `held_out` holds 4, not a sentence; put it in quotes",
+        ),
+        (_large() | {"name": "a"}, "p.yaml: the style 'a' stands there twice; keep one"),
+        (
+            _large() | {"train": ["  draw LESS "]},
+            "p.yaml: the sentence 'draw less' stands there twice; keep one",
+        ),
+        (
+            _large() | {"train": ["Big.", "big"]},
+            "p.yaml: the sentence 'big' stands there twice; keep one",
+        ),
+    ],
+)
+def test_a_faulty_style_is_refused_in_one_line(style, message):
+    assert _fault(yaml.safe_dump({"styles": [_small(), style]})) == message
+
+
+def test_there_is_one_style_for_each_mask():
+    styles = _parse(_small(), _large())
+    prompts.check_count(styles, 2, "p.yaml")
+    for raters in (1, 3):
+        with pytest.raises(InputError) as fault:
+            prompts.check_count(styles, raters, "p.yaml")
+        assert str(fault.value) == (
+            f"p.yaml: 2 styles (a, b) for {raters} masks per image; style k describes mask k, so "
+            "there must be as many"
+        )
+
+
+def test_how_near_sentences_are_is_the_cosine_of_the_nearest():
+    at = lambda *degrees: np.stack(  # noqa: E731
+        [np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], axis=1
+    )
+    trained = at(0.0, 90.0, 90.0)
+    place, similarity = prompts.nearest(at(30.0, 80.0, 180.0), trained)
+    assert place.tolist() == [0, 1, 1]  # of equals the first
+    np.testing.assert_allclose(similarity, [3**0.5 / 2, np.cos(np.radians(10)), 0], atol=1e-12)
+    # 60 degrees lie 30 from the nearest, 225 lie 135: the farther one is the measure.
+    assert prompts.least_familiar(at(60.0, 225.0), trained) == pytest.approx(-(0.5**0.5))

@@ -1,0 +1,200 @@
+"""What a trained second stage is asked for: masks by prompt, retrieval, the way between styles."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from prosona_jax import distributions, rng, stage_one, stage_two
+from prosona_jax.models.prob_unet import ProbUNet
+from prosona_jax.models.query import HeadsQuery, IdQuery, TextQuery
+from prosona_jax.types import Batch
+
+D, K, E = 3, 3, 5
+ROOT = jax.random.key(0)
+MODEL = ProbUNet(channels=(4, 8), convs_per_scale=1, norm="none", latent_dim=D, fcomb_layers=3)
+PROMPTERS = {
+    "text": stage_two.Prompter(TextQuery(D, 6, False), 6),
+    "id": stage_two.Prompter(IdQuery(D), 6),
+    "heads": stage_two.Prompter(HeadsQuery(D), 6),
+}
+PROJECTORS = {kind: stage_two.Projector(kind, 0.3, 9) for kind in ("analytic", "bank")}
+
+
+def _batch() -> Batch:
+    generator = np.random.default_rng(0)
+    rater_valid = np.ones((4, K), bool)
+    rater_valid[0, 1] = rater_valid[2, 0] = False
+    return Batch(
+        image=jnp.asarray(generator.normal(size=(4, 8, 8, 1)), jnp.float32),
+        masks=jnp.asarray(generator.random((4, K, 8, 8)) > 0.5, jnp.uint8),
+        rater_valid=jnp.asarray(rater_valid),
+        index=jnp.arange(100, 104, dtype=jnp.int32),
+        valid=jnp.ones(4),
+    )
+
+
+@functools.cache
+def _frozen_params():
+    return stage_one.initialise(MODEL, ROOT, image_shape=(8, 8, 1), posterior_masks=1)
+
+
+@functools.cache
+def _params(query):
+    """Returns parameters as if trained: the initial queries are zero, and all styles alike."""
+    params = stage_two.initialise(
+        PROMPTERS[query], ROOT, MODEL, image_shape=(8, 8, 1), styles=K, text_dim=E
+    )
+    generator = np.random.default_rng(5)
+    return jax.tree.map(lambda x: x + generator.normal(0, 0.5, x.shape).astype(x.dtype), params)
+
+
+def _text(prompts: int) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(3).normal(size=(prompts, K, E)), jnp.float32)
+
+
+def _personalised(query, projector, text):
+    step = stage_two.make_eval_step(MODEL, PROMPTERS[query], PROJECTORS[projector], "single")
+    return jax.device_get(jax.jit(step)((_frozen_params(), _params(query), text), _batch(), ROOT))
+
+
+def _asked(text):
+    """Returns the frozen batch and what the prompter says to one set of prompts."""
+    frozen = stage_two.make_freeze(MODEL, "single", None)((_frozen_params(), 0), _batch(), ROOT)
+    each = jnp.broadcast_to(text[None], (4, K, E))
+    return frozen, *PROMPTERS["text"].apply(_params("text"), each, frozen)
+
+
+def test_each_mask_is_drawn_at_its_prompts_latent():
+    """sigmoid f(U, mu + sigma^2 q / (tau sqrt d)), one set of prompts after the other."""
+    text = _text(2)
+    found = _personalised("text", "analytic", text)
+    for p in range(2):
+        frozen, query, _ = _asked(text[p])
+        prior = frozen.prior
+        scale = 0.3 * np.sqrt(D)
+        z = prior.mu[:, None] + jnp.exp(2 * prior.log_sigma)[:, None] * query.query / scale
+        logits = MODEL.apply(_frozen_params(), frozen.features, z, method="decode")
+        np.testing.assert_allclose(found.probs[:, p], jax.nn.sigmoid(logits), atol=1e-5)
+
+
+@pytest.mark.parametrize("projector", ["analytic", "bank"])
+def test_sets_of_prompts_do_not_mix(projector):
+    text = _text(3)
+    together = _personalised("text", projector, text)
+    assert together.probs.shape == (4, 3, K, 8, 8)
+    for p in range(3):
+        alone = _personalised("text", projector, text[p : p + 1])
+        np.testing.assert_allclose(together.probs[:, p], alone.probs[:, 0], atol=1e-6)
+    assert np.abs(together.probs[:, 0] - together.probs[:, 1]).max() > 1e-3
+
+
+def test_a_bank_is_drawn_from_the_records_own_key():
+    """In another order, alone, or with other prompts: the same codes."""
+    text, batch = _text(1), _batch()
+    whole = _personalised("text", "bank", text)
+    step = stage_two.make_eval_step(MODEL, PROMPTERS["text"], PROJECTORS["bank"], "single")
+    part = jax.tree.map(lambda x: x[::-1][:2], batch)
+    found = jax.jit(step)((_frozen_params(), _params("text"), text), part, ROOT)
+    np.testing.assert_allclose(found.probs, whole.probs[::-1][:2], atol=1e-5)
+
+
+@pytest.mark.parametrize("query", ["id", "heads"])
+def test_without_text_nothing_is_retrieved(query):
+    found = _personalised(query, "analytic", _text(1))
+    for share in (found.text_to_visual, found.visual_to_text):
+        assert share.shape == (4, 2, K)
+        assert np.isnan(share).all()
+    assert np.isfinite(found.probs).all()
+
+
+def test_retrieval_takes_the_mean_of_a_styles_projected_prompts():
+    text = _text(3)
+    found = _personalised("text", "analytic", text)
+    aligned = [_asked(prompts)[2] for prompts in text]
+    valid = np.asarray(_batch().rater_valid)
+    for level, name in enumerate(stage_two.LEVELS):
+        texts = np.mean([vectors[f"text_{name}"] for vectors in aligned], axis=0)
+        readers = np.asarray(aligned[0][name])
+        for i in range(4):
+            there = np.flatnonzero(valid[i])
+            for k in range(K):
+                if k not in there:
+                    assert np.isnan(found.text_to_visual[i, level, k])
+                    assert np.isnan(found.visual_to_text[i, level, k])
+                    continue
+                best = there[np.argmax(readers[i, there] @ texts[i, k])]
+                assert found.text_to_visual[i, level, k] == (best == k)
+                best = np.argmax(texts[i] @ readers[i, k])
+                assert found.visual_to_text[i, level, k] == (best == k)
+
+
+def _retrieved(readers, valid):
+    """One image; texts are the unit vectors e1, e2, e3 at both levels."""
+    aligned = {f"text_{level}": jnp.eye(K)[None] for level in stage_two.LEVELS}
+    aligned |= {level: jnp.asarray(readers, jnp.float32)[None] for level in stage_two.LEVELS}
+    frozen = _asked(_text(1)[0])[0]._replace(rater_valid=jnp.asarray([valid]))
+    found = stage_two._retrieve(aligned, frozen)
+    for share in found:
+        np.testing.assert_array_equal(share[0, 0], share[0, 1])
+    return [np.asarray(share)[0, 0].tolist() for share in found]
+
+
+def test_retrieval_by_hand():
+    perfect = np.eye(K)
+    assert _retrieved(perfect, [True] * 3) == [[1, 1, 1], [1, 1, 1]]
+    assert _retrieved(perfect[[1, 2, 0]], [True] * 3) == [[0, 0, 0], [0, 0, 0]]
+    assert _retrieved(perfect[[1, 0, 2]], [True] * 3) == [[0, 0, 1], [0, 0, 1]]
+    # All readers lie nearest to text 1, reader 2 least: text 2 still finds its own.
+    drawn = [[0.9, 0.1, 0.1], [0.8, 0.6, 0.1], [0.9, 0.1, 0.4]]
+    assert _retrieved(drawn, [True] * 3) == [[1, 1, 1], [1, 0, 0]]
+
+
+def test_a_missing_place_is_neither_asked_for_nor_found():
+    nan = pytest.approx(np.nan, nan_ok=True)
+    drawn = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.1, 0.0, 0.9]])
+    assert _retrieved(drawn, [True, False, True]) == [[0, nan, 1], [0, nan, 1]]
+    drawn[0] = [0.6, 0.8, 0.0]
+    drawn[1] = [1.0, 0.0, 0.0]  # nearest to text 1, but missing
+    assert _retrieved(drawn, [True, False, True]) == [[1, nan, 1], [0, nan, 1]]
+
+
+@functools.cache
+def _walk(projector, points=9, samples=2000):
+    step = stage_two.make_walk_step(
+        MODEL, PROMPTERS["text"], PROJECTORS[projector], "single", points=points, samples=samples
+    )
+    parts = _frozen_params(), _params("text"), _text(1)[0]
+    return jax.device_get(jax.jit(step)(parts, _batch(), ROOT))
+
+
+@pytest.mark.parametrize("projector", ["analytic", "bank"])
+def test_the_walk_passes_every_style_and_ends_at_the_last(projector):
+    """Style k, from 1, at point (k - 1) (T - 1) / (K - 1): points 0, 4 and 8."""
+    walk = _walk(projector)
+    styles = _personalised("text", projector, _text(1)).probs[:, 0]
+    for k, point in enumerate((0, 4, 8)):
+        np.testing.assert_allclose(walk.probs[:, point], styles[:, k], atol=1e-5)
+        np.testing.assert_allclose(walk.path[:, point], walk.styles[:, k], atol=1e-4)
+
+
+def test_the_analytic_path_is_straight_between_styles():
+    walk = _walk("analytic")
+    for k in range(2):
+        for part in range(5):
+            expected = (1 - part / 4) * walk.styles[:, k] + part / 4 * walk.styles[:, k + 1]
+            np.testing.assert_allclose(walk.path[:, 4 * k + part], expected, atol=1e-4)
+
+
+def test_latents_of_a_walk_are_in_sigmas_of_the_prior():
+    """A style lies at sigma q / (tau sqrt d), a reader at its offset, samples are standard."""
+    walk, (frozen, query, _) = _walk("analytic"), _asked(_text(1)[0])
+    sigma = np.exp(frozen.prior.log_sigma)[:, None]
+    expected = sigma * query.query / (0.3 * np.sqrt(D))
+    np.testing.assert_allclose(walk.styles, expected, atol=1e-4)
+    np.testing.assert_allclose(walk.readers, frozen.latent, atol=1e-5)
+    keys = rng.example_keys(ROOT, "evaluate", 0, _batch().index)
+    standard = distributions.Gaussian(jnp.zeros((4, D)), jnp.zeros((4, D)))
+    np.testing.assert_allclose(walk.samples, distributions.sample(standard, keys, 2000), atol=1e-4)

@@ -1,0 +1,122 @@
+"""What stage two keeps of stage one: the same numbers as calling the network, and pooled masks."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from prosona_jax import augment, stage_one, stage_two, step
+from prosona_jax.models.prob_unet import ProbUNet
+from prosona_jax.types import Batch
+
+ROOT = jax.random.key(0)
+AUGMENTATION = augment.Augmentation(True, 90.0, 0.1, 1.0, 0.1, 0.1)
+MODEL = ProbUNet(channels=(4, 8), convs_per_scale=1, norm="none", latent_dim=3, fcomb_layers=3)
+
+
+@functools.cache
+def _params(posterior_input: str) -> step.Params:
+    masks = {"single": 1, "all": 3}[posterior_input]
+    return stage_one.initialise(MODEL, ROOT, image_shape=(8, 8, 1), posterior_masks=masks)
+
+
+def _batch(size: int = 4) -> Batch:
+    generator = np.random.default_rng(0)
+    rater_valid = np.ones((size, 3), bool)
+    rater_valid[0, 1] = False
+    masks = generator.random((size, 3, 8, 8)) > 0.6
+    masks[1, 2], masks[2, 0] = False, True
+    return Batch(
+        image=jnp.asarray(generator.normal(size=(size, 8, 8, 1)), jnp.float32),
+        masks=jnp.asarray(masks, jnp.uint8),
+        rater_valid=jnp.asarray(rater_valid),
+        index=jnp.arange(100, 100 + size, dtype=jnp.int32),
+        valid=jnp.ones(size),
+    )
+
+
+def _freeze(
+    batch: Batch, view: int = 0, augmentation: augment.Augmentation | None = AUGMENTATION
+) -> stage_two.Frozen:
+    freeze = stage_two.make_freeze(MODEL, "single", augmentation)
+    return jax.device_get(jax.jit(freeze)((_params("single"), view), batch, ROOT))
+
+
+def _assert_close(a: object, b: object, atol: float) -> None:
+    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=atol), a, b)
+
+
+@pytest.mark.parametrize("posterior_input", ["single", "all"])
+def test_frozen_parts_are_what_the_network_says(posterior_input) -> None:
+    """The latent offset of place k is that of a posterior that sees mask k, or all masks."""
+    params, batch = _params(posterior_input), _batch()
+    frozen = stage_two.make_freeze(MODEL, posterior_input, None)((params, 0), batch, ROOT)
+    features = MODEL.apply(params, batch.image, method="features")
+    prior = MODEL.apply(params, batch.image, method="prior")
+    np.testing.assert_allclose(frozen.features, features, atol=1e-6)
+    _assert_close(frozen.prior, prior, 1e-6)
+    for k in range(3):
+        seen = batch.masks[:, k : k + 1], jnp.ones((4, 1), bool)
+        if posterior_input == "all":
+            seen = batch.masks, batch.rater_valid
+        posterior = MODEL.apply(params, batch.image, *seen, method="posterior")
+        expected = (posterior.mu - prior.mu) / np.exp(prior.log_sigma)
+        np.testing.assert_allclose(frozen.latent[:, k], expected, atol=1e-5)
+    for name in ("masks", "rater_valid", "index", "valid"):
+        np.testing.assert_array_equal(getattr(frozen, name), getattr(batch, name))
+
+
+def test_features_are_pooled_under_the_mask_its_rim_and_outside() -> None:
+    """One mask is empty, one full; beyond the border the image goes on as it ends."""
+    frozen = _freeze(_batch(), augmentation=None)
+    square = np.ones((3, 3), bool)
+    for i in range(4):
+        for k in range(3):
+            mask = frozen.masks[i, k] > 0
+            grown = ndimage.binary_dilation(mask, square)
+            shrunk = ndimage.binary_erosion(mask, square, border_value=1)
+            expected = [
+                frozen.features[i][region].mean(axis=0) if region.any() else np.zeros(4)
+                for region in (mask, grown & ~shrunk, ~grown)
+            ]
+            np.testing.assert_allclose(frozen.visual[i, k], np.concatenate(expected), atol=1e-5)
+    np.testing.assert_array_equal(frozen.visual[1, 2, :8], 0.0)  # nothing inside, no rim
+    np.testing.assert_array_equal(frozen.visual[2, 0, 4:], 0.0)  # no rim, nothing outside
+
+
+def test_a_view_is_one_draw_of_the_augmentation_for_image_and_masks() -> None:
+    """A batch whose masks are thresholded images stays one where nothing is interpolated."""
+    flips = augment.Augmentation(True, 0.0, 0.0, 0.0, 0.0, 0.0)
+    batch = _batch()
+    batch = batch._replace(masks=jnp.repeat((batch.image[..., 0] > 0)[:, None], 3, 1).astype("u1"))
+    for view in range(4):
+        frozen = _freeze(batch, view, flips)
+        image = [_flipped(i, frozen.masks, batch) for i in range(4)]
+        expected = MODEL.apply(_params("single"), jnp.stack(image), method="features")
+        np.testing.assert_allclose(frozen.features, expected, atol=1e-5)
+
+
+def _flipped(i: int, masks: np.ndarray, batch: Batch) -> jax.Array:
+    """Returns the image under that of four mirrors which gives record i's mask."""
+    mirrors = [(slice(None, None, a), slice(None, None, b)) for a in (1, -1) for b in (1, -1)]
+    (found,) = [at for at in mirrors if np.array_equal(batch.masks[i, 0][at], masks[i, 0])]
+    return batch.image[i][found]
+
+
+def test_views_differ_and_each_comes_back_bit_for_bit() -> None:
+    first, again, second = (_freeze(_batch(), view) for view in (0, 0, 1))
+    jax.tree.map(np.testing.assert_array_equal, first, again)
+    for i in range(4):
+        assert np.abs(first.features[i] - second.features[i]).max() > 0.01
+        assert not np.array_equal(first.masks[i], second.masks[i])
+
+
+def test_a_view_of_a_record_does_not_depend_on_its_batch() -> None:
+    batch = _batch()
+    whole = _freeze(batch, 3)
+    order = np.array([2, 0])
+    part = _freeze(jax.tree.map(lambda x: x[order], batch), 3)
+    _assert_close(part, jax.tree.map(lambda x: x[order], whole), 1e-5)

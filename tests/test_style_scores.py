@@ -1,0 +1,140 @@
+"""Scores of K prompted masks against K readers: loops, shuffles, areas by hand, missing ones."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from prosona_jax import metrics
+
+K = 4
+
+
+def _random(records=5, size=12):
+    """Blocky masks with real overlap; one mask is empty, some raters are missing."""
+    rng = np.random.default_rng(0)
+    base = rng.random((records, 1, size, size))
+    probs = 0.6 * base + 0.4 * rng.random((records, K, size, size))
+    labels = 0.6 * base + 0.4 * rng.random((records, K, size, size)) > 0.5
+    probs[0, 0] = 0.0
+    labels[0, -1] = False
+    valid = rng.random((records, K)) > 0.3
+    valid[:, 0] = True
+    valid[1] = True
+    assert not valid.all()
+    return probs.astype(np.float32), labels.astype(np.uint8), valid
+
+
+def _dice(a, b):
+    return (2 * np.sum(a & b) + 1e-8) / (np.sum(a) + np.sum(b) + 1e-8)
+
+
+def test_loops_over_masks_and_raters():
+    probs, labels, valid = _random()
+    scores = metrics.style_scores(probs, labels, valid)
+    for n in range(len(probs)):
+        raters = np.flatnonzero(valid[n])
+        table = [[_dice(probs[n, i] > 0.5, labels[n, j] > 0) for j in range(K)] for i in range(K)]
+        others = {j: np.mean([table[i][j] for i in range(K) if i != j]) for j in raters}
+        for j in range(K):
+            column = [row[j] for row in table] if j in raters else [np.nan] * K
+            np.testing.assert_allclose(scores["dice_table"][n, :, j], column, rtol=1e-9)
+        gain = np.mean([table[j][j] - others[j] for j in raters])
+        np.testing.assert_allclose(scores["dice_others"][n], np.mean(list(others.values())))
+        np.testing.assert_allclose(scores["style_gain"][n], gain, atol=1e-12)
+        np.testing.assert_array_equal(scores["area"][n], (probs[n] > 0.5).sum(axis=(1, 2)))
+
+
+def test_others_is_the_mean_over_all_shuffles_that_leave_no_prompt_in_place():
+    """Of 24 orders of four prompts nine do; missing raters are left out of each alike."""
+    probs, labels, valid = _random()
+    shuffles = [
+        order
+        for order in itertools.permutations(range(K))
+        if all(place != prompt for place, prompt in enumerate(order))
+    ]
+    assert len(shuffles) == 9
+    shuffled = [
+        metrics.score_batch(probs[:, list(order)], labels, valid)["dice_mean"] for order in shuffles
+    ]
+    found = metrics.style_scores(probs, labels, valid)["dice_others"]
+    np.testing.assert_allclose(found, np.mean(shuffled, axis=0), rtol=1e-12)
+
+
+def test_the_diagonal_and_the_gain_agree_with_the_other_scores():
+    probs, labels, valid = _random()
+    scores = metrics.style_scores(probs, labels, valid)
+    other = metrics.score_batch(probs, labels, valid)
+    diagonal = np.diagonal(scores["dice_table"], axis1=1, axis2=2)
+    np.testing.assert_array_equal(diagonal, other["dice_style"])
+    gain = other["dice_mean"] - scores["dice_others"]
+    np.testing.assert_allclose(scores["style_gain"], gain, atol=1e-12)
+
+
+def _of_areas(*areas):
+    masks = np.zeros((1, len(areas), 1, 10), np.uint8)
+    for mask, area in zip(masks[0], areas, strict=True):
+        mask[:, :area] = 1
+    return masks
+
+
+@pytest.mark.parametrize(
+    ("areas", "ordered", "correlation"),
+    [
+        ((1, 2, 3, 4), 1, 1),
+        ((4, 3, 2, 1), 0, -1),
+        ((0, 0, 5, 9), 1, 0.9486832981),  # ranks 1.5 1.5 3 4
+        ((1, 1, 1, 2), 1, 0.7745966692),  # ranks 2 2 2 4
+        ((3, 3, 3, 3), 0, 0),
+        ((1, 3, 2, 4), 0, 0.8),
+        ((2, 1, 4, 3), 0, 0.6),
+        ((2, 3, 3, 1), 0, -0.3162277660),
+    ],
+)
+def test_order_and_rank_correlation_by_hand(areas, ordered, correlation):
+    masks = _of_areas(*areas)
+    scores = metrics.style_scores(masks.astype(np.float32), masks, np.ones((1, K), bool))
+    assert scores["area"].tolist() == [list(areas)]
+    assert scores["ordered"].tolist() == [ordered]
+    np.testing.assert_allclose(scores["rank_correlation"], [correlation], atol=1e-9)
+    if len(set(areas)) > 1:
+        expected = spearmanr(areas, range(K)).statistic
+        np.testing.assert_allclose(scores["rank_correlation"], [expected], atol=1e-12)
+
+
+def test_prompts_that_draw_their_readers_gain_what_the_readers_differ():
+    """Widths 2, 4, 8: Dice 2/3, 2/5, 2/3 for pairs 12, 13, 23."""
+    masks = _of_areas(2, 4, 8)
+    scores = metrics.style_scores(masks.astype(np.float32), masks, np.ones((1, 3), bool))
+    expected = [[1, 2 / 3, 2 / 5], [2 / 3, 1, 2 / 3], [2 / 5, 2 / 3, 1]]
+    np.testing.assert_allclose(scores["dice_table"][0], expected, rtol=1e-8)
+    others = np.mean([(2 / 3 + 2 / 5) / 2, 2 / 3, (2 / 5 + 2 / 3) / 2])
+    np.testing.assert_allclose(scores["dice_others"], [others], rtol=1e-8)
+    np.testing.assert_allclose(scores["style_gain"], [1 - others], rtol=1e-8)
+
+
+def test_one_mask_for_every_prompt_gains_nothing():
+    probs, labels, valid = _random()
+    same = np.repeat(probs[:, 1:2], K, axis=1)
+    scores = metrics.style_scores(same, labels, valid)
+    np.testing.assert_allclose(scores["style_gain"], 0.0, atol=1e-12)
+    np.testing.assert_array_equal(scores["ordered"], 0.0)
+    np.testing.assert_array_equal(scores["rank_correlation"], 0.0)
+
+
+def test_what_an_absent_reader_drew_is_nobodys_business():
+    probs, labels, valid = _random()
+    other = np.where(valid[:, :, None, None], labels, 1 - labels)
+    expected = metrics.style_scores(probs, labels, valid)
+    for name, value in metrics.style_scores(probs, other, valid).items():
+        np.testing.assert_array_equal(value, expected[name], err_msg=name)
+
+
+def test_a_record_without_rater_is_nan_and_alone_so():
+    probs, labels, valid = _random()
+    expected = metrics.style_scores(probs, labels, valid)
+    valid[2] = False
+    for name, value in metrics.style_scores(probs, labels, valid).items():
+        assert np.isnan(value[2]).all()
+        np.testing.assert_array_equal(value[[0, 1, 3, 4]], expected[name][[0, 1, 3, 4]])

@@ -1,0 +1,217 @@
+"""What a report says of styles: which numbers, with which words, and what it leaves out."""
+
+import math
+
+import numpy as np
+import pytest
+
+from prosona_jax import figures, intervals, report, results, style_summary
+
+NAMES = ("core", "full", "margin")
+PATIENTS = ["p1", "p1", "p2", "p3"]
+STYLE = [metric.name for metric in results.STYLE_METRICS]
+RETRIEVAL = [metric.name for metric in results.RETRIEVAL]
+NOTE = "Means over 4 records."
+
+
+def _rows(*methods, retrieval=True):
+    """Scores that differ by record, metric and method; held-out sentences lose 0.02."""
+    rows = []
+    for method in methods or ("prompts_train", "prompts_held_out"):
+        loss = 0.02 * (method == "prompts_held_out")
+        for i, patient in enumerate(PATIENTS):
+            row = {"record_id": f"r{i}", "patient_id": patient, "method": method}
+            row |= {name: 0.6 + 0.01 * i + 0.001 * n - loss for n, name in enumerate(STYLE)}
+            found = 0.5 + 0.1 * i if retrieval else math.nan
+            row |= dict.fromkeys(RETRIEVAL, found)
+            k = range(1, 4)
+            row |= {f"dice_{a}_{b}": 0.9 - 0.1 * abs(a - b) - 0.01 * a for a in k for b in k}
+            rows.append(row | {f"area_{a}": 10.0 * a + i for a in k})
+    return rows
+
+
+def _collect(rows):
+    return results.collect_styles(rows, styles=3, bootstrap=100)
+
+
+def _styled(**changes):
+    latent = np.random.default_rng(0).normal(size=(3, 4))
+    styled = style_summary.Styled(
+        names=NAMES,
+        sentences=("Hug the core.", "Take all.", "Leave room."),
+        by_area=True,
+        walked=None,
+        walk=np.zeros((5, 24, 24), np.float32),
+        path=np.zeros((5, 4)),
+        at_styles=latent,
+        at_readers=latent,
+        samples=np.zeros((9, 4)),
+    )
+    return styled._replace(**changes)
+
+
+def _panel(record_id):
+    masks = np.zeros((3, 24, 24), np.uint8)
+    masks[:, 8:15, 9:14] = 1
+    drawn = masks.astype(np.float32)
+    return figures.Panel(
+        record_id, np.zeros((24, 24), np.float32), masks, np.ones(3, bool), drawn, drawn,
+        np.array([0.7, 0.7], np.float32),
+    )  # fmt: skip
+
+
+def _sections(rows, styled, panels=()):
+    """Returns what is on the page by heading; sections without blocks are not printed."""
+    sections = style_summary.sections(
+        _collect(rows), styled, panels, NOTE, lambda figure: figures.png(figure)[:8]
+    )
+    return {section.title: list(section.blocks) for section in sections if section.blocks}
+
+
+def _mean(values):
+    return intervals.bootstrap_mean(np.array(values), PATIENTS, resamples=100, seed=0)
+
+
+def test_collected_numbers_are_the_rows_means_with_patient_intervals():
+    found = _collect(_rows())
+    assert list(found.trained) == list(found.held_out) == STYLE + RETRIEVAL
+    assert found.trained["dice_mean"] == _mean([0.60, 0.61, 0.62, 0.63])
+    assert found.trained["dice_others"].mean == pytest.approx(0.616)
+    assert found.held_out["dice_mean"].mean == pytest.approx(0.595)
+    assert found.trained[RETRIEVAL[0]] == _mean([0.5, 0.6, 0.7, 0.8])
+    assert list(found.difference) == STYLE  # nothing is retrieved from one sentence or another
+    assert found.difference["ged"] == pytest.approx((-0.02, -0.02, -0.02))
+    expected = [[0.89, 0.79, 0.69], [0.78, 0.88, 0.78], [0.67, 0.77, 0.87]]
+    np.testing.assert_allclose(found.table, expected)
+    assert [interval.mean for interval in found.own] == pytest.approx([0.89, 0.88, 0.87])
+    assert [interval.mean for interval in found.areas] == pytest.approx([11.5, 21.5, 31.5])
+    assert found.areas[0] == _mean([10.0, 11.0, 12.0, 13.0])
+
+
+def test_the_difference_pairs_records_and_leaves_the_others_out():
+    rows = [row for row in _rows() if (row["method"], row["record_id"]) != ("prompts_train", "r3")]
+    rows[-1]["dice_mean"] = 99.0  # r3 has no partner
+    found = _collect(rows[::-1])
+    assert found.difference["dice_mean"].mean == pytest.approx(-0.02)
+
+
+def test_a_reader_who_is_missing_in_a_record_counts_in_the_others():
+    rows = _rows("prompts_train")
+    rows[0] |= {f"dice_{a}_2": math.nan for a in (1, 2, 3)}
+    rows[1]["dice_1_2"] = 0.0
+    found = _collect(rows)
+    assert found.table[0, 1] == pytest.approx((0.0 + 0.79 + 0.79) / 3)
+    assert found.table[1, 1] == pytest.approx(0.88)
+    assert (found.held_out, found.difference) == ({}, {})
+
+
+def test_facts_are_the_scores_of_training_sentences():
+    found = style_summary.facts(_collect(_rows()), 3)
+    assert [fact[0] for fact in found] == ["Dice, own reader", "GED@3", "Areas in order"]
+    assert [fact[1] for fact in found] == ["61.5", "0.618", "62.2"]
+    assert [fact[2].rpartition("; ")[2] for fact in found] == [
+        "higher is better", "lower is better", "higher is better",
+    ]  # fmt: skip
+
+
+def test_styles_show_sentence_dice_area_and_the_table_of_all_readers():
+    text, own, table = _sections(_rows(), _styled())["Styles"]
+    assert own.columns == ("Style", "One of its sentences", "Dice with its reader", "Area, pixels")
+    assert own.caption == NOTE
+    area = _collect(_rows()).areas[1]
+    assert list(own.rows[1]) == [
+        "full", "“Take all.”", "88.0 [88.0, 88.0]",
+        f"22 [{area.low:.0f}, {area.high:.0f}]",
+    ]  # fmt: skip
+    assert table.columns == ("Asked for", "core's reader", "full's reader", "margin's reader")
+    assert [list(row) for row in table.rows] == [
+        ["core", "89.0", "79.0", "69.0"],
+        ["full", "78.0", "88.0", "78.0"],
+        ["margin", "67.0", "77.0", "87.0"],
+    ]
+    assert "The query is computed from the embedding of a sentence. Style k" in text.body
+
+
+def test_only_masks_sorted_by_area_are_called_so():
+    said = "Style k is the k-th smallest of an image's masks"
+    by_area, by_rater = (
+        _sections(_rows(), _styled(by_area=by_area))["Styles"][0].body for by_area in (True, False)
+    )
+    assert said in by_area
+    assert "the same person or tool in every image" not in by_area
+    assert said not in by_rater
+    assert "Style k is rater k, the same person or tool in every image." in by_rater
+
+
+def test_held_out_sentences_stand_beside_those_of_training_with_the_difference():
+    text, table, _ = _sections(_rows(), _styled())["Scores of the styles"]
+    assert list(table.columns) == [
+        "Metric", "Better", "Training sentences", "Held-out sentences", "Difference",
+    ]  # fmt: skip
+    assert len(table.rows) == len(STYLE)
+    first, ged = list(table.rows[0]), list(table.rows[STYLE.index("ged")])
+    assert first[:2] == ["Dice, own reader", "higher"]
+    assert [cell.partition(" ")[0] for cell in first[2:]] == ["61.5", "59.5", "−2.0"]
+    assert first[4] == "−2.0 [−2.0, −2.0]"
+    assert ged[0] == "GED@3"
+    assert [cell.partition(" ")[0] for cell in ged[2:]] == ["0.618", "0.598", "−0.020"]
+    assert "never trained on" in text.body
+    assert "GED is that of 3 masks against 3 readers" in text.body
+
+
+def test_retrieval_stands_against_chance():
+    _, table = _sections(_rows(), _styled())["Retrieval"]
+    assert [row[0] for row in table.rows] == [metric.title for metric in results.RETRIEVAL]
+    for row in table.rows:
+        assert row[1].startswith("65.0 [")
+        assert row[2] == "33.3"
+
+
+def test_a_baseline_without_text_has_no_sentence_no_held_out_score_and_no_retrieval():
+    sections = _sections(
+        _rows("prompts_train", retrieval=False), _styled(sentences=()), [_panel("r1")]
+    )
+    assert list(sections) == ["Styles", "What each prompt draws", "Scores of the styles"]
+    text, own, _ = sections["Styles"]
+    assert "this run is a baseline that knows styles by number" in text.body
+    assert own.columns == ("Style", "Dice with its reader", "Area, pixels")
+    assert [len(row) for row in own.rows] == [3, 3, 3]
+    scores, table, _ = sections["Scores of the styles"]
+    assert list(table.columns) == ["Metric", "Better", "Score"]
+    assert scores.body.startswith("GED is that of 3 masks")
+    assert "sentence" not in sections["What each prompt draws"][0].body
+
+
+def test_pictures_and_walk_are_there_with_their_input():
+    bare = _sections(_rows(), _styled())
+    assert list(bare) == ["Styles", "Scores of the styles", "Retrieval"]
+    at_styles = np.zeros((3, 4))
+    at_styles[:, 3], at_styles[:, 1] = [-2, 0, 2], [0, 1, 0]
+    walked = _styled(walked=_panel("r2"), at_styles=at_styles)
+    full = _sections(_rows(), walked, [_panel("r0"), _panel("r2")])
+    drawn = [block for block in full["What each prompt draws"] if isinstance(block, report.Figure)]
+    assert [(figure.name, figure.caption) for figure in drawn] == [
+        ("styles-01", "`r0`"), ("styles-02", "`r2`"),
+    ]  # fmt: skip
+    way = [block for block in full["From core to margin"] if isinstance(block, report.Figure)]
+    assert [figure.name for figure in way] == ["walk", "latent-plane"]
+    assert all(figure.png == b"\x89PNG\r\n\x1a\n" for figure in (*drawn, *way))
+
+
+def test_the_latent_is_shown_where_the_styles_lie_furthest_apart(monkeypatch):
+    shown = {}
+    plane = figures.latent_plane
+    monkeypatch.setattr(
+        figures, "latent_plane", lambda **given: shown.update(given) or plane(**given)
+    )
+    at_styles = np.array([[0, 0, 5, -2], [0.1, 1, 5, 0], [0, 0, 5, 2]], np.float64)
+    _sections(_rows(), _styled(walked=_panel("r2"), at_styles=at_styles))
+    assert shown["axes"] == ("z3", "z1")
+    np.testing.assert_array_equal(shown["styles"], at_styles[:, [3, 1]])
+
+
+def test_a_latent_of_one_dimension_has_a_walk_and_no_plane():
+    one = np.zeros((3, 1))
+    styled = _styled(walked=_panel("r2"), path=np.zeros((5, 1)), at_styles=one, at_readers=one)
+    blocks = _sections(_rows(), styled)["From core to margin"]
+    assert [block.name for block in blocks if isinstance(block, report.Figure)] == ["walk"]
