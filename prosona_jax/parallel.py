@@ -93,8 +93,12 @@ class OnMesh:
 class UnderPmap:
     """``jax.pmap`` over the devices; the step sums over the axis itself."""
 
+    def __init__(self) -> None:
+        self._mesh = Mesh(np.array(jax.devices()), (AXIS,))
+
     def replicate(self, tree: Any) -> Any:
-        return tree
+        # Where the step's results lie, or its second call would compile anew.
+        return jax.device_put(tree, NamedSharding(self._mesh, PartitionSpec()))
 
     def shard(self, batch: T) -> T:
         devices = jax.local_device_count()
@@ -106,7 +110,17 @@ class UnderPmap:
 
     def train_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
         step = functools.partial(step, axis_name=AXIS)
-        return jax.pmap(step, AXIS, in_axes=(None, 0, None), out_axes=(None, None))
+        mapped = jax.pmap(
+            step, AXIS, in_axes=(None, 0, None), out_axes=(None, None), donate_argnums=0
+        )
+
+        def everywhere(state: Any, batch: Any, root: jax.Array) -> Any:
+            # Each process gets arrays of its own devices; as arrays of all, they can be saved.
+            return multihost_utils.host_local_array_to_global_array(
+                mapped(state, batch, root), self._mesh, PartitionSpec()
+            )
+
+        return everywhere
 
     def eval_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
         return jax.pmap(step, AXIS, in_axes=(None, 0, None))

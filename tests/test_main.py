@@ -195,7 +195,8 @@ def _free_port():
         return probe.getsockname()[1]
 
 
-def test_two_processes_end_where_two_devices_do(folder, trained):
+@pytest.mark.parametrize("wrapper", ["mesh", "pmap"])
+def test_two_processes_end_where_two_devices_do(folder, trained, wrapper):
     """Open MPI's variables are one of the environments that JAX detects by itself."""
     shared = {
         "OMPI_MCA_orte_hnp_uri": "0.0;tcp://127.0.0.1:1",
@@ -204,22 +205,23 @@ def test_two_processes_end_where_two_devices_do(folder, trained):
         "JAX_COORDINATOR_PORT": str(_free_port()),
         "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
     }
+    flags = ("--distributed", f"--config.parallel={wrapper}")
     processes = [
-        _train(folder, "pair", "--distributed", devices=1, OMPI_COMM_WORLD_RANK=str(i), **shared)
+        _train(folder, wrapper, *flags, devices=1, OMPI_COMM_WORLD_RANK=str(i), **shared)
         for i in range(2)
     ]
     for process in processes:
         _end(process)
     for stage in STAGES:
-        one, two = _leaves(trained, stage), _leaves(folder / "pair", stage)
+        one, two = _leaves(trained, stage), _leaves(folder / wrapper, stage)
         assert one.keys() == two.keys()
         for name, value in one.items():
             np.testing.assert_allclose(two[name], value, atol=1e-5, err_msg=name)
-        rows = zip(_history(folder / "pair", stage), _history(trained, stage), strict=True)
+        rows = zip(_history(folder / wrapper, stage), _history(trained, stage), strict=True)
         for mine, theirs in rows:
             assert mine.pop("split") == theirs.pop("split")
             assert mine == pytest.approx(theirs, rel=1e-4, abs=1e-6)
-    report = json.loads((folder / "pair" / "report" / "report.json").read_text())
+    report = json.loads((folder / wrapper / "report" / "report.json").read_text())
     assert report["records"] == len(TEST_PATIENTS)
 
 

@@ -94,6 +94,20 @@ def test_four_devices_end_where_one_does(wrapper: str) -> None:
     _assert_close(many.average, one.average, 1e-5)
 
 
+@pytest.mark.parametrize("wrapper", ["mesh", "pmap"])
+def test_only_the_first_step_compiles(wrapper: str, caplog: pytest.LogCaptureFixture) -> None:
+    tx, devices = optax.sgd(0.1), parallel.create(wrapper)
+    batch, state = devices.shard(_batch()), devices.replicate(_state(tx))
+    train_step = devices.train_step(_train_step(tx, OBJECTIVE))
+    compiled = []
+    for _ in range(3):
+        caplog.clear()
+        with jax.log_compiles():
+            state, _ = train_step(state, batch, ROOT)
+        compiled.append("Compiling" in caplog.text)
+    assert compiled == [True, False, False]
+
+
 def test_what_pads_a_batch_changes_nothing() -> None:
     padded = _batch(padding=3)
     other = padded._replace(
