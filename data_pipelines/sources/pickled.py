@@ -33,9 +33,15 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
         raise InputError(f"{path}: the folder holds no .pickle or .pkl file; check data.path")
     patients = _Patients(path)
     for file in files:
-        data = load(file)
-        if not isinstance(data, dict) or not data:
-            raise InputError(f"{file}: is no dictionary of records; see data_pipelines.sources")
+        try:
+            data = load(file)
+            if not isinstance(data, dict) or not data:
+                raise InputError(f"{file}: is no dictionary of records; see data_pipelines.sources")
+        except InputError as fault:
+            if file == path:
+                raise
+            yield fault
+            continue
         white = _white(data.values())
         prefix = f"{file.stem}/" if len(files) > 1 else ""
         for key, value in data.items():
@@ -187,7 +193,8 @@ def _record(where: str, record_id: str, item: Any, white: float, patients: _Pati
     image, masks = item["image"], item["masks"]
     if not _is_numeric(image) or image.ndim not in (2, 3):
         raise InputError(f"{where}: image is no array of numbers [H,W] or [H,W,C]")
-    if not isinstance(masks, (list, tuple, np.ndarray)) or not np.shape(masks) or not len(masks):
+    masks = list(masks) if isinstance(masks, (list, tuple)) or np.ndim(masks) else []
+    if not masks:
         raise InputError(f"{where}: masks is no list of arrays [H,W]; add them or drop the record")
     for rater, mask in enumerate(masks):
         if not _is_numeric(mask) or mask.shape != image.shape[:2]:
@@ -199,7 +206,7 @@ def _record(where: str, record_id: str, item: Any, white: float, patients: _Pati
     valid = np.ones(len(masks), bool)
     return Record(
         image=np.atleast_3d(image).astype(np.float32) / np.float32(white),
-        masks=validation.binary_masks(np.stack(list(masks)), valid, where),
+        masks=validation.binary_masks(np.stack(masks), valid, where),
         rater_valid=valid,
         patient_id=patients.of(str(item["series_uid"]).partition("_")[0]),
         record_id=record_id,

@@ -83,6 +83,22 @@ def test_a_folder_of_files_is_one_set(read, tmp_path, make_settings):
     assert [record.record_id for record in found[3:5]] == ["a/key3", "b/key0"]
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not a readable pickle, truncated or damaged (EOFError); copy it again"),
+        (pickle.dumps([]), "is no dictionary of records; see data_pipelines.sources"),
+    ],
+)
+def test_a_damaged_file_of_a_folder_is_one_fault(read, tmp_path, make_settings, content, message):
+    read(items(), name="a.pickle")
+    (tmp_path / "b.pickle").write_bytes(content)
+    read(items(), name="c.pickle")
+    found = list(sources.records(make_settings(tmp_path, source="pickle"), collections.Counter()))
+    assert str(found.pop(4)) == f"{tmp_path / 'b.pickle'}: {message}"
+    assert [record.record_id for record in found[3:5]] == ["a/key3", "c/key0"]
+
+
 class Call:
     def __init__(self, function, *arguments):
         self._call = function, arguments
@@ -163,6 +179,11 @@ def test_an_empty_folder_is_refused(tmp_path, make_settings):
         ({"masks": None}, r"masks is no list of arrays \[H,W\]; add them or drop"),
         ({"masks": [None]}, r"rater 0's mask is NoneType on an image \[8, 8\]; store an array"),
         ({"masks": []}, r"masks is no list of arrays \[H,W\]; add them or drop"),
+        ({"masks": np.array(1)}, r"masks is no list of arrays \[H,W\]; add them or drop"),
+        (
+            {"masks": [np.zeros((8, 8)), np.zeros((9, 8))]},
+            r"rater 1's mask is \[9, 8\] on an image \[8, 8\]; store an array",
+        ),
         ({"masks": [np.zeros((7, 8))]}, r"rater 0's mask is \[7, 8\] on an image \[8, 8\]; store"),
         ({"masks": [np.full((8, 8), np.nan)]}, "rater 0's mask holds NaN; declare a missing mask"),
         ({"masks": [np.full((8, 8), 3)]}, "rater 0's mask is not binary"),
