@@ -44,7 +44,7 @@ def read(path: pathlib.Path, slice_index: int | None, unit: str | None) -> Pictu
     choose_slice(path, 1, slice_index)
     hounsfield = dataset.get("Modality") == "CT" and dataset.get("RescaleType", "HU") == "HU"
     try:
-        image = dicom.hounsfield(dataset) if hounsfield else dataset.pixel_array.astype(np.float32)
+        image = (dicom.hounsfield if hounsfield else dicom.pixels)(dataset).astype(np.float32)
     except Exception as error:  # as above
         raise unreadable(path, error) from error
     if absent := [name for name in _NEEDED if not dataset.get(name)]:

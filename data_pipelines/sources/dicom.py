@@ -5,13 +5,13 @@ CT series is known by its SeriesInstanceUID, a slice by its ImagePositionPatient
 """
 
 import collections
-import logging
 import pathlib
 import types
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import tqdm
 
 from data_pipelines import lidc
 from data_pipelines.settings import Settings
@@ -72,21 +72,21 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
             if abs(nearest - z_mm) > Z_TOLERANCE_MM:
                 skipped[ABSENT_SLICE] += 1
                 continue
+            crop = lidc.window(nodule, z_mm, settings.native_size(nodule.spacing_mm))
             try:
-                slice_hu = _read_hu(files[nearest], nodule.spacing_mm)
+                image = _read_hu(files[nearest], nodule.spacing_mm, crop)
             except InputError as fault:
                 yield fault
                 continue
-            crop = lidc.window(nodule, z_mm, settings.native_size(nodule.spacing_mm))
-            masks = lidc.masks(nodule, z_mm, crop)
-            yield lidc.record(nodule, z_mm, _crop(slice_hu, crop), masks)
+            yield lidc.record(nodule, z_mm, image, lidc.masks(nodule, z_mm, crop))
 
 
-def _read_hu(path: pathlib.Path, spacing_mm: float) -> np.ndarray:
-    """Returns the slice f32 [H, W] of a file.
+def _read_hu(path: pathlib.Path, spacing_mm: float, crop: lidc.Window) -> np.ndarray:
+    """Returns the window f32 [size, size] of a file's slice.
 
     Raises:
-        InputError: pixels are missing or not readable, or their spacing is not the database's.
+        InputError: pixels are missing or not readable, their spacing is not the database's, or the
+            window's middle lies beyond them.
     """
     try:
         dataset = _pydicom().dcmread(path)
@@ -98,12 +98,26 @@ def _read_hu(path: pathlib.Path, spacing_mm: float) -> np.ndarray:
         raise InputError(
             f"{path}: PixelSpacing {spacing} mm, but {spacing_mm} mm in the LIDC database; {AGAIN}"
         )
-    return slice_hu
+    row, column = crop.row + crop.size // 2, crop.column + crop.size // 2
+    if row >= slice_hu.shape[0] or column >= slice_hu.shape[1]:
+        raise InputError(
+            f"{path}: pixels are {list(slice_hu.shape)}, but the readers drew at row {row}, column "
+            f"{column}; {AGAIN}"
+        )
+    return _crop(slice_hu, crop)
+
+
+def pixels(dataset: Any) -> np.ndarray:
+    """Returns the stored values [H, W] of one slice; ValueError if they are of other rank."""
+    stored: np.ndarray = dataset.pixel_array
+    if stored.ndim != 2:
+        raise ValueError(f"pixels are {list(stored.shape)}, no slice of rows and columns")
+    return stored
 
 
 def hounsfield(dataset: Any) -> np.ndarray:
     """Returns f32 [H, W]: slope * stored value + intercept."""
-    stored = dataset.pixel_array
+    stored = pixels(dataset)
     slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
     return (stored * slope + intercept).astype(np.float32)
 
@@ -125,8 +139,7 @@ def _index(
     pydicom = _pydicom()
     index = _Index({}, {}, [])
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    logging.getLogger(__name__).info("%s: reading the headers of %d files", folder, len(paths))
-    for path in paths:
+    for path in tqdm.tqdm(paths, desc=f"headers of {folder}", unit=" files"):
         try:
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=HEADER_TAGS)
             if header.Modality == "CT":  # a .dcm file without a modality was cut short

@@ -168,6 +168,34 @@ def test_a_spacing_that_is_not_the_databases(tmp_path):
     )
 
 
+@pytest.mark.filterwarnings("ignore:The number of bytes of pixel data")
+@pytest.mark.parametrize(
+    ("rows", "size", "message"),
+    [
+        (
+            SIZE // 2,
+            SIZE,
+            "unreadable or truncated (pixels are [2, 12, 24], no slice of rows and columns)",
+        ),
+        (6, 6, "pixels are [6, 24], but the readers drew at row 7, column 7"),
+    ],
+)
+def test_pixels_that_do_not_hold_the_contours(tmp_path, rows, size, message):
+    path = write(tmp_path / "1.dcm", 1.0)
+    dataset = pydicom.dcmread(path)
+    dataset.Rows, dataset.PixelData = rows, stored(1.0)[:size].tobytes()
+    dataset.save_as(path)
+    (fault,), _ = read(tmp_path)
+    assert str(fault) == f"{path}: {message}; download it again or delete it"
+
+
+def test_the_headers_are_counted_while_they_are_read(tmp_path, capsys):
+    write(tmp_path / "1.dcm", 1.0)
+    (tmp_path / "LICENSE").write_text("CC BY 3.0")
+    read(tmp_path)
+    assert f"headers of {tmp_path}: 100%" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("made", "found"),
     [("empty", "no CT"), ("radiograph", "no CT"), ("stranger", "CT of NLST-5")],

@@ -148,6 +148,12 @@ def test_dicom_of_another_kind(make_dicom):
     assert "RescaleSlope" in fault_of(make_dicom(RescaleSlope=None))
 
 
+@pytest.mark.filterwarnings("ignore:The number of bytes of pixel data")
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+def test_dicom_with_more_pixels_than_its_header_says(make_dicom, modality):
+    assert "pixels are [2, 6, 9], no slice" in fault_of(make_dicom(Rows=6, Modality=modality))
+
+
 def test_a_header_that_a_segmentation_cannot_take_over(make_dicom, tmp_path):
     path = make_dicom(PatientSex="X")
     with pytest.raises(InputError) as error:
