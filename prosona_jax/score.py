@@ -3,29 +3,27 @@
     python -m prosona_jax.score MASKS.npz
 
 MASKS.npz holds `labels` {0, 1} [N, R, H, W] and `probs` 0..1 [N, S, H, W] and may hold `patient_id`
-[N] and `rater_valid` bool [N, R]. Every score carries a 95 % interval by bootstrap over patients;
-without `patient_id` each record counts as a patient. `dice_style` compares sample k with rater k in
-the stored order, which nothing here sorts.
+[N] and `rater_valid` bool [N, R], as an npz data set does. Every score carries a 95 % interval by
+bootstrap over patients; without `patient_id` each record counts as a patient. `dice_style` compares
+sample k with rater k in the stored order, which nothing here sorts.
 """
 
 import json
+import pathlib
 import sys
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from absl import app, logging
 
+from data_pipelines.sources import npz
 from prosona_jax import intervals, metrics
 from prosona_jax.types import InputError
 
 RESAMPLES = 2000
 SEED = 0
 CHUNK_BYTES = 2**26  # of probabilities and labels as float32, scored at a time
-
-_UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 class Masks(NamedTuple):
@@ -37,40 +35,26 @@ class Masks(NamedTuple):
     patient_id: np.ndarray | None  # [N]
 
 
-def read_masks(path: str) -> Masks:
+def read_masks(path: pathlib.Path) -> Masks:
     """Reads MASKS.npz. Raises InputError on an unreadable file, absent keys, dtypes and shapes."""
-    try:
-        # Not np.load, which takes other formats too. Pickled members stay refused.
-        with open(path, "rb") as stream, np.lib.npyio.NpzFile(stream) as file:
-            stored = {key: np.asarray(file[key]) for key in Masks._fields if key in file}
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
-    except _UNREADABLE as error:
-        fault = "truncated, or no npz file of plain arrays; write it again with numpy.savez"
-        raise InputError(f"{path}: {fault}") from error
+    stored = npz.read(path, Masks._fields)
     for key, axes in {"labels": "N, R, H, W", "probs": "N, S, H, W"}.items():
         if key not in stored:
             raise InputError(f"{path}: has no {key!r}; add it as [{axes}]")
-    labels = stored["labels"]
-    masks = Masks(
-        labels,
-        stored["probs"],
-        stored.get("rater_valid", np.ones(labels.shape[:2], bool)),
-        stored.get("patient_id"),
-    )
-    for key, dtypes, meaning in (
-        ("labels", "bui", "bool or integer"),
-        ("probs", "fbui", "float"),
-        ("rater_valid", "b", "bool"),
-        ("patient_id", "USui", "text or integer"),
-    ):
-        if key in stored and stored[key].dtype.kind not in dtypes:
+    labels, probs, patient_id = stored["labels"], stored["probs"], stored.get("patient_id")
+    rater_valid = stored.get("rater_valid", np.ones(labels.shape[:2], bool))
+    for key, dtypes, meaning in (("labels", "bui", "bool or integer"), ("probs", "fbui", "float")):
+        if stored[key].dtype.kind not in dtypes:
             raise InputError(f"{path}: {key} is {stored[key].dtype}; store it as {meaning}")
+    npz.check_boolean(path, "rater_valid", rater_valid)
+    if patient_id is not None:
+        npz.check_text(path, "patient_id", patient_id)
+    masks = Masks(labels, probs, rater_valid.astype(bool), patient_id)
     _check_shapes(path, masks)
     return masks
 
 
-def _check_shapes(path: str, masks: Masks) -> None:
+def _check_shapes(path: pathlib.Path, masks: Masks) -> None:
     labels, probs = masks.labels.shape, masks.probs.shape
     for key, shape, axes in (("labels", labels, "N, R, H, W"), ("probs", probs, "N, S, H, W")):
         if len(shape) != 4 or 0 in shape:
@@ -89,9 +73,11 @@ def _check_shapes(path: str, masks: Masks) -> None:
         raise InputError(
             f"{path}: patient_id is {list(masks.patient_id.shape)}; it must be [N] = [{labels[0]}]"
         )
+    if masks.patient_id is not None and "" in masks.patient_id.astype(str):
+        raise InputError(f"{path}: a patient_id is empty; name each patient, or leave the key out")
 
 
-def score_masks(path: str, masks: Masks) -> dict[str, Any]:
+def score_masks(path: pathlib.Path, masks: Masks) -> dict[str, Any]:
     """Returns counts and, per metric, mean and interval.
 
     Raises InputError on a value out of range, naming ``path`` and the record.
@@ -109,7 +95,9 @@ def score_masks(path: str, masks: Masks) -> dict[str, Any]:
     }
 
 
-def _chunks(path: str, masks: Masks) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _chunks(
+    path: pathlib.Path, masks: Masks
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yields checked (probs f32, labels u8, rater_valid) of some records at a time."""
     records = len(masks.labels)
     count = max(1, CHUNK_BYTES // (4 * (masks.labels[0].size + masks.probs[0].size)))
@@ -134,10 +122,11 @@ def main(argv: Sequence[str]) -> None:
     try:
         if len(argv) != 2:
             raise InputError("name one file: python -m prosona_jax.score MASKS.npz")
-        masks = read_masks(argv[1])
+        path = pathlib.Path(argv[1])
+        masks = read_masks(path)
         if masks.patient_id is None:
-            logging.warning("%s has no patient_id: intervals resample records", argv[1])
-        result = score_masks(argv[1], masks)
+            logging.warning("%s has no patient_id: intervals resample records", path)
+        result = score_masks(path, masks)
     except InputError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)

@@ -23,8 +23,7 @@ _KEYS = ("image", "spacing_mm", "intensity_unit")
 
 def read(path: pathlib.Path, slice_index: int | None, unit: str | None) -> Picture:
     """Reads the image; see `images.read`."""
-    with npz.open_npz(path) as file:
-        arrays = {key: file[key] for key in _KEYS if key in file}
+    arrays = npz.read(path, _KEYS)
     if "image" not in arrays:
         raise InputError(f"{path}: has no image; store it as [H,W], or several as [N,H,W]")
     images = arrays["image"]

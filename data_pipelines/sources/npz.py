@@ -16,12 +16,12 @@ Other keys are left alone.
 """
 
 import collections
-import contextlib
 import os
 import pathlib
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from data_pipelines.settings import Settings
 from prosona_jax.types import InputError, Record
 
 _NEEDED = ("image", "masks", "patient_id", "record_id", "intensity_unit")
+_OPTIONAL = ("spacing_mm", "rater_valid", "site", "split")
 
 
 def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[Record | InputError]:
@@ -47,15 +48,22 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
 
 def provenance(path: pathlib.Path) -> tuple[str, bool]:
     """Returns the file's citation, "" if it has none, and whether its images are simulated."""
-    with open_npz(path) as file:
-        return str(file.get("citation", "")), bool(file.get("simulated", False))
+    stored = read(path, ("citation", "simulated"))
+    return str(stored.get("citation", "")), bool(np.any(stored.get("simulated", False)))
 
 
 def check_folder(path: str | os.PathLike[str]) -> pathlib.Path:
-    """Returns the path of a file to write; raises InputError if its folder does not exist."""
+    """Returns the path of a file to write; raises InputError if it cannot be written."""
     path = pathlib.Path(path)
     if not path.parent.is_dir():
         raise InputError(f"{path}: its folder does not exist; create it first")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file to write, such as {path / 'crops.npz'}")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        fault = f"cannot be written ({error.strerror}); choose another place"
+        raise InputError(f"{path}: {fault}") from error
     return path
 
 
@@ -67,7 +75,7 @@ def write(
     Images become int16 if that loses nothing, else float32.
 
     Raises:
-        InputError: the file's folder does not exist.
+        InputError: the file cannot be written.
     """
     path = check_folder(path)
     image = np.stack([record.image for record in records])
@@ -96,45 +104,64 @@ def write(
         part.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def open_npz(path: pathlib.Path) -> Iterator[np.lib.npyio.NpzFile]:
-    """Opens the file; what NumPy or zip cannot read becomes one clear line."""
+def read(path: pathlib.Path, keys: Collection[str]) -> dict[str, np.ndarray]:
+    """Returns those of the arrays that the file holds; nothing in it is unpickled.
+
+    Raises:
+        InputError: NumPy or zip cannot read them.
+    """
+    again = "write it again with np.savez"
     try:
         with path.open("rb") as stream:
             file = np.load(stream, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise InputError(f"{path}: is a single array; an npz file is needed (np.savez)")
-            yield file
+            arrays = {key: file[key] for key in keys if key in file}
     except InputError:
         raise
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except MemoryError as error:  # also of a damaged header
+        raise InputError(f"{path}: larger than memory, or damaged ({error}); {again}") from error
+    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
             f"{path}: not a readable npz file of plain arrays, truncated or holding Python objects "
-            f"({error}); write it again with np.savez"
+            f"({error}); {again}"
         ) from error
+    for key, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # NumPy returns the bytes of what has no header
+            raise InputError(f"{path}: {key} is no array; {again}")
+    return arrays
+
+
+def check_text(path: pathlib.Path, key: str, array: np.ndarray) -> None:
+    """Raises InputError unless an array holds text, or whole numbers to be spelt as text."""
+    if array.dtype.kind not in "Uiu":  # bytes would spell "b'...'": another patient
+        raise InputError(f"{path}: {key} is {array.dtype}; store text (dtype str)")
+
+
+def check_boolean(path: pathlib.Path, key: str, array: np.ndarray) -> None:
+    """Raises InputError unless an array holds True and False, or 1 and 0."""
+    if not np.isin(array, (0, 1)).all():
+        raise InputError(f"{path}: {key} is not boolean; store True or False")
 
 
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
     """Returns the file's known keys, defaults filled in."""
-    with open_npz(path) as file:
-        if missing := [key for key in _NEEDED if key not in file]:
-            raise InputError(
-                f"{path}: has no {' and no '.join(missing)}; an npz data set needs image [N,H,W], "
-                "masks [N,R,H,W] of 0 and 1, patient_id [N], record_id [N] and intensity_unit"
-            )
-        masks = file["masks"]
-        n, raters = (*masks.shape, 0, 0)[:2]
-        defaults = {
-            "spacing_mm": np.full((n, 2), np.nan),
-            "rater_valid": np.ones((n, raters), bool),
-            "site": np.full(n, ""),
-            "split": np.full(n, ""),
-        }
-        return {
-            "masks": masks,
-            **{key: file[key] for key in _NEEDED if key != "masks"},
-            **{key: file.get(key, value) for key, value in defaults.items()},
-        }
+    arrays = read(path, (*_NEEDED, *_OPTIONAL))
+    if missing := [key for key in _NEEDED if key not in arrays]:
+        raise InputError(
+            f"{path}: has no {' and no '.join(missing)}; an npz data set needs image [N,H,W], "
+            "masks [N,R,H,W] of 0 and 1, patient_id [N], record_id [N] and intensity_unit"
+        )
+    n, raters = (*arrays["masks"].shape, 0, 0)[:2]
+    defaults = {
+        "spacing_mm": np.full((n, 2), np.nan),
+        "rater_valid": np.ones((n, raters), bool),
+        "site": np.full(n, ""),
+        "split": np.full(n, ""),
+    }
+    return defaults | arrays
 
 
 def _check(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
@@ -164,10 +191,8 @@ def _check(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
         if arrays[key].dtype.kind not in kinds:
             raise InputError(f"{path}: {key} is {arrays[key].dtype}; store real numbers")
     for key in ("patient_id", "record_id", "site", "split", "intensity_unit"):
-        if arrays[key].dtype.kind not in "Uiu":  # bytes would spell "b'...'": another patient
-            raise InputError(f"{path}: {key} is {arrays[key].dtype}; store text (dtype str)")
-    if not np.isin(arrays["rater_valid"], (0, 1)).all():
-        raise InputError(f"{path}: rater_valid is not boolean; store True or False")
+        check_text(path, key, arrays[key])
+    check_boolean(path, "rater_valid", arrays["rater_valid"])
 
 
 def _record(path: pathlib.Path, arrays: dict[str, np.ndarray], i: int) -> Record:

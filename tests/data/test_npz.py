@@ -1,6 +1,8 @@
 """The npz source reads its format, fills in defaults, and says what is wrong with a file."""
 
 import collections
+import tempfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -94,6 +96,37 @@ def test_a_damaged_file_is_refused(make_npz, make_settings):
         read(make_settings(path))
 
 
+@pytest.fixture
+def with_member(make_npz):
+    """Writes the file with other bytes as its masks."""
+
+    def with_member(content):
+        path = make_npz(masks=None)
+        with zipfile.ZipFile(path, "a") as file:
+            file.writestr("masks.npy", content)
+        return path
+
+    return with_member
+
+
+def test_a_member_that_is_no_array_is_refused(with_member, make_settings):
+    path = with_member(b"no array")
+    with pytest.raises(InputError) as caught:
+        read(make_settings(path))
+    assert str(caught.value) == f"{path}: masks is no array; write it again with np.savez"
+
+
+def test_an_array_larger_than_memory_is_refused(with_member, make_settings):
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (4611686018427387904,), }\n"
+    path = with_member(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(InputError) as caught:
+        read(make_settings(path))
+    assert str(caught.value) == (
+        f"{path}: larger than memory, or damaged (Unable to allocate 4.00 EiB for an array with "
+        "shape (4611686018427387904,) and data type uint8); write it again with np.savez"
+    )
+
+
 def test_other_files_are_refused(tmp_path, make_settings):
     np.save(tmp_path / "single.npy", np.zeros(3))
     with pytest.raises(InputError, match="single.npy: is a single array; an npz file is needed"):
@@ -142,6 +175,24 @@ def test_images_that_are_no_integers_stay_floats(make_npz, make_settings, tmp_pa
     )
     with pytest.raises(InputError, match="its folder does not exist; create it first"):
         npz.write(tmp_path / "absent" / "again.npz", halves, "", simulated=False)
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(InputError) as caught:
+        npz.check_folder(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}: is a folder; name a file to write, such as {tmp_path / 'crops.npz'}"
+    )
+
+    def read_only(*, dir):
+        raise OSError(30, "Read-only file system", f"{dir}/tmp")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
+    with pytest.raises(InputError) as caught:
+        npz.check_folder(tmp_path / "crops.npz")
+    assert str(caught.value) == (
+        f"{tmp_path / 'crops.npz'}: cannot be written (Read-only file system); choose another place"
+    )
 
 
 def test_real_files_hold_what_their_description_says(real_data, make_settings):
