@@ -36,8 +36,11 @@ class Dataset:
     """
 
     def __init__(self, folder: pathlib.Path) -> None:
-        """Opens what `prepare` wrote."""
-        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        """Opens what `prepare` wrote; InputError if it is damaged, also when a record is read."""
+        self._folder = folder
+        with _undamaged(folder):
+            index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+            self._data = tfds.builder_from_directory(folder).as_data_source(split=_SPLIT)
         self.record_ids: list[str] = index["record_ids"]
         self.patient_ids: list[str] = index["patient_ids"]
         self.declared_splits: list[str] = index["declared_splits"]
@@ -46,14 +49,14 @@ class Dataset:
         self.simulated: bool = index["simulated"]
         self._unit: str = index["intensity_unit"]
         self._sites: list[str] = index["sites"]
-        self._data = tfds.builder_from_directory(folder).as_data_source(split=_SPLIT)
 
     def __len__(self) -> int:
         return len(self.record_ids)
 
     def __getitem__(self, position: int) -> Record:
         position = range(len(self))[operator.index(position)]
-        stored = self._data[position]
+        with _undamaged(self._folder):
+            stored = self._data[position]
         return Record(
             image=_decode(stored["image"]),
             masks=stored["masks"],
@@ -75,17 +78,11 @@ def prepare(settings: Settings, cache_dir: str) -> Dataset:
     complete; of several processes one writes and the others wait.
 
     Raises:
-        InputError: a faulty source, or no record left.
+        InputError: a faulty source, no record left, a damaged folder, or none can be made.
     """
     cache = pathlib.Path(cache_dir).expanduser().absolute()
     folder = cache / f"{settings.source}-{_key(settings)}"
     if not folder.exists():
-        try:
-            cache.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"{cache}: cannot be made ({error}); choose a data.cache_dir"
-            ) from None
         with _lock(folder.with_suffix(".lock")):
             if not folder.exists():
                 part = folder.with_suffix(".part")
@@ -119,6 +116,7 @@ def _records(settings: Settings, tally: Tally, *, windowed: bool) -> Iterator[Re
             tally.skipped["corrupt"] += 1
             logging.getLogger(__name__).warning("skipped, data.on_error=skip: %s", fault)
             continue
+        check.agree(item)
         if validation.is_empty(record):
             tally.skipped["empty for all raters"] += 1
             continue
@@ -225,7 +223,26 @@ def _key(settings: Settings) -> str:
 
 @contextlib.contextmanager
 def _lock(path: pathlib.Path) -> Iterator[None]:
-    """Holds a lock that the system drops when the process dies."""
-    with path.open("w") as file:
+    """Holds a lock that the system drops when the process dies; makes its folder if absent."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    except OSError as error:
+        raise InputError(
+            f"{path.parent}: cannot be written ({error}); choose another data.cache_dir"
+        ) from error
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextlib.contextmanager
+def _undamaged(folder: pathlib.Path) -> Iterator[None]:
+    """Within it, whatever fails to read a prepared folder becomes one line."""
+    try:
+        yield
+    except Exception as error:  # JSON, TFDS and array_record each raise their own
+        raise InputError(
+            f"{folder}: damaged ({type(error).__name__}); delete this folder, the next run "
+            "prepares it again"
+        ) from error

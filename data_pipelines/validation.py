@@ -54,7 +54,7 @@ class Checker:
         self._seen: set[str] = set()
 
     def __call__(self, record: Record) -> None:
-        """Accepts the record into the set.
+        """Accepts a sound record whose id is new.
 
         Raises:
             InputError: one line with file, record, fault and remedy; the set is unchanged.
@@ -65,12 +65,16 @@ class Checker:
                 raise InputError(f"{where}: {message}")
         if record.record_id in self._seen:
             raise InputError(f"{where}: the id occurs twice; give each record its own")
-        self._agree(where, record)
         self._seen.add(record.record_id)
-        self._first = self._first or record
 
-    def _agree(self, where: str, record: Record) -> None:
-        first = self._first or record
+    def agree(self, record: Record) -> None:
+        """Compares an accepted record with the first one.
+
+        Raises:
+            InputError: raters, channels or units differ: a fault of the set, since neither record
+                is known to be the wrong one.
+        """
+        first = self._first = self._first or record
         for noun, value, expected in (
             ("raters", len(record.masks), len(first.masks)),
             ("channels", record.image.shape[-1], first.image.shape[-1]),
@@ -78,9 +82,9 @@ class Checker:
         ):
             if value != expected:
                 raise InputError(
-                    f"{where} has {value} {noun}, record {first.record_id!r} has {expected}; "
-                    "one data set needs the same in every record (a missing rater is declared "
-                    "by rater_valid = False)"
+                    f"{self._file}: record {record.record_id!r} has {value} {noun}, record "
+                    f"{first.record_id!r} has {expected}; one data set needs the same in every "
+                    "record (a missing rater is declared by rater_valid = False)"
                 )
 
 

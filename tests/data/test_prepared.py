@@ -4,6 +4,9 @@ import collections
 import json
 import os
 import pathlib
+import pickle
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -131,6 +134,60 @@ def test_the_window_and_the_source_can_find_a_record_corrupt(
     masks = changed("masks", (5, 0, 0, 0), 0.5, dtype=np.float32)
     settings = make_settings(make_npz(image=image, masks=masks), on_error="skip")
     assert prepared.prepare(settings, cache).fingerprint["skipped"] == {"corrupt": 2}
+
+
+def test_records_that_disagree_stop_also_where_faults_are_skipped(tmp_path, make_settings, cache):
+    image, mask = np.random.default_rng(0).random((20, 20)), np.eye(20)
+    path = tmp_path / "set.pickle"
+    sizes = {"a": 3, "b": 4, "c": 4}
+    path.write_bytes(
+        pickle.dumps(
+            {k: {"image": image, "masks": [mask] * n, "series_uid": k} for k, n in sizes.items()}
+        )
+    )
+    with pytest.raises(InputError) as caught:
+        prepared.prepare(make_settings(path, source="pickle", on_error="skip"), cache)
+    assert str(caught.value) == (
+        f"{path}: record 'b' has 4 raters, record 'a' has 3; one data set needs the same in every "
+        "record (a missing rater is declared by rater_valid = False)"
+    )
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("spoil", [truncate, pathlib.Path.unlink])
+@pytest.mark.parametrize("pattern", ["index.json", "*.array_record*", "dataset_info.json"])
+def test_a_damaged_folder_is_named(make_npz, make_settings, cache, pattern, spoil):
+    settings = make_settings(make_npz())
+    prepared.prepare(settings, cache)
+    (folder,) = folders(cache)
+    (file,) = folder.rglob(pattern)
+    spoil(file)
+    with pytest.raises(InputError) as caught:
+        prepared.prepare(settings, cache)[11]
+    fault = re.sub(r"\(\w+\)", "(...)", str(caught.value))
+    assert fault == f"{folder}: damaged (...); delete this folder, the next run prepares it again"
+    shutil.rmtree(folder)
+    assert prepared.prepare(settings, cache)[11].record_id == "r11"
+
+
+def test_a_cache_that_cannot_be_written_is_named(make_npz, make_settings, cache, monkeypatch):
+    settings = make_settings(make_npz())
+
+    def read_only(path, *_, **__):
+        raise OSError(30, "Read-only file system", path.suffix)
+
+    pathlib.Path(cache).mkdir()
+    monkeypatch.setattr(prepared, "_key", lambda _: "0")
+    monkeypatch.setattr(pathlib.Path, "open", read_only)
+    with pytest.raises(InputError) as caught:
+        prepared.prepare(settings, cache)
+    assert str(caught.value) == (
+        f"{cache}: cannot be written ([Errno 30] Read-only file system: '.lock'); choose another "
+        "data.cache_dir"
+    )
 
 
 def test_no_record_left_is_an_error(make_npz, make_settings, changed, cache):
