@@ -4,7 +4,7 @@ import signal
 import sys
 from typing import NoReturn
 
-from absl import app, flags
+from absl import flags
 
 INPUT_STATUS = 2
 DIVERGED_STATUS = 3
@@ -12,14 +12,21 @@ PREEMPTED_STATUS = 128 + signal.SIGTERM  # what a shell reports for a process it
 
 
 def parse_flags(argv: list[str]) -> list[str]:
-    """Parses the flags; a field that the config does not have ends the program with one line."""
+    """Parses the flags; what is wrong with them or the config ends the program with one line."""
     flags.mark_flag_as_required("config")
     try:
-        return app.parse_flags_with_usage(argv)
+        rest: list[str] = flags.FLAGS(argv)
+        flags.FLAGS.config.lock()  # it is; but only its use raises what loading it raised
+        return rest
     except (AttributeError, KeyError) as error:  # ml_collections, with a hint on a second line
         fault = error.args[0].args[0] if isinstance(error.args[0], KeyError) else error.args[0]
-        hint = "; ".join([*fault.splitlines(), "configs/base.py lists all fields"])
+        field = fault.rpartition("Attempting to lookup: ")[2]  # where a number has no fields
+        hint = "; ".join([*field.splitlines(), "configs/base.py lists all fields"])
         stop(f"--config has no field {hint}")
+    except TypeError:
+        stop("--config has no fields within a text or a tuple; configs/base.py lists all fields")
+    except (OSError, flags.Error) as error:  # a traceback as text, and last what was raised
+        stop(str(error.__cause__ or error).splitlines()[-1].strip().removeprefix("ValueError: "))
 
 
 def stop(fault: object, status: int = INPUT_STATUS) -> NoReturn:

@@ -1,6 +1,7 @@
 """The command prints what the data are, exports them, and tells bad input in one line."""
 
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -56,6 +57,73 @@ def test_a_misspelt_field_is_named(field, misspelt):
     assert ended.stderr.startswith(f"--config has no field '{misspelt}'; ")
     assert ended.stderr.endswith("configs/base.py lists all fields\n")
     assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (
+            ["--config=configs/lidc.py:demoo"],
+            "configs/lidc.py has no variant 'demoo'; choose from ['crops64', 'demo', 'full', "
+            "'smoke']",
+        ),
+        (
+            ["--config=configs/nope.py"],
+            "[Errno 2] No such file or directory: 'configs/nope.py'",
+        ),
+        (
+            ["--config=configs/nope.py", "--config.data.size=3"],
+            "[Errno 2] No such file or directory: 'configs/nope.py'",
+        ),
+        (
+            ["--config.data.size.foo=3"],
+            "--config has no field data.size.foo; configs/base.py lists all fields",
+        ),
+        (
+            ["--config.data.split.foo=3"],
+            "--config has no fields within a text or a tuple; configs/base.py lists all fields",
+        ),
+        (
+            ["--config.data.size=big"],
+            "flag --config.data.size=big: invalid literal for int() with base 10: 'big'",
+        ),
+        (["--exprot=x.npz"], "Unknown command line flag 'exprot'. Did you mean: export ?"),
+    ],
+)
+def test_flags_that_cannot_be_read_are_one_line(flags, line):
+    ended = command(*flags)
+    assert (ended.returncode, ended.stderr) == (2, f"{line}\n")
+
+
+TERMINATED = """
+import os, signal
+from absl import app
+from data_pipelines import command, prepare, validation
+seen = []
+check = validation.Checker.__call__
+def terminated_at_the_seventh(self, record):
+    seen.append(record)
+    if len(seen) == 7:
+        os.kill(os.getpid(), signal.SIGTERM)
+    check(self, record)
+validation.Checker.__call__ = terminated_at_the_seventh
+app.run(prepare.main, {argv!r}, flags_parser=command.parse_flags)
+"""
+
+
+def test_sigterm_leaves_no_part_behind(make_npz, tmp_path):
+    fields = {"source": "npz", "path": make_npz(), "cache_dir": tmp_path / "cache"}
+    flags = [f"--config.data.{name}={value}" for name, value in fields.items()]
+    argv = ["prepare", "--config=configs/lidc.py", *flags]
+    ended = subprocess.run(
+        [sys.executable, "-c", TERMINATED.format(argv=argv), *argv[1:]],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 128 + signal.SIGTERM, ended.stderr
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
 
 
 def test_the_description_counts_patients_by_split(make_npz, make_settings, tmp_path):
