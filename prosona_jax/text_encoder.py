@@ -112,7 +112,7 @@ class TextEncoder:
         config = config._replace(pooling=_read_pooling(folder) or config.pooling)
         limit = _read_json(folder / "sentence_bert_config.json").get("max_seq_length")
         self.name = name
-        self.dim = config.projection or config.width
+        self.dim = config.width + (config.projection or config.width)
         self.max_tokens = min(limit or config.positions, config.positions)
         with open(folder / WEIGHTS, "rb") as file:
             self.digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -40,7 +40,7 @@ def _fault(text):
 
 def test_lidc_has_four_styles_of_which_a_third_is_held_out(lidc):
     assert [style.name for style in lidc] == ["core", "tight", "full", "margin"]
-    assert [(len(style.train), len(style.held_out)) for style in lidc] == [(13, 7)] * 4
+    assert [(len(style.train), len(style.held_out)) for style in lidc] == [(71, 37)] * 4
     assert lidc[0].held_out[0] == "Hug the solid core."
 
 
@@ -60,7 +60,7 @@ def test_the_held_out_sentences_are_still_the_first_ones(lidc):
     text = "\n".join(sentence for style in lidc for sentence in style.held_out)
     assert (
         hashlib.sha256(text.encode()).hexdigest()
-        == "59d7878773f49d08a8ae570560de6ac433fd0375b1ee7533367c3a021c9257fe"
+        == "e849e9642584970ae419c32b9b951d57458f2f5764124b44b622fd072ac596ad"
     )
 
 

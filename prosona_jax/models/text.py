@@ -65,12 +65,17 @@ class Mlp(nn.Module):
 
 
 class Tower(nn.Module):
-    """Token ids to token states; padding is never attended to, and its own states mean nothing."""
+    """Token ids to token states, before the first layer and after the last one.
+
+    Padding is never attended to, and its own states mean nothing.
+    """
 
     config: TextConfig
 
     @nn.compact
-    def __call__(self, ids: Int[Array, "b n"], valid: Bool[Array, "b n"]) -> Float[Array, "b n e"]:
+    def __call__(
+        self, ids: Int[Array, "b n"], valid: Bool[Array, "b n"]
+    ) -> tuple[Float[Array, "b n e"], Float[Array, "b n e"]]:
         config, length = self.config, ids.shape[1]
         clip = config.family == "clip"
         layer_norm = functools.partial(nn.LayerNorm, epsilon=config.epsilon)
@@ -83,6 +88,7 @@ class Tower(nn.Module):
         else:  # A sentence that stands alone is of type 0 throughout.
             types = nn.Embed(config.token_types, config.width, name="token_types")
             x = norm(x + types(jnp.zeros_like(ids)))
+        words = x
         for number in range(config.layers):
             attention = Attention(config.heads, name=f"attention_{number}")
             attention_norm = layer_norm(name=f"attention_norm_{number}")
@@ -94,13 +100,17 @@ class Tower(nn.Module):
             else:
                 x = attention_norm(x + attention(x, mask))
                 x = mlp_norm(x + mlp(x))
-        return norm(x) if clip else x
+        return words, norm(x) if clip else x
 
 
 class SentenceEncoder(nn.Module):
-    """Token ids to sentences of length 1: tower, pooling, CLIP's projection, L2 norm.
+    """Token ids to sentences of length 1: [words, meaning] / sqrt 2.
 
-    A row's tokens come first and its padding last; each row has at least one token. CLIP's
+    words: the mean of the tokens' states before the first layer, to length 1. They say which degree
+        is meant, "barely" or "well", where the last layer knows the topic (docs/experiments.md).
+    meaning: the checkpoint's own sentence: tower, pooling, CLIP's projection, to length 1.
+
+    A row's tokens come first and its padding last; each row has at least one token. CLIP's own
     sentence is its last token, the end-of-text token, which alone has seen all others.
     """
 
@@ -113,17 +123,18 @@ class SentenceEncoder(nn.Module):
 
     def states(self, ids: Int[Array, "b n"], valid: Bool[Array, "b n"]) -> Float[Array, "b n e"]:
         """Returns the tokens' states after the last layer."""
-        return self.tower(ids, valid)
+        return self.tower(ids, valid)[1]
 
     def __call__(self, ids: Int[Array, "b n"], valid: Bool[Array, "b n"]) -> Float[Array, "b e"]:
         place = jnp.arange(ids.shape[1])[None]
         count = jnp.sum(valid, axis=1, keepdims=True)
-        weight = {
-            "mean": valid / count,
-            "first": valid & (place == 0),
-            "last": place == count - 1,
-        }[self.config.pooling]
-        x = jnp.einsum("bn,bne->be", weight.astype(jnp.float32), self.states(ids, valid))
+        mean = valid / count
+        weight = {"mean": mean, "first": valid & (place == 0), "last": place == count - 1}
+        first, last = self.tower(ids, valid)
+        words = jnp.einsum("bn,bne->be", mean, first)
+        pooled = weight[self.config.pooling].astype(jnp.float32)
+        meaning = jnp.einsum("bn,bne->be", pooled, last)
         if self.config.projection:
-            x = self.projection(x)
-        return x / jnp.linalg.norm(x, axis=1, keepdims=True)
+            meaning = self.projection(meaning)
+        parts = [x / jnp.linalg.norm(x, axis=1, keepdims=True) for x in (words, meaning)]
+        return jnp.concatenate(parts, axis=1) / 2**0.5

@@ -56,7 +56,36 @@ def test_states_and_embeddings_are_those_of_pytorch(name: str) -> None:
     ids, valid = reference["ids"], reference["valid"]
     states = _run(name, ids, valid, "states")
     np.testing.assert_allclose(states[valid], reference["states"][valid], atol=1e-5)
-    np.testing.assert_allclose(_run(name, ids, valid), reference["embeddings"], atol=1e-6)
+    meaning = _run(name, ids, valid)[:, _config(name).width :] * np.sqrt(2)
+    np.testing.assert_allclose(meaning, reference["embeddings"], atol=1e-6)
+
+
+def _first_states(name: str, ids: np.ndarray) -> np.ndarray:
+    """The tokens' states before the first layer, from the checkpoint's tensors."""
+    tensors, length = _tensors(name), ids.shape[1]
+    if name == "clip":
+        at = "text_model.embeddings."
+        places = tensors[f"{at}position_embedding.weight"][:length]
+        return tensors[f"{at}token_embedding.weight"][ids] + places
+    prefix = "bert." if "bert.embeddings.word_embeddings.weight" in tensors else ""
+    of = lambda part: tensors[f"{prefix}embeddings.{part}"]  # noqa: E731
+    x = of("word_embeddings.weight")[ids] + of("position_embeddings.weight")[:length]
+    x = x + of("token_type_embeddings.weight")[0]
+    spread = np.sqrt(x.var(axis=-1, keepdims=True) + 1e-12)
+    return (x - x.mean(axis=-1, keepdims=True)) / spread * of("LayerNorm.weight") + of(
+        "LayerNorm.bias"
+    )
+
+
+@pytest.mark.parametrize("name", [*TINY, "minilm"])
+def test_words_are_the_mean_of_the_tokens_states_before_the_first_layer(name: str) -> None:
+    reference = _reference(name)
+    ids, valid = reference["ids"], reference["valid"]
+    states = _first_states(name, ids)
+    expected = np.stack([x[v].mean(axis=0) for x, v in zip(states, valid, strict=True)])
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True) * np.sqrt(2)
+    found = _run(name, ids, valid)[:, : _config(name).width]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", TINY)
