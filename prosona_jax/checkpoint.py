@@ -44,23 +44,26 @@ class Checkpoints:
     def resume(self, like: Tree) -> tuple[int, Tree, dict[str, Any]] | None:
         """Returns (step, tree, note) of the newest readable ``last`` one, None if there is none.
 
-        An unreadable one is set aside as ``unreadable-last-<step>``, with a warning, and the one
-        before is tried; if none can be read, InputError.
+        For an unreadable one, with a warning, the one before is tried, and if that can be read, the
+        other is set aside as ``unreadable-last-<step>``. If none can be read, InputError, and all
+        stay where they are: the next attempt must not start over in silence.
 
         Args:
             like: a tree of arrays with the wanted shapes, types and shardings.
         """
         manager = self._series["last"]
         steps = sorted(manager.all_steps(), reverse=True)
-        for step in steps:
+        for newer, step in enumerate(steps):
             try:
-                return _restore(manager, step, like)
+                restored = _restore(manager, step, like)
             except Exception as error:  # Orbax raises many types for a damaged folder.
                 _LOG.warning(
-                    "checkpoint %s/last/%d cannot be read (%s); set aside, trying the one before",
+                    "checkpoint %s/last/%d cannot be read (%s); trying the one before",
                     self._folder, step, _reason(error),
                 )  # fmt: skip
-                self._set_aside(step)
+            else:
+                self._set_aside(steps[:newer])
+                return restored
         if steps:
             raise InputError(
                 f"{self._folder / 'last'}: none of the checkpoints {sorted(steps)} can be "
@@ -68,10 +71,11 @@ class Checkpoints:
             )
         return None
 
-    def _set_aside(self, step: int) -> None:
+    def _set_aside(self, steps: list[int]) -> None:
         if jax.process_index() == 0:
-            place = self._folder / f"unreadable-last-{step}"
-            (self._folder / "last" / str(step)).rename(place)
+            for step in steps:
+                place = self._folder / f"unreadable-last-{step}"
+                (self._folder / "last" / str(step)).rename(place)
         self._series["last"].reload()
 
     def wait(self) -> None:
