@@ -70,7 +70,7 @@ def _mean_of_finite(pending: list[tuple[int, Metrics]]) -> dict[str, float]:
         for name in sorted(metrics, key=lambda name: name in ("loss", "grad_norm")):
             if not math.isfinite(metrics[name]):
                 raise Diverged(
-                    f"step {step}: {name} is {float(metrics[name])}; the last good checkpoint is "
+                    f"step {step}: {name} is {float(metrics[name])}; what was saved before is "
                     "kept. Lower optimizer.learning_rate or optimizer.clip_norm, or raise "
                     "optimizer.warmup_steps, and start a new workdir"
                 )

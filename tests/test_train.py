@@ -266,7 +266,7 @@ def test_a_term_that_fails_is_named_and_nothing_is_saved_after(tmp_path, terms, 
     """Found at the next row of the history: step 7 of 8, and the checkpoint of 8 is not made."""
     with pytest.raises(Diverged) as fault:
         _run(tmp_path, _broken(7, *terms))
-    assert str(fault.value).startswith(f"step 7: {named} is nan; the last good checkpoint is kept.")
+    assert str(fault.value).startswith(f"step 7: {named} is nan; what was saved before is kept.")
     assert "\n" not in str(fault.value)
     assert _steps(tmp_path, "last") == [4]
     assert _steps(tmp_path, "best") == [6]
