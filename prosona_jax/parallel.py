@@ -46,8 +46,8 @@ class Parallel(Protocol):
 def _check_divisible(batch: Any, devices: int) -> None:
     if len(batch.index) % devices:
         raise InputError(
-            f"a batch of {len(batch.index)} records cannot be split over {devices} devices: set "
-            "batch_size and evaluate.batch_size to multiples of the number of devices"
+            f"a batch of {len(batch.index)} records cannot be split over {devices} devices; make "
+            "it a multiple of their number"
         )
 
 
@@ -138,13 +138,21 @@ def first_process_first(action: Callable[[], Any]) -> Any:
     """Runs the action on process 0, then on the others, and returns its result on each.
 
     For work that is done once and found done by the rest, such as preparing a data set in shared
-    storage.
+    storage. Where process 0 fails, all do: none waits for it in vain.
     """
-    result = action() if jax.process_index() == 0 else None
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices("first process is done")
-        result = result if jax.process_index() == 0 else action()
-    return result
+    if jax.process_count() == 1:
+        return action()
+    first, fault, result = jax.process_index() == 0, None, None
+    try:
+        result = action() if first else None
+    except Exception as error:
+        fault = error
+    failed = multihost_utils.broadcast_one_to_all(np.array(fault is not None))
+    if fault is not None:
+        raise fault
+    if failed:
+        raise InputError("the first process has stopped; its message says why")
+    return result if first else action()
 
 
 def gather_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
