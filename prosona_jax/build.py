@@ -41,6 +41,7 @@ def check(config: Config) -> None:
         "evaluate.batch_size": (config.evaluate.batch_size, 1),
         "evaluate.bootstrap": (config.evaluate.bootstrap, 1),
         "evaluate.panels": (config.evaluate.panels, 0),
+        "model.convs_per_scale": (config.model.convs_per_scale, 1),
         "model.fcomb_layers": (config.model.fcomb_layers, 2),
         "model.latent_dim": (config.model.latent_dim, 1),
         "loss.samples": (config.loss.samples, 2),
@@ -69,6 +70,11 @@ def check(config: Config) -> None:
         )
     if two.tau <= 0:
         raise InputError(f"config.stage_two.tau is {two.tau}; it must be above 0")
+    if min(config.model.channels, default=0) < 1:
+        raise InputError(
+            f"config.model.channels is {tuple(config.model.channels)}; it must name at least one "
+            "scale, and no scale without filters"
+        )
     factor = 2 ** (len(config.model.channels) - 1)
     if config.data.size % factor:
         raise InputError(

@@ -54,6 +54,15 @@ def test_every_variant_passes(variant):
             "config.evaluate.validation_samples is 0; it must be at least 1",
         ),
         ({"evaluate__batch_size": 0}, "config.evaluate.batch_size is 0; it must be at least 1"),
+        *(
+            (
+                {"model__channels": channels},
+                f"config.model.channels is {channels}; it must name at least one scale, and no "
+                "scale without filters",
+            )
+            for channels in ((), (4, 0))
+        ),
+        ({"model__convs_per_scale": 0}, "config.model.convs_per_scale is 0; it must be at least 1"),
         ({"model__fcomb_layers": 1}, "config.model.fcomb_layers is 1; it must be at least 2"),
         ({"model__latent_dim": 0}, "config.model.latent_dim is 0; it must be at least 1"),
         ({"loss__samples": 1}, "config.loss.samples is 1; it must be at least 2"),
