@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from prosona_jax.types import InputError
 
 _FILE = "run.json"
-# Where data lie may differ between machines; what they are may not, and the digest says that.
-_PLACES = ("path", "cache_dir")
+# Where data lie may differ between machines; what they are may not, and the digest says that. So
+# may how devices share the work, which is the same work.
+_OF_THE_MACHINE = ("path", "cache_dir", "parallel")
 
 
 class Run(NamedTuple):
@@ -58,9 +59,14 @@ def hold(folder: str | os.PathLike[str]) -> Iterator[None]:
     """Keeps other runs out of the folder; the system lets go of it when the process dies.
 
     Raises:
-        InputError: another process trains there.
+        InputError: another process trains there, or nothing can be written.
     """
-    with (pathlib.Path(folder) / "lock").open("w") as file:
+    path = pathlib.Path(folder) / "lock"
+    try:
+        file = path.open("w")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error}); choose another --workdir") from None
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -95,11 +101,11 @@ def _check_same(path: pathlib.Path, old: Run, new: Run) -> None:
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns {"data.size": 64, ...} without the fields that name places."""
+    """Returns {"data.size": 64, ...} without the fields that belong to a machine."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")
-        elif key not in _PLACES:
+        elif key not in _OF_THE_MACHINE:
             flat[prefix + key] = list(value) if isinstance(value, tuple) else value
     return flat

@@ -53,6 +53,12 @@ def test_data_may_lie_elsewhere(tmp_path):
     assert workdir.read(tmp_path).config["data"]["path"] == "a.npz"
 
 
+def test_another_wrapper_goes_on(tmp_path):
+    """A checkpoint moves between a mesh and pmap."""
+    workdir.claim(tmp_path, _changed(parallel="mesh"))
+    workdir.claim(tmp_path, _changed(parallel="pmap"))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -99,6 +105,17 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file/run/run\.json: cannot be written \(.+\); choose"):
         workdir.claim(tmp_path / "file" / "run", RUN)
+
+
+def test_a_folder_that_cannot_be_held_is_named(tmp_path):
+    (tmp_path / "lock").mkdir()
+    with (
+        pytest.raises(
+            InputError, match=r"lock: cannot be written \(.+\); choose another --workdir"
+        ),
+        workdir.hold(tmp_path),
+    ):
+        pass
 
 
 def test_two_runs_never_hold_one_folder(tmp_path):
