@@ -15,7 +15,7 @@ from data_pipelines import loader
 from prosona_jax import build, checkpoint, evaluate, freeze, inputs, parallel, stage_two, step
 from prosona_jax.inputs import Config, Data
 from prosona_jax.train import Schedule, train
-from prosona_jax.types import Batch
+from prosona_jax.types import Batch, InputError
 
 
 class StageTwo(NamedTuple):
@@ -24,6 +24,28 @@ class StageTwo(NamedTuple):
     step: int
     params: step.Params
     text: dict[str, np.ndarray]  # embeddings of its prompts by split, f32 [k, p, e]
+
+
+def check(config: Config, raters: int) -> None:
+    """Raises InputError if these devices, or images of that many raters, cannot train the stages.
+
+    At the start: the second stage's fault would else be found when the first one is done.
+    """
+    two, devices = config.stage_two, jax.device_count()
+    sizes = {"batch_size": config.batch_size, "stage_two.batch_size": two.batch_size}
+    if two.query == "none":
+        del sizes["stage_two.batch_size"]
+    elif raters < 2:
+        raise InputError(
+            "the images have one mask each, and a second stage learns how readers differ: set "
+            "stage_two.query to 'none', and stage_two.latent and stage_two.visual to 0"
+        )
+    for field, size in sizes.items():
+        if size % devices:
+            raise InputError(
+                f"config.{field} is {size}; it must be a multiple of {devices}, the number of "
+                "devices"
+            )
 
 
 def fit(config: Config, folder: pathlib.Path, data: Data, written: inputs.Prompts | None) -> None:
