@@ -97,6 +97,11 @@ class Fingerprint:
 
 def lines(fingerprint: dict[str, Any]) -> list[str]:
     """Returns the fingerprint as lines of text."""
+    return [f"{name:<19}{value}" for name, value in words(fingerprint).items()]
+
+
+def words(fingerprint: dict[str, Any]) -> dict[str, str]:
+    """Returns what the fingerprint says, in words and with units."""
     f = fingerprint
     low, high = ("x".join(map(str, size)) for size in f["native_sizes"])
     spacing = "unknown"
@@ -104,16 +109,15 @@ def lines(fingerprint: dict[str, Any]) -> list[str]:
         spacing = " to ".join("x".join(map(str, s)) for s in f["native_spacing_mm"]) + " mm"
     dice = f["inter_rater_dice"]
     skipped = ", ".join(f"{count} {reason}" for reason, count in f["skipped"].items())
-    return [
-        f"records            {f['records']} of {f['patients']} patients",
-        f"raters             {f['raters']} ({f['masks_missing']} masks declared missing)",
-        f"image              {'x'.join(map(str, f['image_shape']))}, from {low} to {high} pixels",
-        f"spacing            {spacing}",
-        f"inter-rater Dice   {'no pair of raters' if dice is None else format(dice, '.3f')}",
-        "mask area          "
-        + " / ".join(f"{area:.0f}" for area in f["mask_area_px"])
+    return {
+        "records": f"{f['records']} of {f['patients']} patients",
+        "raters": f"{f['raters']} ({f['masks_missing']} masks declared missing)",
+        "image": f"{'x'.join(map(str, f['image_shape']))}, from {low} to {high} pixels",
+        "spacing": spacing,
+        "inter-rater Dice": "no pair of raters" if dice is None else f"{dice:.3f}",
+        "mask area": " / ".join(f"{area:.0f}" for area in f["mask_area_px"])
         + " pixels (5 / 50 / 95 %)",
-        f"cut by the crop    masks of {f['masks_cut_by_crop']} records",
-        f"skipped            {skipped or 'none'}",
-        f"sha256             {f['sha256']}",
-    ]
+        "cut by the crop": f"masks of {f['masks_cut_by_crop']} records",
+        "skipped": skipped or "none",
+        "sha256": f["sha256"],
+    }

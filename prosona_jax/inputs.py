@@ -11,7 +11,7 @@ import numpy as np
 
 from data_pipelines import fingerprint, loader, prepared, splits
 from data_pipelines.settings import Settings
-from prosona_jax import parallel, prompts
+from prosona_jax import monitor, parallel, prompts
 from prosona_jax.evaluate import Row
 from prosona_jax.text_encoder import TextEncoder, load
 from prosona_jax.types import Batch, InputError
@@ -21,6 +21,7 @@ SIMULATED = (
     "CT simulated: the contours are real, but the images are rendered from the readers' own "
     "shapes. A score on them is an exercise and no clinical evidence."
 )
+_ROOT = pathlib.Path(__file__).resolve().parents[1]  # where configs/ lies
 _LOG = logging.getLogger(__name__)
 Config: TypeAlias = ml_collections.ConfigDict
 
@@ -90,10 +91,15 @@ def load_data(config: Config, needed: Sequence[str]) -> Data:
 
 
 def load_prompts(config: Config, raters: int) -> Prompts | None:
-    """Reads and embeds the prompts of the config; None where the query reads no text."""
+    """Reads and embeds the prompts of the config; None where the query reads no text.
+
+    A relative path is taken from the working directory, or else from where ``configs/`` lies.
+    """
     if config.stage_two.query != "text":
         return None
     path = pathlib.Path(config.prompts.path)
+    if not path.exists() and (_ROOT / path).exists():
+        path = _ROOT / path
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -134,18 +140,76 @@ def embeddings(written: Prompts | None, raters: int) -> dict[str, np.ndarray]:
     return {split: np.zeros((raters, 1, 1), np.float32) for split in ("train", "held_out")}
 
 
-def check_fits(dataset: prepared.Dataset, run: Run) -> None:
-    """Raises InputError unless a model of that run can read the data set's records."""
-    first = dataset[0]
-    for what, has, needs in (
-        ("channels", first.image.shape[-1], run.channels),
-        ("raters", len(first.masks), run.raters),
-    ):
+def check_fits(config: Config, data: Data, run: Run) -> None:
+    """Raises InputError unless a model of that run and config can be scored on the data.
+
+    A posterior that sees one mask, alone, is indifferent to how many there are.
+    """
+    needed = {"channels": (data.channels, run.channels)}
+    if config.model.posterior_input == "all" or config.stage_two.query != "none":
+        needed["raters"] = (data.raters, run.raters)
+    for what, (has, needs) in needed.items():
         if has != needs:
             raise InputError(
                 f"the data have {has} {what}, and the model was trained on {needs}; use data that "
                 "fit, or train a model on these"
             )
+
+
+def describe(config: Config, data: Data, run: Run) -> dict[str, str]:
+    """Returns in words what is scored, what it is a part of, and what the model was trained on."""
+    ids = data.dataset.patient_ids
+
+    def trained(split: str) -> str:
+        patients = set(run.patients[split])
+        if run.data_digest != data.dataset.fingerprint["sha256"]:
+            return f"{len(patients)} patients of other data"
+        return f"{sum(patient in patients for patient in ids)} of {len(patients)} patients"
+
+    scored, c = data.indices[config.data.split], config.data
+    source = f"test fold {c.fold} of {c.folds} patient folds" if c.folds else "the source's split"
+    return {
+        "split": "all" if c.split == "all" else f"{c.split}; {source}",
+        "records scored": f"{len(scored)} of {len({ids[i] for i in scored})} patients",
+        "records of training": trained("train"),
+        "records of validation": trained("validation"),
+    } | {
+        f"whole data set, {name}": value
+        for name, value in fingerprint.words(data.dataset.fingerprint).items()
+    }
+
+
+def caveats(config: Config, data: Data, run: Run, folder: pathlib.Path) -> list[str]:
+    """Returns what a reader must know before believing a score of that run, trained in a folder."""
+    said = [SIMULATED] if data.dataset.simulated else []
+    if run.simulated and not data.dataset.simulated:
+        said.append(
+            "Trained on simulated CT: the images that trained this model were rendered from the "
+            "readers' own shapes, and those scored here were not."
+        )
+    planned = {"one": config.steps, "two": config.stage_two.steps}
+    if config.stage_two.query == "none":
+        del planned["two"]
+    for stage, steps in planned.items():
+        history = monitor.read_history(folder / f"stage_{stage}")
+        if (done := history[-1]["step"] if history else 0) < steps:
+            said.append(
+                f"Training unfinished: of stage {stage}, {done} of {steps} steps are done, and the "
+                "best checkpoint so far is scored."
+            )
+    seen = {*run.patients["train"], *run.patients["validation"]}
+    known = seen.intersection(data.dataset.patient_ids[i] for i in data.indices[config.data.split])
+    if known:
+        said.append(
+            f"Known patients: {len(known)} of the scored patients were among those that trained or "
+            "selected the model, so these scores are too good."
+        )
+    corrupt = data.dataset.fingerprint["skipped"].get("corrupt", 0)
+    if corrupt:
+        said.append(
+            f"Incomplete data: {corrupt} corrupt records were left out (data.on_error=skip)."
+        )
+    return said
 
 
 def with_ids(row: Row, dataset: prepared.Dataset) -> Row:

@@ -27,6 +27,7 @@ from prosona_jax import (
     monitor,
     parallel,
     provenance,
+    report,
     step,
     summary,
     workdir,
@@ -59,7 +60,7 @@ _PLANE_SAMPLES = 300
 _LOG = logging.getLogger("prosona_jax.main")
 
 
-def _report(config: Config, folder: pathlib.Path, report: pathlib.Path, data: Data) -> None:
+def _report(config: Config, folder: pathlib.Path, place: pathlib.Path, data: Data) -> None:
     """Scores the best checkpoints of the folder on config.data.split and writes the report."""
     start = time.monotonic()
     run = workdir.read(folder)
@@ -82,7 +83,7 @@ def _report(config: Config, folder: pathlib.Path, report: pathlib.Path, data: Da
     if jax.process_index() > 0:
         return
     summary.write_report(
-        report,
+        place,
         title=_title(config, data.dataset),
         rows=[inputs.with_ids(row, data.dataset) for row in rows],
         history={
@@ -102,16 +103,17 @@ def _report(config: Config, folder: pathlib.Path, report: pathlib.Path, data: Da
             "training_data_sha256": run.data_digest,
             "config": config.to_dict(),
         },
-        data={"split": _split(config), "data_set": data.dataset.fingerprint},
-        caveats=_caveats(config, data, run),
+        data={"split": config.data.split, "data_set": data.dataset.fingerprint},
+        described=inputs.describe(config, data, run),
+        caveats=inputs.caveats(config, data, run, folder),
         citation=data.dataset.citation,
         samples=samples,
-        raters=run.raters,
+        raters=data.raters,
         styled=styled,
         by_area=config.data.raters == "by_area",
         bootstrap=config.evaluate.bootstrap,
     )
-    _LOG.info("report: %s", report / "report.html")
+    _LOG.info("report: %s", place / "report.html")
 
 
 def _panels(
@@ -141,33 +143,6 @@ def _title(config: Config, dataset: prepared.Dataset) -> str:
     data = (config.data.path and pathlib.Path(config.data.path).stem) or config.data.source
     method = "Probabilistic U-Net" if config.stage_two.query == "none" else "ProSona"
     return f"{method} on {data}" + (" (simulated CT)" if dataset.simulated else "")
-
-
-def _split(config: Config) -> str:
-    data = config.data
-    if data.split == "all":
-        return "all records"
-    if not data.folds:
-        return f"{data.split}, as the source declares"
-    return f"{data.split}; test fold {data.fold} of {data.folds} patient folds"
-
-
-def _caveats(config: Config, data: Data, run: workdir.Run) -> list[str]:
-    """Returns what a reader must know before believing a number."""
-    caveats = [inputs.SIMULATED] if data.dataset.simulated else []
-    seen = {*run.patients["train"], *run.patients["validation"]}
-    known = seen.intersection(data.dataset.patient_ids[i] for i in data.indices[config.data.split])
-    if known:
-        caveats.append(
-            f"Known patients: {len(known)} of the scored patients were among those that trained or "
-            "selected the model, so these scores are too good."
-        )
-    corrupt = data.dataset.fingerprint["skipped"].get("corrupt", 0)
-    if corrupt:
-        caveats.append(
-            f"Incomplete data: {corrupt} corrupt records were left out (data.on_error=skip)."
-        )
-    return caveats
 
 
 def _styled(
@@ -216,6 +191,7 @@ def run_training(config: Config, folder: pathlib.Path) -> None:
     """Trains both stages, then scores config.data.split and writes ``<workdir>/report``."""
     build.check(config)
     data = inputs.load_data(config, needed=("train", "validation", config.data.split))
+    experiment.check(config, data.raters)
     written = inputs.load_prompts(config, data.raters)
     run = workdir.Run(
         config.to_dict(),
@@ -226,10 +202,12 @@ def run_training(config: Config, folder: pathlib.Path) -> None:
         written.describe() if written else None,
         data.dataset.simulated,
     )
+    place = folder / "report"
     parallel.first_process_first(lambda: workdir.claim(folder, run))
+    parallel.first_process_first(lambda: report.check(place))
     with workdir.hold(folder) if jax.process_index() == 0 else contextlib.nullcontext():
         experiment.fit(config, folder, data, written)
-    _report(config, folder, folder / "report", data)
+    _report(config, folder, place, data)
 
 
 def run_evaluation(config: Config, folder: pathlib.Path, overrides: Mapping[str, Any]) -> None:
@@ -244,10 +222,11 @@ def run_evaluation(config: Config, folder: pathlib.Path, overrides: Mapping[str,
             )
         trained.data[name.removeprefix("data.")] = value
     build.check(trained)
+    place = folder / f"eval-{pathlib.Path(trained.data.path).stem or trained.data.source}"
+    parallel.first_process_first(lambda: report.check(place))
     data = inputs.load_data(trained, needed=(trained.data.split,))
-    inputs.check_fits(data.dataset, run)
-    stem = pathlib.Path(trained.data.path).stem or trained.data.source
-    _report(trained, folder, folder / f"eval-{stem}", data)
+    inputs.check_fits(trained, data, run)
+    _report(trained, folder, place, data)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ import os
 import pathlib
 import re
 import shutil
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -104,11 +105,10 @@ def write(
         report.json's content, as read back.
 
     Raises:
-        InputError: the folder holds files that no report has written.
+        InputError: as from :func:`check`.
     """
+    check(folder)
     folder = pathlib.Path(folder).resolve()
-    if folder.exists():
-        _refuse_foreign(folder)
     text = json.dumps(_plain(data), indent=2, allow_nan=False, default=str, ensure_ascii=False)
     files = {
         "report.html": _html(document).encode(),
@@ -122,6 +122,24 @@ def write(
     return json.loads(text)
 
 
+def check(folder: str | os.PathLike[str]) -> None:
+    """Raises InputError if no report can be written in `folder`, or only over foreign files."""
+    folder = pathlib.Path(folder).resolve()
+    try:
+        found = {path.name for path in folder.iterdir()} if folder.exists() else set()
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder.parent).close()
+    except OSError as error:
+        raise InputError(
+            f"{folder}: no report can be written here ({error}); choose another folder"
+        ) from None
+    if foreign := sorted(found - _FILES):
+        raise InputError(
+            f"{folder}: {foreign[0]!r} is not part of a report, and writing one replaces the whole "
+            "folder; choose another folder or move that file away"
+        )
+
+
 def entries(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Returns a two-column table's rows: names, those of nested mappings joined, and values."""
     listed = []
@@ -132,14 +150,6 @@ def entries(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str
         else:
             listed.append((name, _readable(value)))
     return listed
-
-
-def _refuse_foreign(folder: pathlib.Path) -> None:
-    if foreign := sorted({path.name for path in folder.iterdir()} - _FILES):
-        raise InputError(
-            f"{folder}: {foreign[0]!r} is not part of a report, and writing one replaces the whole "
-            "folder; choose another folder or move that file away"
-        )
 
 
 def _replace(folder: pathlib.Path, files: Mapping[str, bytes]) -> None:

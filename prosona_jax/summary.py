@@ -39,6 +39,7 @@ def write_report(
     panels: Sequence[Panel],
     provenance: dict[str, Any],
     data: dict[str, Any],
+    described: Mapping[str, str],
     caveats: Sequence[str],
     citation: str,
     raters: int,
@@ -61,7 +62,8 @@ def write_report(
         latent_kl: mean KL(q || p) of each latent dimension [nats].
         panels: records to draw; their scores are looked up in `rows`.
         provenance: how the run came about; "config", if there, is folded away as JSON.
-        data: what was scored: fingerprint, split, counts of skipped records.
+        data: what was scored, for report.json: split, fingerprint.
+        described: the same in words, for the page.
         caveats: "Short claim: explanation." each; a box above the report shows them whole, and
             every figure shows the claim.
         citation: of the data, printed on every figure; "" for none.
@@ -91,7 +93,7 @@ def write_report(
     second = collect_styles(rows, styles=raters, bootstrap=bootstrap) if styled else None
     sections = (
         _findings(results, second, samples, raters, active, latent_kl.size),
-        _setting(data, raters, samples, latent_kl.size, by_area),
+        _setting(described, raters, samples, latent_kl.size, by_area),
         *(style_summary.sections(second, styled, panels, note, png) if second and styled else ()),
         _pictures(panels, scored, samples, png),
         _scores(results, note, raters, samples),
@@ -104,7 +106,8 @@ def write_report(
         title=title,
         subtitle="A probabilistic U-Net that draws many segmentations of one image"
         + (", and a second stage that draws the one asked for" if styled else "")
-        + f", scored against {raters} readers on {len(scored)} records of {patients} patients.",
+        + f", scored against {raters} reader{'s' * (raters > 1)} on {len(scored)} records of "
+        f"{patients} patients.",
         warnings=caveats,
         sections=[section for section in sections if section.blocks],
     )
@@ -189,7 +192,7 @@ def _verdict(gain: Interval) -> str:
 
 
 def _setting(
-    data: Mapping[str, Any], raters: int, samples: int, d: int, by_area: bool
+    described: Mapping[str, str], raters: int, samples: int, d: int, by_area: bool
 ) -> report.Section:
     paragraphs = (
         "Readers who outline the same structure disagree, and no one mask is the truth. This model "
@@ -200,13 +203,14 @@ def _setting(
         f"which z to use. Afterwards z is drawn from the prior, here S = {samples} times per "
         "image: these S segmentations are the samples. A pixel belongs to one where its "
         "probability is above 0.5.",
-        f"The {raters} readers of an image are a set without order: nobody knows which person drew "
+        "The readers of an image are a set without order: nobody knows which person drew "
         "which mask, so no model trained on it can tell how one particular reader draws. Their "
         "masks are put in order of area."
         if by_area
-        else f"Each of the {raters} readers is the same person or tool in every image.",
+        else f"Reader k of {raters} is the same person or tool in every image.",
     )
-    table = [report.Table(("What was scored", ""), report.entries(data), "ll")] if data else []
+    rows = list(described.items())
+    table = [report.Table(("What was scored", ""), rows, "ll")] if rows else []
     return report.Section(
         "What was trained, and on what it was scored", [*map(report.Text, paragraphs), *table]
     )

@@ -210,6 +210,15 @@ def test_other_peoples_files_are_not_replaced(tmp_path, document):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_a_place_that_cannot_be_written_is_named_beforehand(tmp_path):
+    report.check(tmp_path / "new" / "report")
+    assert not (tmp_path / "new" / "report").exists()
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "report"):
+        with pytest.raises(InputError, match=f"^{place}: no report can be written here"):
+            report.check(place)
+
+
 def test_entries_flatten_nested_mappings():
     mapping = {"a_b": {"c": 1, "d": {"e": [0.123456, "x"]}}, "f": None, "g": [], "h": float("nan")}
     assert report.entries(mapping) == [

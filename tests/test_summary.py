@@ -58,7 +58,8 @@ def write(tmp_path):
             "latent_kl": np.array([0.5, 0.01, 0.02, 0.0]),
             "panels": [],
             "provenance": {"seed": 7, "versions": {"jax": "1.2"}, "config": {"batch_size": 12}},
-            "data": {"split": "test", "skipped": 3},
+            "data": {"split": "test", "data_set": {"mask_area_px": [23, 84, 587]}},
+            "described": {"split": "test", "whole data set, mask area": "23 / 84 / 587 pixels"},
             "caveats": [CAVEAT],
             "citation": CITATION,
             "raters": 4,
@@ -94,7 +95,7 @@ def test_json_has_the_shape_of_score_and_the_rows_means(write):
     assert list(content["leave_one_out"]) == ["raters", "samples", "prior_mean"]
     assert content["latent"] == {"kl": [0.5, 0.01, 0.02, 0.0], "threshold": 0.01, "active": 2}
     assert content["provenance"]["config"] == {"batch_size": 12}
-    assert content["data"] == {"split": "test", "skipped": 3}
+    assert content["data"] == {"split": "test", "data_set": {"mask_area_px": [23, 84, 587]}}
     assert (content["caveats"], content["citation"]) == ([CAVEAT], CITATION)
 
 
@@ -115,8 +116,14 @@ def test_tables_show_the_rounded_means_and_bounds(write):
         f"| Dice, all others | higher | 81.5 [{100 * readers['low']:.1f}, "
         f"{100 * readers['high']:.1f}] | 52.1"
     ) in text
-    for line in ("| split | test |", "| skipped | 3 |", "| seed | 7 |", "| versions, jax | 1.2 |"):
+    for line in (
+        "| split | test |",
+        "| whole data set, mask area | 23 / 84 / 587 pixels |",
+        "| seed | 7 |",
+        "| versions, jax | 1.2 |",
+    ):
         assert line in text
+    assert "area px" not in text
     assert "`r2`: GED@50 0.520; Dice, matched 52.2" in text
     assert "the 95 % interval, from 200 bootstrap resamples of the 3 patients" in text
 
@@ -181,7 +188,7 @@ def test_caveats_and_citation_are_on_the_page_and_on_every_figure(write, monkeyp
 
 
 def test_optional_parts_vanish_with_their_input(write):
-    _, text = write(caveats=[], citation="", data={})
+    _, text = write(caveats=[], citation="", described={})
     headings = [line for line in text.splitlines() if line.startswith("## ")]
     assert headings == [
         "## In short", "## What was trained, and on what it was scored", "## Scores",

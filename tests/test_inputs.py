@@ -1,0 +1,158 @@
+"""What a reader is told of the data and of the run, and which data a run can be scored on."""
+
+import pathlib
+
+import numpy as np
+import pytest
+
+from configs import lidc
+from data_pipelines import fingerprint
+from prosona_jax import inputs, workdir
+from prosona_jax.monitor import HISTORY
+from prosona_jax.types import InputError, Record
+
+NO_TEXT = {"stage_two.query": "none", "stage_two.latent": 0.0, "stage_two.visual": 0.0}
+PATIENTS = ["p1", "p1", "p2", "p3", "p4"]
+INDICES = {"train": [0, 1], "validation": [2], "test": [3, 4], "all": range(5)}
+
+
+class Dataset(list):
+    """Records, and what else of a prepared data set is asked for here."""
+
+    patient_ids = PATIENTS
+
+
+def _config(changes):
+    config = lidc.get_config("smoke")
+    with config.unlocked():
+        config.update_from_flattened_dict(changes)
+    return config
+
+
+def _data(*, raters=4, channels=1, simulated=False, changes=None):
+    generator = np.random.default_rng(raters + channels)
+    summary, dataset = fingerprint.Fingerprint(), Dataset()
+    tally = fingerprint.Tally(native_sizes={(71, 71)}, native_spacings={(0.5, 0.5), (0.8, 0.8)})
+    for place, patient in enumerate(PATIENTS):
+        masks = np.zeros((raters, 8, 8), np.uint8)
+        masks[:, :2, :2] = 1
+        record = Record(
+            record_id=f"r{place}", patient_id=patient, site="", split="", intensity_unit="HU",
+            image=generator.normal(size=(8, 8, channels)).astype(np.float32),
+            masks=masks, rater_valid=np.ones(raters, bool),
+            spacing_mm=np.array([0.5, 0.5], np.float32),
+        )  # fmt: skip
+        dataset.append(record)
+        summary.add(record)
+    dataset.fingerprint = summary.summary(tally) | (changes or {})
+    dataset.simulated = simulated
+    return inputs.Data(dataset, {k: np.array(v, np.int64) for k, v in INDICES.items()})
+
+
+def _run(data, **changes):
+    digest = data.dataset.fingerprint["sha256"]
+    run = workdir.Run({}, digest, data.patients(), data.channels, data.raters, None)
+    return run._replace(**changes)
+
+
+def _write_history(folder, **steps):
+    for stage, step in steps.items():
+        (folder / stage).mkdir()
+        (folder / stage / HISTORY).write_text(f'{{"step": 1}}\n{{"step": {step}}}\n')
+
+
+def test_a_description_counts_what_is_scored_and_what_trained():
+    data = _data()
+    described = inputs.describe(_config({}), data, _run(data))
+    assert list(described.items())[:6] == [
+        ("split", "test; test fold 0 of 4 patient folds"),
+        ("records scored", "2 of 2 patients"),
+        ("records of training", "2 of 1 patients"),
+        ("records of validation", "1 of 1 patients"),
+        ("whole data set, records", "5 of 4 patients"),
+        ("whole data set, raters", "4 (0 masks declared missing)"),
+    ]
+    assert described["whole data set, image"] == "8x8x1, from 71x71 to 71x71 pixels"
+    assert described["whole data set, spacing"] == "0.5x0.5 to 0.8x0.8 mm"
+    assert described["whole data set, mask area"] == "4 / 4 / 4 pixels (5 / 50 / 95 %)"
+
+
+def test_a_description_of_other_data_says_that_others_trained():
+    """The run's own fold holds, whatever the fold that is scored."""
+    data = _data()
+    other = inputs.describe(_config({"data.split": "all"}), data, _run(data, data_digest="0"))
+    assert (other["split"], other["records scored"]) == ("all", "5 of 4 patients")
+    assert other["records of training"] == "1 patients of other data"
+    run = _run(data, patients={"train": ["p2", "p3", "p4"], "validation": ["p1"]})
+    same = inputs.describe(_config({}), data, run)
+    assert same["records of training"] == "3 of 3 patients"
+    assert same["records of validation"] == "2 of 1 patients"
+
+
+@pytest.mark.parametrize(
+    ("trained", "scored", "claims"),
+    [
+        (False, False, []),
+        (True, True, ["CT simulated"]),
+        (False, True, ["CT simulated"]),
+        (True, False, ["Trained on simulated CT"]),
+    ],
+)
+def test_simulated_ct_is_named_wherever_it_was(tmp_path, trained, scored, claims):
+    _write_history(tmp_path, stage_one=4, stage_two=4)
+    data = _data(simulated=scored)
+    said = inputs.caveats(_config({}), data, _run(data, simulated=trained), tmp_path)
+    assert [caveat.partition(": ")[0] for caveat in said] == claims
+
+
+def test_an_unfinished_training_is_named(tmp_path):
+    _write_history(tmp_path, stage_one=4, stage_two=3)
+    data = _data()
+    assert inputs.caveats(_config({}), data, _run(data), tmp_path) == [
+        "Training unfinished: of stage two, 3 of 4 steps are done, and the best checkpoint so far "
+        "is scored."
+    ]
+    assert inputs.caveats(_config(NO_TEXT), data, _run(data), tmp_path) == []
+
+
+def test_known_patients_and_lost_records_are_named(tmp_path):
+    _write_history(tmp_path, stage_one=4, stage_two=4)
+    data = _data(changes={"skipped": {"corrupt": 2}})
+    known, lost = inputs.caveats(_config({"data.split": "all"}), data, _run(data), tmp_path)
+    assert known.startswith("Known patients: 2 of the scored patients were among those that")
+    assert lost == "Incomplete data: 2 corrupt records were left out (data.on_error=skip)."
+
+
+@pytest.mark.parametrize(
+    ("changes", "depends"),
+    [
+        ({}, True),
+        (NO_TEXT, False),
+        (NO_TEXT | {"model.posterior_input": "all"}, True),
+    ],
+)
+def test_other_numbers_of_raters_fit_where_nothing_depends_on_them(changes, depends):
+    run = _run(_data())
+    config = _config(changes)
+    inputs.check_fits(config, _data(), run)
+    with pytest.raises(InputError, match="the data have 3 channels, and the model was trained on"):
+        inputs.check_fits(config, _data(channels=3), run)
+    if depends:
+        with pytest.raises(InputError, match="the data have 2 raters, and the model was trained "):
+            inputs.check_fits(config, _data(raters=2), run)
+    else:
+        inputs.check_fits(config, _data(raters=2), run)
+
+
+def test_prompts_are_found_from_any_directory(tmp_path, monkeypatch):
+    """A file in the working directory comes first; a name that is nowhere is given back."""
+    monkeypatch.chdir(tmp_path)
+    config = _config({})
+    assert len(inputs.load_prompts(config, 4).styles) == 4
+    path = pathlib.Path(config.prompts.path)
+    path.parent.mkdir(parents=True)
+    path.write_text("nothing")
+    with pytest.raises(InputError, match=f"^{path}"):
+        inputs.load_prompts(config, 4)
+    with pytest.raises(InputError, match=r"^no/such.yaml: cannot be read \(.+\); set prompts.path"):
+        inputs.load_prompts(_config({"prompts.path": "no/such.yaml"}), 4)
