@@ -188,24 +188,24 @@ def train_step_of_stage_two(
 def eval_step_of_stage_two(config: Config) -> Callable[..., stage_two.Personalised]:
     """Returns the pure evaluation step of both stages' parameters and prompts."""
     return stage_two.make_eval_step(
-        model(config), prompter(config), _projector(config), config.model.posterior_input
+        model(config), prompter(config), projector(config), config.model.posterior_input
     )
 
 
 def prompt_step(config: Config) -> Callable[..., jax.Array]:
     """Returns the pure step that draws any number of prompts on images without masks."""
-    return stage_two.make_prompt_step(model(config), prompter(config), _projector(config))
+    return stage_two.make_prompt_step(model(config), prompter(config), projector(config))
 
 
 def walk_step(config: Config, *, points: int, samples: int) -> Callable[..., stage_two.Walk]:
     """Returns the pure step that walks from style to style."""
-    modules = (model(config), prompter(config), _projector(config))
+    modules = (model(config), prompter(config), projector(config))
     posterior_input = config.model.posterior_input
     return stage_two.make_walk_step(*modules, posterior_input, points=points, samples=samples)
 
 
-def _projector(config: Config) -> stage_two.Projector:
-    """Returns the projection with as many codes as evaluation takes."""
+def projector(config: Config) -> stage_two.Projector:
+    """Returns the projection of config.stage_two with as many codes as evaluation takes."""
     two = config.stage_two
     return stage_two.Projector(two.projection, two.tau, two.test_codes)
 
