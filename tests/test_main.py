@@ -8,9 +8,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
-import time
 
 import jax
 import numpy as np
@@ -19,31 +16,10 @@ import pytest
 
 from data_pipelines import splits
 from prosona_jax.monitor import read_history
+from tests.programs import PATIENTS, end, start, wait_until, write_discs
 
 STEPS = 8  # of each stage
 STAGES = ("stage_one", "stage_two")
-
-
-def _write_npz(path, patients, seed, channels=1):
-    """Writes a record per patient: four raters who see one disc with different radii."""
-    generator = np.random.default_rng(seed)
-    rows, columns = np.mgrid[:40, :40]
-    count = len(patients)
-    centre = generator.uniform(15, 25, (2, count, 1, 1, 1))
-    distance = np.hypot(rows - centre[0], columns - centre[1])
-    masks = (distance < generator.uniform(4, 9, (count, 4, 1, 1))).astype(np.uint8)
-    image = masks.mean(axis=1) + generator.normal(0, 0.1, (count, 40, 40))
-    np.savez(
-        path,
-        image=np.repeat(image[..., None], channels, axis=-1).astype(np.float32),
-        masks=masks,
-        patient_id=patients,
-        record_id=[f"{patient}-nodule" for patient in patients],
-        intensity_unit="arbitrary",
-    )
-
-
-PATIENTS = [f"p{i:02d}" for i in range(24)]
 TEST_PATIENTS = {
     PATIENTS[i]
     for i in splits.assign(PATIENTS, [""] * 24, folds=3, fold=0, validation_share=0.3)["test"]
@@ -53,36 +29,11 @@ TEST_PATIENTS = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("main")
-    _write_npz(folder / "discs.npz", PATIENTS, seed=0)
+    write_discs(folder / "discs.npz", PATIENTS, seed=0)
     # Four patients of the first file and eight that no one has seen.
-    _write_npz(folder / "other.npz", PATIENTS[:4] + [f"q{i:02d}" for i in range(8)], seed=1)
-    _write_npz(folder / "colour.npz", PATIENTS, seed=2, channels=3)
+    write_discs(folder / "other.npz", PATIENTS[:4] + [f"q{i:02d}" for i in range(8)], seed=1)
+    write_discs(folder / "colour.npz", PATIENTS, seed=2, channels=3)
     return folder
-
-
-def _start(folder, workdir, *arguments, devices=2, **environment):
-    """Starts the program; its output goes where `_end` finds it."""
-    command = [
-        sys.executable, "-m", "prosona_jax.main",
-        "--config=configs/lidc.py:smoke",
-        f"--workdir={folder / workdir}",
-        "--config.data.source=npz",
-        f"--config.data.path={folder / 'discs.npz'}",
-        f"--config.data.cache_dir={folder / 'cache'}",
-    ]  # fmt: skip
-    environment = os.environ | {
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-        **environment,
-    }
-    return subprocess.Popen(
-        [*command, *arguments],
-        env=environment,
-        cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def _train(folder, workdir, *arguments, **environment):
@@ -92,20 +43,13 @@ def _train(folder, workdir, *arguments, **environment):
         "--config.data.folds=3",
         "--config.data.validation_share=0.3",
     )
-    return _start(folder, workdir, *data, *arguments, **environment)
-
-
-def _end(process, status=0):
-    """Waits for the end and returns what the program said on stderr."""
-    error = process.communicate(timeout=300)[1]
-    assert process.returncode == status, error
-    return error
+    return start("main", folder, workdir, *data, *arguments, **environment)
 
 
 @pytest.fixture(scope="module")
 def trained(folder):
     """A workdir that was trained without interruption, on two devices."""
-    _end(_train(folder, "whole"))
+    end(_train(folder, "whole"))
     return folder / "whole"
 
 
@@ -161,11 +105,7 @@ def test_the_best_checkpoints_are_chosen_on_validation_patients(trained):
 
 
 def _wait_for_step(process, workdir, step):
-    deadline = time.monotonic() + 240
-    while not any(row["step"] >= step for row in read_history(workdir)):
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
+    wait_until(process, lambda: any(row["step"] >= step for row in read_history(workdir)))
 
 
 def test_killed_and_stopped_runs_end_bit_identically(folder, trained):
@@ -173,7 +113,7 @@ def test_killed_and_stopped_runs_end_bit_identically(folder, trained):
     first = _train(folder, "broken")
     _wait_for_step(first, folder / "broken" / "stage_one", 1)
     first.terminate()
-    said = _end(first, status=128 + signal.SIGTERM).strip().splitlines()[-1]
+    said = end(first, status=128 + signal.SIGTERM).strip().splitlines()[-1]
     assert said.endswith("saved; run the same command to continue")
     stopped_at = said.split("stopped at step ")[1].split(",")[0]
     assert stopped_at in os.listdir(folder / "broken" / "stage_one" / "checkpoints" / "last")
@@ -181,10 +121,10 @@ def test_killed_and_stopped_runs_end_bit_identically(folder, trained):
     second = _train(folder, "broken")
     _wait_for_step(second, folder / "broken" / "stage_two", 3)
     second.kill()
-    _end(second, status=-signal.SIGKILL)
+    end(second, status=-signal.SIGKILL)
     assert not (folder / "broken" / "report" / "report.html").exists()
 
-    assert "resumed from step " in _end(_train(folder, "broken"))
+    assert "resumed from step " in end(_train(folder, "broken"))
     _assert_identical(folder / "broken", trained)
     assert (folder / "broken" / "report" / "report.html").exists()
 
@@ -211,7 +151,7 @@ def test_two_processes_end_where_two_devices_do(folder, trained, wrapper):
         for i in range(2)
     ]
     for process in processes:
-        _end(process)
+        end(process)
     for stage in STAGES:
         one, two = _leaves(trained, stage), _leaves(folder / wrapper, stage)
         assert one.keys() == two.keys()
@@ -228,7 +168,7 @@ def test_two_processes_end_where_two_devices_do(folder, trained, wrapper):
 def test_another_file_is_scored_with_what_the_workdir_knows(folder, trained):
     """The workdir's folds and sizes hold, though the command names no more than the data."""
     other = f"--config.data.path={folder / 'other.npz'}"
-    _end(_start(folder, "whole", "--mode=eval", other, "--config.data.split=all"))
+    end(start("main", folder, "whole", "--mode=eval", other, "--config.data.split=all"))
     report = trained / "eval-other"
     result = json.loads((report / "report.json").read_text())
     assert (result["records"], result["patients"]) == (12, 12)
@@ -240,25 +180,25 @@ def test_another_file_is_scored_with_what_the_workdir_knows(folder, trained):
 def test_what_cannot_be_is_refused_in_one_line(folder, trained):
     """All at once, for the start of a process is what takes the time."""
     asked = {
-        "other.npz: no such file": _start(
-            folder, "whole", "--mode=eval", f"--config.data.path={folder / 'no' / 'other.npz'}"
+        "other.npz: no such file": start(
+            "main", folder, "whole", "--mode=eval", f"--config.data.path={folder}/no/other.npz"
         ),
-        "data.split='tset': choose one of": _start(
-            folder, "whole", "--mode=eval", "--config.data.split=tset"
+        "data.split='tset': choose one of": start(
+            "main", folder, "whole", "--mode=eval", "--config.data.split=tset"
         ),
-        "the data have 3 channels, and the model was trained on 1": _start(
-            folder, "whole", "--mode=eval", f"--config.data.path={folder / 'colour.npz'}"
+        "the data have 3 channels, and the model was trained on 1": start(
+            "main", folder, "whole", "--mode=eval", f"--config.data.path={folder / 'colour.npz'}"
         ),
-        "config.model.norm cannot be changed with --mode=eval": _start(
-            folder, "whole", "--mode=eval", "--config.model.norm=none"
+        "config.model.norm cannot be changed with --mode=eval": start(
+            "main", folder, "whole", "--mode=eval", "--config.model.norm=none"
         ),
         "this workdir was trained with config.seed = 0, not 1": _train(
             folder, "whole", "--config.seed=1"
         ),
         "--config has no field": _train(folder, "never", "--config.optimizer.learning_rat=1"),
-        "run.json is absent: no run was trained": _start(folder, "never", "--mode=eval"),
+        "run.json is absent: no run was trained": start("main", folder, "never", "--mode=eval"),
     }
     for message, process in asked.items():
-        line = _end(process, status=2).strip().splitlines()[-1]
+        line = end(process, status=2).strip().splitlines()[-1]
         assert message in line
     assert not (folder / "never").exists()
