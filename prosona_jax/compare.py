@@ -1,17 +1,19 @@
 """Compares methods on the same patients: ``python -m prosona_jax.compare --config=CONFIG ...``.
 
-Each stage one is trained once per fold and seed, each method's second stage on the one it needs,
-and out-of-fold scores are pooled into one table. Run again with the same flags, it goes on where it
-was; more methods, seeds or folds are added to what is there.
+Each stage one is trained and scored once per fold and seed, each method's second stage on the one
+it needs, and out-of-fold scores are pooled into one table. Run again with the same flags, it goes
+on where it was. More methods, seeds or folds join those that are there; the report is of what the
+flags name.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import pathlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import ml_collections
@@ -21,7 +23,16 @@ from ml_collections import config_flags
 
 from configs.methods import METHODS
 from data_pipelines import command
-from prosona_jax import build, comparison, experiment, inputs, parallel, provenance, workdir
+from prosona_jax import (
+    build,
+    comparison,
+    experiment,
+    inputs,
+    parallel,
+    provenance,
+    report,
+    workdir,
+)
 from prosona_jax.inputs import Config
 from prosona_jax.train import Diverged, Preempted
 from prosona_jax.types import InputError
@@ -38,66 +49,149 @@ _LOG = logging.getLogger("prosona_jax.compare")
 _ROWS = "rows.json"
 
 
+class Cell(NamedTuple):
+    """One method on one fold with one seed."""
+
+    method: str
+    config: Config
+    data: inputs.Data  # split for the fold
+    written: inputs.Prompts | None
+    shared: pathlib.Path  # the folder of fold and seed, with the first stages
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """Holds what belongs to the method alone."""
+        return self.shared / self.method
+
+    @property
+    def run(self) -> workdir.Run:
+        """What the cell is made from."""
+        return workdir.Run(
+            self.config.to_dict(),
+            self.data.dataset.fingerprint["sha256"],
+            self.data.patients(),
+            self.data.channels,
+            self.data.raters,
+            self.written.describe() if self.written else None,
+            self.data.dataset.simulated,
+        )
+
+
 def configure(config: Config, method: str, *, seed: int, fold: int) -> Config:
     """Returns the config of one method on one fold with one seed; InputError if unknown."""
     if method not in METHODS:
         raise InputError(f"--methods: {method!r} is unknown; choose from {', '.join(METHODS)}")
-    changed = ml_collections.ConfigDict(config.to_dict())
+    changed = ml_collections.ConfigDict(config.to_dict()).lock()
     changed.seed, changed.data.fold = seed, fold
     changed.update_from_flattened_dict(METHODS[method])
     build.check(changed)
     return changed
 
 
+def cells(
+    config: Config,
+    folder: pathlib.Path,
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    folds: Sequence[int],
+) -> list[Cell]:
+    """Returns every method on every fold with every seed; writes nothing into the folder.
+
+    Raises:
+        InputError: an unknown method, a fold or split without patients, faulty prompts; something
+            named twice, or nothing named at all.
+    """
+    for flag, values in (("methods", methods), ("seeds", seeds), ("folds", folds)):
+        _check_distinct(flag, values)
+    every = [(method, seed, fold) for fold in folds for seed in seeds for method in methods]
+    configs = [configure(config, method, seed=seed, fold=fold) for method, seed, fold in every]
+    # No method changes data or sentences: each fold and each query needs them once.
+    data = {
+        fold: inputs.load_data(changed, needed=("train", "validation", "test"))
+        for fold, changed in {changed.data.fold: changed for changed in configs}.items()
+    }
+    raters = data[folds[0]].raters
+    for changed in configs:
+        experiment.check(changed, raters)
+    written = {
+        query: inputs.load_prompts(changed, raters)
+        for query, changed in {changed.stage_two.query: changed for changed in configs}.items()
+    }
+    return [
+        Cell(
+            method,
+            changed,
+            data[fold],
+            written[changed.stage_two.query],
+            folder / f"fold{fold}-seed{seed}",
+        )
+        for (method, seed, fold), changed in zip(every, configs, strict=True)
+    ]
+
+
 def stage_one_name(config: Config) -> str:
     """Returns a name that configs share if and only if their first stages are the same."""
-    relevant = {k: v for k, v in config.to_dict().items() if k not in ("stage_two", "prompts")}
+    relevant = {
+        name: value
+        for name, value in workdir.fields(config.to_dict()).items()
+        if not name.startswith(("stage_two.", "prompts."))
+    }
     digest = hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
     return f"stage_one-{digest[:8]}"
 
 
-def score(config: Config, method: str, folder: pathlib.Path) -> list[dict[str, Any]]:
-    """Trains one method on one fold with one seed and returns its rows; found done, reads them."""
-    done = folder / method / _ROWS
+def score(cell: Cell) -> list[dict[str, Any]]:
+    """Trains a cell and returns its rows; found done, reads them."""
+    parallel.first_process_first(lambda: workdir.claim(cell.folder, cell.run))
+    one = cell.shared / stage_one_name(cell.config)
+    return _once(
+        cell.folder / _ROWS,
+        lambda: [*_once(one / _ROWS, lambda: _sampled(cell, one)), *_styled(cell, one)],
+    )
+
+
+def _once(done: pathlib.Path, make: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Returns the rows in a file; where there is none, makes and writes them."""
     if done.exists():
         return json.loads(done.read_text())
-    data = inputs.load_data(config, needed=("train", "validation", "test"))
-    shape = {"channels": data.channels, "raters": data.raters}
-    written = inputs.load_prompts(config, data.raters)
-    run = workdir.Run(
-        config.to_dict(),
-        data.dataset.fingerprint["sha256"],
-        data.patients(),
-        data.channels,
-        data.raters,
-        written.describe() if written else None,
-        data.dataset.simulated,
-    )
-    parallel.first_process_first(lambda: workdir.claim(folder / method, run))
-    one = folder / stage_one_name(config)
-    experiment.fit_stage_one(config, one, data)
-    _, params = experiment.read_stage_one(config, one, **shape)
-    # Both counts: many samples show the range, as many as readers can be held against styles.
-    rows = []
-    for samples in (config.evaluate.samples, data.raters):
-        scored = experiment.score_stage_one(config, params, data, "test", samples=samples)
-        rows += [
-            r | {"method": f"samples@{samples}"} for r in scored.rows if r["method"] == "samples"
-        ]
-    if config.stage_two.query != "none":
-        two = folder / method / "stage_two"
-        experiment.fit_stage_two(config, two, data, params, written)
-        second = experiment.read_stage_two(config, two, run.prompts, **shape)
-        for prompts_of in ("train", "held_out") if written else ("train",):
-            rows += experiment.score_stage_two(
-                config, params, second, data, "test", prompts_of=prompts_of
-            )
-    rows = [inputs.with_ids(row, data.dataset) for row in rows]
+    rows = make()
     if jax.process_index() == 0:
         partial = done.with_suffix(".partial")
         partial.write_text(json.dumps(rows))
         os.replace(partial, done)
     return rows
+
+
+def _sampled(cell: Cell, one: pathlib.Path) -> list[dict[str, Any]]:
+    """Trains the cell's stage one in the folder `one` and scores its samples."""
+    config, data = cell.config, cell.data
+    experiment.fit_stage_one(config, one, data)
+    _, params = experiment.read_stage_one(config, one, channels=data.channels, raters=data.raters)
+    # Both counts: many samples show the range, as many as readers can be held against styles.
+    return [
+        inputs.with_ids(row, data.dataset) | {"method": f"samples@{samples}"}
+        for samples in dict.fromkeys((config.evaluate.samples, data.raters))
+        for row in experiment.score_stage_one(config, params, data, "test", samples=samples).rows
+        if row["method"] == "samples"
+    ]
+
+
+def _styled(cell: Cell, one: pathlib.Path) -> list[dict[str, Any]]:
+    """Trains the cell's stage two on that stage one and scores its contours, if it has one."""
+    config, data, two = cell.config, cell.data, cell.folder / "stage_two"
+    if config.stage_two.query == "none":
+        return []
+    shape = {"channels": data.channels, "raters": data.raters}
+    _, params = experiment.read_stage_one(config, one, **shape)
+    experiment.fit_stage_two(config, two, data, params, cell.written)
+    second = experiment.read_stage_two(config, two, cell.run.prompts, **shape)
+    return [
+        inputs.with_ids(row, data.dataset)
+        for prompts_of in (("train", "held_out") if cell.written else ("train",))
+        for row in experiment.score_stage_two(
+            config, params, second, data, "test", prompts_of=prompts_of
+        )
+    ]
 
 
 def run(
@@ -107,21 +201,45 @@ def run(
     seeds: Sequence[int],
     folds: Sequence[int],
 ) -> None:
-    """Scores every method on every fold with every seed, then writes ``<workdir>/report``."""
-    cells = [(fold, seed, method) for fold in folds for seed in seeds for method in methods]
-    configs = [configure(config, method, seed=seed, fold=fold) for fold, seed, method in cells]
-    rows: list[dict[str, Any]] = []
-    for (fold, seed, method), changed in zip(cells, configs, strict=True):
-        _LOG.info("fold %d, seed %d: %s", fold, seed, method)
-        found = score(changed, method, folder / f"fold{fold}-seed{seed}")
-        rows += [row | {"run": method, "fold": fold, "seed": seed} for row in found]
-    if jax.process_index() > 0:
-        return
-    data = inputs.load_data(config, needed=("test",))
+    """Scores every method on every fold with every seed, then writes ``<folder>/report``."""
+    every = cells(config, folder, methods, seeds, folds)
+    whole = _whole(config, every[0])
+    place = folder / "report"
+    parallel.first_process_first(lambda: workdir.claim(folder, whole))
+    parallel.first_process_first(lambda: report.check(place))
+    with workdir.hold(folder) if jax.process_index() == 0 else contextlib.nullcontext():
+        for cell in every:  # before the first is trained, which takes hours
+            workdir.check(cell.folder, cell.run)
+        rows: list[dict[str, Any]] = []
+        for cell in every:
+            fold, seed = cell.config.data.fold, cell.config.seed
+            _LOG.info("fold %d, seed %d: %s", fold, seed, cell.method)
+            origin = {"run": cell.method, "fold": fold, "seed": seed}
+            rows += [row | origin for row in score(cell)]
+        if jax.process_index() == 0:
+            _report(config, place, rows, every[0].data, methods, seeds, folds)
+
+
+def _whole(config: Config, cell: Cell) -> workdir.Run:
+    """What all cells have in common: not seed, fold and what follows from it, nor prompts."""
+    common = config.to_dict()
+    del common["seed"], common["data"]["fold"]
+    return cell.run._replace(config=common, patients={}, prompts=None)
+
+
+def _report(
+    config: Config,
+    folder: pathlib.Path,
+    rows: Sequence[dict[str, Any]],
+    data: inputs.Data,
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    folds: Sequence[int],
+) -> None:
     comparison.write_report(
-        folder / "report",
+        folder,
         rows=rows,
-        methods=methods,
+        methods={method: METHODS[method] for method in methods},
         samples=config.evaluate.samples,
         raters=data.raters,
         bootstrap=config.evaluate.bootstrap,
@@ -131,18 +249,29 @@ def run(
         | {
             "folds": list(folds),
             "seeds": list(seeds),
-            "data_sha256": data.dataset.fingerprint["sha256"],
+            "data_set": data.dataset.fingerprint,
             "config": config.to_dict(),
         },
     )
-    _LOG.info("report: %s", folder / "report" / "report.html")
+    _LOG.info("report: %s", folder / "report.html")
+
+
+def _check_distinct(flag: str, values: Sequence[Any]) -> None:
+    if not values:
+        raise InputError(f"--{flag} is empty; name at least one")
+    for value in values:
+        if values.count(value) > 1:
+            raise InputError(f"--{flag}: {value} stands there more than once; name it once")
 
 
 def _numbers(flag: str, values: Sequence[str]) -> list[int]:
     try:
-        return [int(value) for value in values]
+        numbers = [int(value) for value in values]
     except ValueError:
-        raise InputError(f"--{flag}={','.join(values)}: give whole numbers, e.g. 0,1,2") from None
+        numbers = [-1]
+    if any(number < 0 for number in numbers):
+        raise InputError(f"--{flag}={','.join(values)}: give whole numbers from 0, e.g. 0,1,2")
+    return numbers
 
 
 def main(argv: Sequence[str]) -> None:
@@ -153,11 +282,11 @@ def main(argv: Sequence[str]) -> None:
     logging.getLogger("prosona_jax").setLevel(logging.INFO)
     config = _CONFIG.value
     try:
-        folds = _FOLDS.value or [str(fold) for fold in range(max(config.data.folds, 1))]
-        run(
-            config, pathlib.Path(_WORKDIR.value), _METHODS.value,
-            _numbers("seeds", _SEEDS.value), _numbers("folds", folds),
-        )  # fmt: skip
+        folds = list(range(max(config.data.folds, 1)))
+        if _FOLDS.value is not None:
+            folds = _numbers("folds", _FOLDS.value)
+        seeds = _numbers("seeds", _SEEDS.value)
+        run(config, pathlib.Path(_WORKDIR.value), _METHODS.value, seeds, folds)
     except InputError as fault:
         command.stop(fault)
     except Diverged as fault:

@@ -1,17 +1,18 @@
-"""Rows of many methods, folds and seeds become one report: a table, and paired differences."""
+"""Rows of many methods, folds and seeds become one report: tables, and paired differences."""
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from prosona_jax import report
-from prosona_jax.intervals import Interval
 from prosona_jax.results import METRICS, STYLE_METRICS, Intervals, Metric, Rows, differences, means
 
 BASELINES = ("dpersona", "dpersona_heads")
 _HELD_OUT = ", held-out sentences"
+_ARROWS = {"higher": "\N{NO-BREAK SPACE}↑", "lower": "\N{NO-BREAK SPACE}↓"}
 _IDS = ("record_id", "patient_id")
 _NOT_SCORES = (*_IDS, "run", "method", "fold", "seed")
 
@@ -20,7 +21,7 @@ def write_report(
     folder: str | os.PathLike[str],
     *,
     rows: Sequence[dict[str, Any]],
-    methods: Sequence[str],
+    methods: Mapping[str, Mapping[str, Any]],
     samples: int,
     raters: int,
     bootstrap: int,
@@ -35,17 +36,15 @@ def write_report(
         rows: one per record, run, seed and method: {"run": the compared method, "seed", "fold",
             "record_id", "patient_id", "method": "samples@<S>", "prompts_train" or
             "prompts_held_out", metric: value}.
-        methods: the runs in the order of the tables.
+        methods: the runs in the order of the tables, and the config fields that each changes.
         samples: S of the diversified scores.
         raters: R = K, the styles.
         bootstrap: resamples of patients behind each interval.
         caveats: what a reader must know first, "Short claim: explanation." each.
         citation: of the data.
-        provenance: how the numbers came about.
+        provenance: how the numbers came about; "config", if there, is folded away as JSON.
     """
     styled = pool(rows, {"prompts_train": "", "prompts_held_out": _HELD_OUT})
-    diverse = pool(rows, {f"samples@{samples}": ""})
-    few = pool(rows, {f"samples@{raters}": ""})
     labels = [name for m in methods for name in (m, m + _HELD_OUT)]
     personal = _scores(styled, labels, STYLE_METRICS, bootstrap)
     gains = {
@@ -53,51 +52,43 @@ def write_report(
         for base in BASELINES
         if base in personal
     }
+    diversified = {
+        count: _scores(pool(rows, {f"samples@{count}": ""}), list(methods), METRICS, bootstrap)
+        for count in dict.fromkeys((samples, raters))
+    }
     patients = len({row["patient_id"] for row in rows})
     records = len({row["record_id"] for row in rows})
     seeds = sorted({row["seed"] for row in rows})
     note = (
         f"Means over {records} records, each scored by a model that never saw its patient, and "
         f"averaged over {len(seeds)} seed{'s' * (len(seeds) > 1)}; in brackets the 95 % interval "
-        f"from {bootstrap} bootstrap resamples of the {patients} patients. Dice in points."
+        f"from {bootstrap} bootstrap resamples of the {patients} patients. Dice in points: 100 is "
+        "perfect. ↑ higher, ↓ lower is better."
     )
-    diversified = {
-        f"{samples}": _scores(diverse, methods, METRICS, bootstrap),
-        f"{raters}": _scores(few, methods, METRICS, bootstrap),
-    }
     sections = [
-        _personal(personal, gains, raters, note),
-        *(_gains(gains[base], personal, base, raters, note) for base in gains),
-        *(_diverse(scores, int(count), note) for count, scores in diversified.items()),
-        _meanings(raters),
-        report.Section(
-            "Provenance",
-            [report.Table(("How it came about", ""), report.entries(
-                {k: v for k, v in provenance.items() if k != "config"}), "ll")],
-        ),
-    ]  # fmt: skip
+        _personal(personal, raters, note),
+        *(_gains(gain, personal[base], base, raters, note) for base, gain in gains.items()),
+        *(_diverse(scores, count, note) for count, scores in diversified.items()),
+        *_meanings(raters, samples, styled=bool(personal)),
+        _methods(methods),
+        _provenance(provenance),
+        report.Section("Data", [report.Text(citation)] if citation else []),
+    ]
     document = report.Document(
-        title=f"Methods on {records} records",
-        subtitle=f"{', '.join(methods)}: whose contour does a style draw, and how surely?",
+        title=f"Methods on {records} records of {patients} patients",
+        subtitle=f"{', '.join(methods)}, each against the same {raters} readers.",
         warnings=caveats,
-        sections=[
-            *[section for section in sections if section.blocks],
-            *([report.Section("Data", [report.Text(citation)])] if citation else []),
-        ],
+        sections=[section for section in sections if section.blocks],
     )
     content = {
         "records": records,
         "patients": patients,
         "raters": raters,
         "seeds": seeds,
-        "personalised": {name: _plain(x) for name, x in personal.items()},
-        "differences": {
-            base: {name: _plain(x) for name, x in gain.items()} for base, gain in gains.items()
-        },
-        "diversified": {
-            count: {name: _plain(x) for name, x in scores.items()}
-            for count, scores in diversified.items()
-        },
+        "methods": methods,
+        "personalised": _plain(personal),
+        "differences": {base: _plain(gain) for base, gain in gains.items()},
+        "diversified": {count: _plain(scores) for count, scores in diversified.items()},
         "provenance": provenance,
         "caveats": list(caveats),
         "citation": citation,
@@ -105,7 +96,7 @@ def write_report(
     return report.write(folder, document, data=content, rows=rows)
 
 
-def pool(rows: Rows, suffixes: dict[str, str]) -> list[dict[str, Any]]:
+def pool(rows: Rows, suffixes: Mapping[str, str]) -> list[dict[str, Any]]:
     """Returns one row per record and run: each score's mean over the run's seeds.
 
     Args:
@@ -147,73 +138,133 @@ def _differences_to(
     return {label: intervals for label, intervals in found.items() if intervals}
 
 
-def _personal(
-    personal: dict[str, Intervals], gains: dict[str, Any], raters: int, note: str
-) -> report.Section:
+def _table(
+    scores: Mapping[str, Intervals],
+    metrics: Sequence[Metric],
+    samples: int,
+    caption: str,
+    *,
+    sign: bool = False,
+    more: Sequence[Sequence[str]] = (),
+) -> report.Table:
+    """A row per metric and a column per method: intervals are wide, and methods are few."""
+    table = [
+        (
+            f"{metric.label(samples)}{_ARROWS[metric.better]}",
+            *(metric.cell(x.get(metric.name), sign=sign) for x in scores.values()),
+        )
+        for metric in metrics
+        if any(metric.name in x for x in scores.values())
+    ]
+    return report.Table(("Metric", *scores), [*table, *more], "l" + "r" * len(scores), caption)
+
+
+def _personal(personal: Mapping[str, Intervals], raters: int, note: str) -> report.Section:
     heading = "One contour per style"
     if not personal:
         return report.Section(heading, [])
-    shown = [m for m in STYLE_METRICS if any(m.name in x for x in personal.values())]
-    shuffled = [
-        (f"{label}, prompts shuffled", *(
-            m.cell(x.get("dice_others")) if m.name == "dice_mean" else "" for m in shown
-        ))
-        for label, x in personal.items() if not label.endswith(_HELD_OUT)
-    ]  # fmt: skip
-    table = [
-        *((label, *(m.cell(x.get(m.name)) for m in shown)) for label, x in personal.items()),
-        *shuffled,
-    ]
-    columns = ("Method", *(f"{m.label(raters)}" for m in shown))
     text = (
-        "Shuffled: no style keeps its prompt, which leaves the set of masks, hence GED and matched "
-        "Dice, as it is."
+        "Each method draws one contour for every style, and style k's is held against reader k's. "
+        "Prompts shuffled: no style keeps its own query, be it a sentence or not, which leaves the "
+        "set of contours, hence GED and matched Dice, as it is."
     )
+    if any(label.endswith(_HELD_OUT) for label in personal):
+        text += " Held-out sentences: the method never trained on them."
     return report.Section(
-        heading, [report.Table(columns, table, "l" + "r" * len(shown), note), report.Text(text)]
+        heading, [report.Text(text), _table(personal, STYLE_METRICS, raters, note)]
     )
 
 
 def _gains(
-    gain: dict[str, Intervals], personal: dict[str, Intervals], base: str, raters: int, note: str
+    gain: Mapping[str, Intervals], base: Intervals, name: str, raters: int, note: str
 ) -> report.Section:
-    shown = [m for m in STYLE_METRICS if any(m.name in x for x in gain.values())]
-    table = [
-        (label, *(m.cell(x.get(m.name), sign=True) for m in shown), _share(x, personal[base]))
-        for label, x in gain.items()
-    ]
-    ged = next(m for m in STYLE_METRICS if m.name == "ged_dpersona").label(raters)
-    columns = ("Method", *(m.label(raters) for m in shown), f"{ged}, share")
-    caption = f"{note} Paired: method minus `{base}`, record by record."
-    return report.Section(
-        f"Differences to {base}",
-        [report.Table(columns, table, "l" + "r" * (len(shown) + 1), caption)],
+    heading = f"Differences to {name}"
+    if not gain:
+        return report.Section(heading, [])
+    ged = next(m for m in STYLE_METRICS if m.name == "ged_dpersona")
+    share = (
+        f"{ged.label(raters)}, share of the baseline's{_ARROWS[ged.better]}",
+        *(_share(x, base, ged.name) for x in gain.values()),
     )
+    caption = f"{note} Paired: method minus `{name}`, record by record."
+    table = _table(gain, STYLE_METRICS, raters, caption, sign=True, more=[share])
+    return report.Section(heading, [table])
 
 
-def _share(gain: Intervals, base: Intervals) -> str:
-    """The difference in D-Persona's GED as a share of the baseline's mean."""
-    difference: Interval = gain["ged_dpersona"]
-    return f"{100 * difference.mean / base['ged_dpersona'].mean:+.0f} %".replace("-", "−")
+def _share(gain: Intervals, base: Intervals, name: str) -> str:
+    """The difference as a share of the baseline's mean."""
+    if name not in gain or not base[name].mean:
+        return "–"
+    return f"{100 * gain[name].mean / base[name].mean:+.0f} %".replace("-", "−")
 
 
-def _diverse(scores: dict[str, Intervals], samples: int, note: str) -> report.Section:
+def _diverse(scores: Mapping[str, Intervals], samples: int, note: str) -> report.Section:
     heading = f"{samples} samples of the first stage"
     if not scores:
         return report.Section(heading, [])
-    table = [(label, *(m.cell(x.get(m.name)) for m in METRICS)) for label, x in scores.items()]
-    columns = ("Method", *(m.label(samples) for m in METRICS))
-    return report.Section(heading, [report.Table(columns, table, "l" + "r" * len(METRICS), note)])
-
-
-def _meanings(raters: int) -> report.Section:
-    every = {m.name: m for m in (*METRICS, *STYLE_METRICS)}
-    table = [(m.label(raters), f"`{name}`", m.meaning) for name, m in every.items()]
-    return report.Section(
-        "What the scores say",
-        [report.Table(("Metric", "In rows.csv", "What it says"), table, "lll")],
+    sharing: dict[tuple[str, ...], list[str]] = {}
+    for label, x in scores.items():
+        sharing.setdefault(tuple(m.cell(x.get(m.name)) for m in METRICS), []).append(label)
+    columns = {", ".join(labels): scores[labels[0]] for labels in sharing.values()}
+    text = (
+        "What the first stage draws when no style is asked for; methods that share it stand in one "
+        f"column. GED depends on the number of samples: compare it only at S = {samples}."
     )
+    return report.Section(heading, [report.Text(text), _table(columns, METRICS, samples, note)])
 
 
-def _plain(intervals: Intervals) -> dict[str, Any]:
-    return {name: interval._asdict() for name, interval in intervals.items()}
+def _meanings(raters: int, samples: int, *, styled: bool) -> list[report.Section]:
+    legend = (
+        "s, s′: samples; y, y′: readers' masks; E: mean over all pairs; IoU: intersection over "
+        "union; Dice: twice the intersection over the sum of both areas, 1 for two empty masks, 0 "
+        "if one of them is empty."
+    )
+    kinds: dict[str, tuple[Sequence[Metric], int]] = {
+        **({"one contour per style": (STYLE_METRICS, raters)} if styled else {}),
+        "samples": (METRICS, samples),
+    }
+    return [
+        report.Section(
+            f"What the scores of {kind} say",
+            [
+                report.Table(
+                    ("Metric", "In rows.csv", "What it says"),
+                    [(m.label(count), f"`{m.name}`", m.meaning) for m in metrics],
+                    "lll",
+                    legend if metrics is METRICS else "",
+                )
+            ],
+        )
+        for kind, (metrics, count) in kinds.items()
+    ]
+
+
+def _methods(methods: Mapping[str, Mapping[str, Any]]) -> report.Section:
+    table = [
+        (name, ", ".join(f"`{field}` = {_value(x)}" for field, x in changes.items()) or "nothing")
+        for name, changes in methods.items()
+    ]
+    columns = ("Method", "What it changes in the configuration below")
+    return report.Section("The methods", [report.Table(columns, table, "ll")])
+
+
+def _value(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _provenance(provenance: Mapping[str, Any]) -> report.Section:
+    origin = {key: value for key, value in provenance.items() if key != "config"}
+    blocks: list[report.Block] = [
+        report.Table(("How it came about", ""), report.entries(origin), "ll")
+    ]
+    if "config" in provenance:
+        config = json.dumps(provenance["config"], indent=2, default=str)
+        blocks.append(report.Listing("Configuration", config))
+    return report.Section("Provenance", blocks)
+
+
+def _plain(scores: Mapping[str, Intervals]) -> dict[str, Any]:
+    return {
+        label: {name: interval._asdict() for name, interval in intervals.items()}
+        for label, intervals in scores.items()
+    }

@@ -39,11 +39,18 @@ def read(folder: str | os.PathLike[str]) -> Run:
         raise InputError(f"{path} is damaged ({error}); restore it from a copy") from None
 
 
-def claim(folder: str | os.PathLike[str], run: Run) -> None:
-    """Makes the folder this run's; InputError naming the difference if it is another run's."""
+def check(folder: str | os.PathLike[str], run: Run) -> None:
+    """Raises InputError naming the difference if the folder is another run's."""
     path = pathlib.Path(folder) / _FILE
     if path.exists():
         _check_same(path, read(folder), run)
+
+
+def claim(folder: str | os.PathLike[str], run: Run) -> None:
+    """Makes the folder this run's; InputError as from :func:`check`."""
+    check(folder, run)
+    path = pathlib.Path(folder) / _FILE
+    if path.exists():
         return
     partial = path.with_suffix(".partial")
     try:
@@ -76,8 +83,19 @@ def hold(folder: str | os.PathLike[str]) -> Iterator[None]:
         yield
 
 
+def fields(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns {"data.size": 64, ...} without the fields that belong to a machine."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= fields(value, f"{prefix}{key}.")
+        elif key not in _OF_THE_MACHINE:
+            flat[prefix + key] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
 def _check_same(path: pathlib.Path, old: Run, new: Run) -> None:
-    before, after = _flat(old.config), _flat(new.config)
+    before, after = fields(old.config), fields(new.config)
     differing = sorted(
         name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
     )
@@ -98,14 +116,3 @@ def _check_same(path: pathlib.Path, old: Run, new: Run) -> None:
             f"{path}: this workdir was trained on other data (digest {old.data_digest[:12]}, now "
             f"{new.data_digest[:12]}); use its data again, or another --workdir"
         )
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns {"data.size": 64, ...} without the fields that belong to a machine."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        elif key not in _OF_THE_MACHINE:
-            flat[prefix + key] = list(value) if isinstance(value, tuple) else value
-    return flat

@@ -47,6 +47,22 @@ def test_a_claim_can_be_read_and_made_again(tmp_path):
     assert found.config["model"] == {"channels": [4, 8], "norm": "group"}
 
 
+def test_a_check_claims_nothing(tmp_path):
+    workdir.check(tmp_path / "new", RUN)
+    assert not (tmp_path / "new").exists()
+    workdir.claim(tmp_path, RUN)
+    workdir.check(tmp_path, RUN)
+    with pytest.raises(InputError, match=r"config\.steps = 8, not 9"):
+        workdir.check(tmp_path, _changed(steps=9))
+
+
+def test_fields_of_a_config_are_flat_and_name_no_place():
+    assert workdir.fields(RUN.config) == {
+        "steps": 8, "data.window_hu": [-1000.0, 400.0],
+        "model.channels": [4, 8], "model.norm": "group",
+    }  # fmt: skip
+
+
 def test_data_may_lie_elsewhere(tmp_path):
     workdir.claim(tmp_path, RUN)
     workdir.claim(tmp_path, _changed(data__path="/data/b.npz", data__cache_dir="/scratch"))

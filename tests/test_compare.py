@@ -1,0 +1,219 @@
+"""Methods compared as a user does it: to the end, killed and resumed, refused.
+
+Every run is a process of its own, on an npz of small made-up discs with the smoke config.
+"""
+
+import csv
+import json
+import shutil
+import signal
+
+import pytest
+
+from configs import lidc
+from configs.methods import METHODS
+from data_pipelines import splits
+from prosona_jax import workdir
+from prosona_jax.monitor import read_history
+from tests.programs import PATIENTS, end, start, wait_until, write_discs
+
+RECORDS = [f"{patient}-nodule" for patient in PATIENTS]
+INDICES = [
+    splits.assign(PATIENTS, [""] * len(PATIENTS), folds=2, fold=fold, validation_share=0.3)
+    for fold in range(2)
+]
+SAMPLED, STYLED, WORDED = {"samples@6", "samples@4"}, {"prompts_train"}, {"prompts_held_out"}
+KINDS = {  # of rows
+    "prob_unet": SAMPLED,
+    "dpersona": SAMPLED | STYLED,
+    "dpersona_heads": SAMPLED | STYLED,
+    "expert_id": SAMPLED | STYLED,
+    "prosona": SAMPLED | STYLED | WORDED,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compare")
+    write_discs(folder / "discs.npz", PATIENTS, seed=0)
+    write_discs(folder / "other.npz", PATIENTS, seed=1)
+    return folder
+
+
+def _compare(folder, name, *arguments):
+    """Starts a comparison; two folds, so that a fold's training patients are the other's test."""
+    shared = (
+        "--config.data.folds=2",
+        "--config.data.validation_share=0.3",
+        "--config.steps=2",
+        "--config.stage_two.steps=2",
+        "--config.stage_two.codes=4",
+        "--config.stage_two.test_codes=4",
+    )
+    return start("compare", folder, name, *shared, *arguments)
+
+
+def _scored(place):
+    """Returns when each finished method was scored, by "fold/method"."""
+    found = (path for method in METHODS for path in place.glob(f"fold*/{method}/rows.json"))
+    return {str(path.parent.relative_to(place)): path.stat().st_mtime_ns for path in found}
+
+
+def _stages_one(place, fold):
+    """Returns history and time of scoring of each first stage, by name."""
+    found = (place / f"fold{fold}-seed0").glob("stage_one-*")
+    return {one.name: (read_history(one), (one / "rows.json").stat().st_mtime_ns) for one in found}
+
+
+@pytest.fixture(scope="module")
+def both(folder):
+    """Two workdirs: all methods without interruption; two methods, killed, then these and a third.
+
+    At the same time, for a process that waits for another leaves a core idle.
+    """
+    whole, broken = folder / "whole", folder / "broken"
+    moved = f"--config.data.path={shutil.copy(folder / 'discs.npz', folder / 'moved.npz')}"
+    uninterrupted = _compare(folder, "whole")
+    killed = _compare(folder, "broken", "--methods=expert_id,prosona")
+    history = broken / "fold0-seed0" / "prosona" / "stage_two"
+    wait_until(killed, lambda: read_history(history))
+    killed.kill()
+    end(killed, status=-signal.SIGKILL)
+    left = {
+        "scored": _scored(broken),
+        "stages one": _stages_one(broken, 0),
+        "report": (broken / "report").exists(),
+    }
+    end(_compare(folder, "broken", "--methods=prob_unet,expert_id,prosona", moved))
+    end(uninterrupted)
+    return whole, broken, left
+
+
+def _rows(place):
+    with (place / "report" / "rows.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_record_is_scored_once_per_method_by_a_model_that_never_saw_its_patient(both):
+    whole, _, _ = both
+    rows = _rows(whole)
+    for method, kinds in KINDS.items():
+        own = [row for row in rows if row["run"] == method]
+        assert {row["method"] for row in own} == kinds
+        for kind in kinds:
+            assert sorted(row["record_id"] for row in own if row["method"] == kind) == RECORDS
+    for fold, indices in enumerate(INDICES):
+        tested = {row["patient_id"] for row in rows if row["fold"] == str(fold)}
+        assert tested == {PATIENTS[i] for i in indices["test"]}
+        for method in METHODS:
+            seen = workdir.read(whole / f"fold{fold}-seed0" / method).patients
+            assert seen == {name: [PATIENTS[i] for i in part] for name, part in indices.items()}
+            assert not tested.intersection(seen["train"], seen["validation"])
+
+
+def test_stage_one_is_trained_once_for_all_methods_that_share_it(both):
+    """D-Persona's has a posterior and a loss of its own."""
+    whole, _, _ = both
+    ones = [_stages_one(whole, fold) for fold in range(2)]
+    assert not ones[0].keys() & ones[1].keys()
+    for fold, found in enumerate(ones):
+        place = whole / f"fold{fold}-seed0"
+        assert {path.name for path in place.iterdir()} == {*METHODS, *found}
+        assert len(found) == 2
+        for history, _ in found.values():
+            assert [row["step"] for row in history if row["split"] == "train"] == [1, 2]
+        trained = {path.parent.name for path in place.glob("*/stage_two")}
+        assert trained == {*METHODS} - {"prob_unet"}
+        rows = {m: json.loads((place / m / "rows.json").read_text()) for m in METHODS}
+        sampled = {m: [row for row in rows[m] if row["method"] in SAMPLED] for m in METHODS}
+        shares = {m for m in METHODS if sampled[m] == sampled["prob_unet"]}
+        assert shares == {"prob_unet", "dpersona_heads", "expert_id", "prosona"}
+
+
+def test_the_report_pools_the_folds(both):
+    whole, _, _ = both
+    result = json.loads((whole / "report" / "report.json").read_text())
+    assert (result["records"], result["patients"], result["seeds"]) == (24, 24, [0])
+    assert result["provenance"]["folds"] == [0, 1]
+    own = [row for row in _rows(whole) if (row["run"], row["method"]) == ("dpersona", "samples@6")]
+    assert result["diversified"]["6"]["dpersona"]["ged"]["mean"] == pytest.approx(
+        sum(float(row["ged"]) for row in own) / 24
+    )
+    assert set(result["differences"]) == {"dpersona", "dpersona_heads"}
+    assert result["methods"]["expert_id"]["stage_two.query"] == "id"
+
+
+def test_a_killed_comparison_goes_on_where_it_was(both):
+    """Though the data lie elsewhere by then; and a method named besides joins the others."""
+    whole, broken, left = both
+    assert set(left["scored"]) == {"fold0-seed0/expert_id"}
+    assert not left["report"]
+    found = _scored(broken)
+    methods = ("expert_id", "prob_unet", "prosona")
+    assert set(found) == {f"fold{fold}-seed0/{method}" for fold in range(2) for method in methods}
+    assert found["fold0-seed0/expert_id"] == left["scored"]["fold0-seed0/expert_id"]
+    # With the seconds that each row took, so it is the same training.
+    assert _stages_one(broken, 0) == left["stages one"]
+    assert len(left["stages one"]) == 1
+    assert [row for row in _rows(whole) if row["run"] in methods] == sorted(
+        _rows(broken), key=lambda row: (row["fold"], list(METHODS).index(row["run"]))
+    )
+
+
+def test_what_cannot_be_is_refused_in_one_line_and_leaves_nothing(folder, both):
+    whole, broken, _ = both
+    before = {path: path.stat().st_mtime_ns for path in whole.rglob("*.json")}
+    run = whole / "run.json"
+    asked = {
+        "--methods: 'unet' is unknown; choose from prob_unet, dpersona, dpersona_heads, expert_id, "
+        "prosona": ("never", "--methods=prosona,unet"),
+        "--methods: prosona stands there more than once; name it once": (
+            "never", "--methods=prosona,expert_id,prosona",
+        ),
+        "--seeds=0,one: give whole numbers from 0, e.g. 0,1,2": ("never", "--seeds=0,one"),
+        "--seeds: 0 stands there more than once; name it once": ("never", "--seeds=0,00"),
+        "--folds is empty; name at least one": ("never", "--folds="),
+        "data.fold=2 of data.folds=2: choose 0 <= fold < folds": ("never", "--folds=0,2"),
+        # Also with seeds that are not there yet, whose rows would be of another config.
+        f"{run}: this workdir was trained with config.steps = 2, not 5; use its config again, or "
+        "another --workdir": ("whole", "--config.steps=5", "--methods=prob_unet", "--seeds=1"),
+        f"{run}: this workdir was trained on other data (digest ": (
+            "whole", "--methods=prob_unet", f"--config.data.path={folder / 'other.npz'}",
+        ),
+        f"{broken}: another process trains here; wait for it, or choose another --workdir": (
+            "broken", "--methods=prob_unet",
+        ),
+    }  # fmt: skip
+    with workdir.hold(broken):
+        started = {said: _compare(folder, *arguments) for said, arguments in asked.items()}
+        for said, process in started.items():
+            assert end(process, status=2).strip().splitlines()[-1].startswith(said)
+    assert not (folder / "never").exists()
+    assert {path: path.stat().st_mtime_ns for path in whole.rglob("*.json")} == before
+
+
+def test_a_foreign_file_in_the_report_is_named_before_anything_is_trained(folder):
+    notes = folder / "noted" / "report" / "notes.txt"
+    notes.parent.mkdir(parents=True)
+    notes.write_text("mine")
+    said = end(_compare(folder, "noted", "--methods=prob_unet"), status=2).strip().splitlines()[-1]
+    assert said.startswith(f"{notes.parent}: 'notes.txt' is not part of a report")
+    assert notes.read_text() == "mine"
+    assert not list((folder / "noted").glob("fold*"))
+
+
+def test_rows_of_a_method_as_it_was_before_are_refused(folder, both):
+    whole, _, _ = both
+    path = whole / "fold1-seed0" / "expert_id" / "run.json"
+    kept = path.read_text()
+    before = json.loads(kept)
+    before["config"]["stage_two"]["tau"] = 0.2
+    path.write_text(json.dumps(before))
+    said = end(_compare(folder, "whole", "--methods=expert_id"), status=2).strip().splitlines()[-1]
+    path.write_text(kept)
+    assert said.startswith(f"{path}: this workdir was trained with config.stage_two.tau = 0.2, not")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_change_fields_that_a_config_has(method):
+    lidc.get_config("smoke").update_from_flattened_dict(METHODS[method])
