@@ -212,10 +212,26 @@ def score_stage_two(
     *,
     prompts_of: str,
 ) -> list[evaluate.Row]:
-    """Scores the masks that prompts ask for; every sentence of `prompts_of` counts alike."""
+    """Scores the masks that prompts ask for; every sentence of `prompts_of` counts alike.
+
+    `prompts_of` is "train", "held_out", or "mean": one prompt per style, the mean of the embeddings
+    of its training sentences.
+    """
     indices = data.indices[split]
     predictions = predict_stage_two(config, stage_one, second, data, indices, prompts_of=prompts_of)
     return evaluate.evaluate_styles(predictions, method=f"prompts_{prompts_of}")
+
+
+def score_prompts(
+    config: Config, stage_one: step.Params, second: StageTwo, data: Data, split: str
+) -> list[evaluate.Row]:
+    """Scores a mask per style, and where text is read, every sentence alone."""
+    parts = ("mean", "train", "held_out") if config.stage_two.query == "text" else ("mean",)
+    return [
+        row
+        for prompts_of in parts
+        for row in score_stage_two(config, stage_one, second, data, split, prompts_of=prompts_of)
+    ]
 
 
 def predict_stage_two(
@@ -229,7 +245,12 @@ def predict_stage_two(
     everywhere: bool = False,
 ) -> Iterable[tuple[Batch, stage_two.Personalised]]:
     """Yields the same with a mask for every prompt of a split."""
-    text = np.moveaxis(second.text[prompts_of], 1, 0)  # [p, k, e]
+    text = (
+        second.text["train"].mean(axis=1, keepdims=True)
+        if prompts_of == "mean"
+        else second.text[prompts_of]
+    )
+    text = np.moveaxis(text, 1, 0)  # [p, k, e]
     parts = (stage_one, second.params, text)
     batches = inputs.eval_batches(config, data.dataset, indices, everywhere=everywhere)
     return _predict(config, parts, batches, build.eval_step_of_stage_two(config))

@@ -72,10 +72,7 @@ def _report(config: Config, folder: pathlib.Path, place: pathlib.Path, data: Dat
     second = None
     if config.stage_two.query != "none":
         second = experiment.read_stage_two(config, folder / "stage_two", run.prompts, **shape)
-        for prompts_of in ("train", "held_out") if run.prompts else ("train",):
-            rows += experiment.score_stage_two(
-                config, params, second, data, split, prompts_of=prompts_of
-            )
+        rows += experiment.score_prompts(config, params, second, data, split)
         checkpoints += f"; stage two: step {second.step}, highest validation dice_mean"
     chosen = evaluate.spread_by_score(result.rows, config.evaluate.panels)
     panels = _panels(config, params, second, data, np.array(chosen, np.int64))

@@ -223,10 +223,15 @@ def bounds(interval: Interval) -> tuple[float, float] | None:
 
 
 class StyleResults(NamedTuple):
-    """Scores of the second stage; intervals by name of the metric."""
+    """Scores of the second stage; intervals by name of the metric.
 
-    trained: Intervals  # training sentences
-    held_out: Intervals  # held-out sentences, {} where no text is read
+    A style's own prompt is the mean of its training sentences; a sentence alone says less surely
+    which style is meant.
+    """
+
+    styles: Intervals  # each style's own prompt
+    trained: Intervals  # training sentences, each alone; {} where no text is read
+    held_out: Intervals  # held-out sentences, likewise
     difference: Intervals  # held-out minus training sentences
     table: Float[np.ndarray, "k k"]  # mean Dice of style i's mask (row) with reader j
     own: list[Interval]  # its diagonal
@@ -234,16 +239,17 @@ class StyleResults(NamedTuple):
 
 
 def collect_styles(rows: Rows, *, styles: int, bootstrap: int) -> StyleResults:
-    """Averages the rows of "prompts_train" and "prompts_held_out"."""
+    """Averages the rows of "prompts_mean", "prompts_train" and "prompts_held_out"."""
     metrics = (*STYLE_METRICS, *RETRIEVAL)
-    trained = [row for row in rows if row["method"] == "prompts_train"]
-    patients = [row["patient_id"] for row in trained]
+    own = [row for row in rows if row["method"] == "prompts_mean"]
+    patients = [row["patient_id"] for row in own]
 
     def of(name: str) -> Interval:
-        return bootstrap_mean(_column(trained, name), patients, resamples=bootstrap, seed=_SEED)
+        return bootstrap_mean(_column(own, name), patients, resamples=bootstrap, seed=_SEED)
 
     k = range(1, styles + 1)
     return StyleResults(
+        styles=means(rows, "prompts_mean", metrics, bootstrap),
         trained=means(rows, "prompts_train", metrics, bootstrap),
         held_out=means(rows, "prompts_held_out", metrics, bootstrap),
         difference=differences(rows, "prompts_held_out", "prompts_train", STYLE_METRICS, bootstrap),

@@ -346,18 +346,21 @@ def _probs(model: ProbUNet, params: Params, features: jax.Array, z: jax.Array) -
 
 
 def _draw(keys: jax.Array, text: jax.Array, noise: float) -> jax.Array:
-    """Returns one of each style's p prompts for every record, blurred: [b], [k, p, e] -> [b, k, e].
+    """Returns a prompt of each style for every record: [b], [k, p, e] -> [b, k, e].
 
-    The noise is Gaussian and of expected length `noise`, beside unit embeddings: for a linear query
-    the same as ridge regression (Bishop 1995).
+    It lies anywhere between two of the style's p prompts (mixup, Zhang et al. 2018), and is blurred
+    by Gaussian noise of expected length `noise`. So what lies between sentences means what they
+    mean, and none can be learned by heart.
     """
     styles, prompts, e = text.shape
 
     def one(key: jax.Array) -> jax.Array:
-        choice_key, noise_key = jax.random.split(key)
-        chosen = jax.random.randint(choice_key, (styles,), 0, prompts)
+        choice_key, share_key, noise_key = jax.random.split(key, 3)
+        chosen = jax.random.randint(choice_key, (2, styles), 0, prompts)
+        share = jax.random.uniform(share_key, (styles, 1))
+        first, second = text[jnp.arange(styles), chosen]
         blur = jax.random.normal(noise_key, (styles, e)) * (noise / e**0.5)
-        return text[jnp.arange(styles), chosen] + blur
+        return share * first + (1.0 - share) * second + blur
 
     return jax.vmap(one)(keys)
 

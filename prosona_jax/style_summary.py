@@ -41,7 +41,7 @@ def facts(results: StyleResults, styles: int) -> list[tuple[str, str, str]]:
             f"{metric.between(interval)}; {metric.better} is better",
         )
         for metric in (_MEAN, _GED, _ORDERED)
-        if (interval := results.trained.get(metric.name))
+        if (interval := results.styles.get(metric.name))
     ]
 
 
@@ -138,30 +138,28 @@ def _pictures(panels: Sequence[Panel], styled: Styled, png: Png) -> report.Secti
 
 def _scores(results: StyleResults, styled: Styled, note: str) -> report.Section:
     k = len(styled.names)
-    held_out = bool(results.held_out)
+    worded = {
+        "Training sentences": (results.trained, False),
+        "Held-out sentences": (results.held_out, False),
+        "Held-out minus training": (results.difference, True),
+    } if results.trained else {}  # fmt: skip
     rows = [
         (
             metric.label(k),
             metric.better,
-            metric.cell(results.trained[metric.name]),
-            *(
-                (
-                    metric.cell(results.held_out.get(metric.name)),
-                    metric.cell(results.difference.get(metric.name), sign=True),
-                )
-                if held_out
-                else ()
-            ),
+            metric.cell(results.styles[metric.name]),
+            *(metric.cell(x.get(metric.name), sign=sign) for x, sign in worded.values()),
         )
         for metric in STYLE_METRICS
-        if metric.name in results.trained
+        if metric.name in results.styles
     ]
-    columns = ["Metric", "Better", "Training sentences" if held_out else "Score"]
-    columns += ["Held-out sentences", "Difference"] if held_out else []
+    columns = ["Metric", "Better", "Styles", *worded]
     text = (
-        "Each score is a mean over all sentences of a style. The held-out ones were never trained "
-        "on: what they lose is what the model knows by heart rather than by language. "
-        if held_out
+        "A style's own prompt is the mean of its training sentences. The other scores are of "
+        "single sentences, one per style at a time, and means over all of them. The held-out ones "
+        "were never trained on: what they lose is what the model knows by heart rather than by "
+        "language. "
+        if worded
         else ""
     ) + f"GED is that of {k} masks against {k} readers: never compare it with other counts."
     meanings = [(m.label(k), f"`{m.name}`", m.meaning) for m in STYLE_METRICS]
@@ -176,12 +174,12 @@ def _scores(results: StyleResults, styled: Styled, note: str) -> report.Section:
 
 
 def _retrieval(results: StyleResults, styled: Styled, note: str) -> report.Section:
-    known = [metric for metric in RETRIEVAL if metric.name in results.trained]
+    known = [metric for metric in RETRIEVAL if metric.name in results.styles]
     if not known:
         return report.Section("Retrieval", [])
     chance = f"{100 / len(styled.names):.1f}"
     rows = [
-        (metric.title, metric.cell(results.trained[metric.name]), chance, metric.meaning)
+        (metric.title, metric.cell(results.styles[metric.name]), chance, metric.meaning)
         for metric in known
     ]
     text = (

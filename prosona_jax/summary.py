@@ -56,8 +56,8 @@ def write_report(
         rows: one per record and method, {"record_id", "patient_id", "method", metric: value};
             absent and NaN values count nowhere. Methods: "samples" (S draws of the prior) and
             "prior_mean" (f(x, mu_p) repeated S times) with the metrics of `results.METRICS` and
-            `results.LEAVE_ONE_OUT`, "raters" with the latter alone; "prompts_train" and
-            "prompts_held_out" with those of `evaluate.evaluate_styles`.
+            `results.LEAVE_ONE_OUT`, "raters" with the latter alone; "prompts_mean",
+            "prompts_train" and "prompts_held_out" with those of `evaluate.evaluate_styles`.
         history: by stage, rows {"step", "split": "train" | "validation", name: value...}.
         latent_kl: mean KL(q || p) of each latent dimension [nats].
         panels: records to draw; their scores are looked up in `rows`.
@@ -136,7 +136,8 @@ def _styles(results: StyleResults | None) -> dict[str, Any]:
         return {}
     own = {"dice_style": [interval._asdict() for interval in results.own]}
     return {
-        "prompts_train": _mapping(results.trained) | own,
+        "prompts_mean": _mapping(results.styles) | own,
+        "prompts_train": _mapping(results.trained),
         "prompts_held_out": _mapping(results.held_out),
         "difference": _mapping(results.difference),
         "dice_table": results.table,

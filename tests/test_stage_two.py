@@ -167,16 +167,21 @@ def test_what_a_missing_rater_drew_weighs_nothing() -> None:
 
 
 def test_a_prompt_is_drawn_for_each_image_style_and_step() -> None:
+    """Between two of its style's sentences, which half of the time are the same one."""
     text = jnp.arange(K * 2, dtype=jnp.float32).reshape(K, 2, 1)  # style k: 2 k and 2 k + 1
     index = jnp.arange(3000)
-    first, second = (
+    places = [
         np.asarray(stage_two._draw(rng.example_keys(ROOT, "prompt", n, index), text, 0.0))[..., 0]
+        - 2.0 * np.arange(K)
         for n in (0, 1)
-    )
-    np.testing.assert_array_equal(first // 2, np.tile(np.arange(K), (3000, 1)))
-    choice, later = first % 2, second % 2
-    np.testing.assert_allclose(choice.mean(axis=0), 0.5, atol=0.05)
-    both = np.corrcoef(np.concatenate([choice, later], axis=1), rowvar=False)
+    ]
+    for place in places:
+        assert ((place >= 0) & (place <= 1)).all()
+        for end in (0, 1):
+            np.testing.assert_allclose((place == end).mean(axis=0), 0.25, atol=0.03)
+        between = np.sort(place[(place > 0) & (place < 1)])
+        np.testing.assert_allclose(between, np.linspace(0, 1, len(between)), atol=0.03)
+    both = np.corrcoef(np.concatenate(places, axis=1), rowvar=False)
     np.testing.assert_allclose(both, np.eye(2 * K), atol=0.08)
 
 

@@ -15,17 +15,18 @@ NOTE = "Means over 4 records."
 
 
 def _rows(*methods, retrieval=True):
-    """Scores that differ by record, metric and method; held-out sentences lose 0.02."""
+    """Scores that differ by record, metric and method; sentences lose 0.01, held-out ones 0.03."""
     rows = []
-    for method in methods or ("prompts_train", "prompts_held_out"):
-        loss = 0.02 * (method == "prompts_held_out")
+    losses = {"prompts_mean": 0.0, "prompts_train": 0.01, "prompts_held_out": 0.03}
+    for method in methods or losses:
+        loss = losses[method]
         for i, patient in enumerate(PATIENTS):
             row = {"record_id": f"r{i}", "patient_id": patient, "method": method}
             row |= {name: 0.6 + 0.01 * i + 0.001 * n - loss for n, name in enumerate(STYLE)}
             found = 0.5 + 0.1 * i if retrieval else math.nan
             row |= dict.fromkeys(RETRIEVAL, found)
             k = range(1, 4)
-            row |= {f"dice_{a}_{b}": 0.9 - 0.1 * abs(a - b) - 0.01 * a for a in k for b in k}
+            row |= {f"dice_{a}_{b}": 0.9 - 0.1 * abs(a - b) - 0.01 * a - loss for a in k for b in k}
             rows.append(row | {f"area_{a}": 10.0 * a + i for a in k})
     return rows
 
@@ -74,11 +75,13 @@ def _mean(values):
 
 def test_collected_numbers_are_the_rows_means_with_patient_intervals():
     found = _collect(_rows())
-    assert list(found.trained) == list(found.held_out) == STYLE + RETRIEVAL
-    assert found.trained["dice_mean"] == _mean([0.60, 0.61, 0.62, 0.63])
-    assert found.trained["dice_others"].mean == pytest.approx(0.616)
-    assert found.held_out["dice_mean"].mean == pytest.approx(0.595)
-    assert found.trained[RETRIEVAL[0]] == _mean([0.5, 0.6, 0.7, 0.8])
+    for intervals_of in (found.styles, found.trained, found.held_out):
+        assert list(intervals_of) == STYLE + RETRIEVAL
+    assert found.styles["dice_mean"] == _mean([0.60, 0.61, 0.62, 0.63])
+    assert found.styles["dice_others"].mean == pytest.approx(0.616)
+    assert found.trained["dice_mean"].mean == pytest.approx(0.605)
+    assert found.held_out["dice_mean"].mean == pytest.approx(0.585)
+    assert found.styles[RETRIEVAL[0]] == _mean([0.5, 0.6, 0.7, 0.8])
     assert list(found.difference) == STYLE  # nothing is retrieved from one sentence or another
     assert found.difference["ged"] == pytest.approx((-0.02, -0.02, -0.02))
     expected = [[0.89, 0.79, 0.69], [0.78, 0.88, 0.78], [0.67, 0.77, 0.87]]
@@ -96,16 +99,16 @@ def test_the_difference_pairs_records_and_leaves_the_others_out():
 
 
 def test_a_reader_who_is_missing_in_a_record_counts_in_the_others():
-    rows = _rows("prompts_train")
+    rows = _rows("prompts_mean")
     rows[0] |= {f"dice_{a}_2": math.nan for a in (1, 2, 3)}
     rows[1]["dice_1_2"] = 0.0
     found = _collect(rows)
     assert found.table[0, 1] == pytest.approx((0.0 + 0.79 + 0.79) / 3)
     assert found.table[1, 1] == pytest.approx(0.88)
-    assert (found.held_out, found.difference) == ({}, {})
+    assert (found.trained, found.held_out, found.difference) == ({}, {}, {})
 
 
-def test_facts_are_the_scores_of_training_sentences():
+def test_facts_are_the_scores_of_each_styles_own_prompt():
     found = style_summary.facts(_collect(_rows()), 3)
     assert [fact[0] for fact in found] == ["Dice, own reader", "GED@3", "Areas in order"]
     assert [fact[1] for fact in found] == ["61.5", "0.618", "62.2"]
@@ -146,15 +149,16 @@ def test_only_masks_sorted_by_area_are_called_so():
 def test_held_out_sentences_stand_beside_those_of_training_with_the_difference():
     text, table, _ = _sections(_rows(), _styled())["Scores of the styles"]
     assert list(table.columns) == [
-        "Metric", "Better", "Training sentences", "Held-out sentences", "Difference",
+        "Metric", "Better", "Styles", "Training sentences", "Held-out sentences",
+        "Held-out minus training",
     ]  # fmt: skip
     assert len(table.rows) == len(STYLE)
     first, ged = list(table.rows[0]), list(table.rows[STYLE.index("ged")])
     assert first[:2] == ["Dice, own reader", "higher"]
-    assert [cell.partition(" ")[0] for cell in first[2:]] == ["61.5", "59.5", "−2.0"]
-    assert first[4] == "−2.0 [−2.0, −2.0]"
+    assert [cell.partition(" ")[0] for cell in first[2:]] == ["61.5", "60.5", "58.5", "−2.0"]
+    assert first[5] == "−2.0 [−2.0, −2.0]"
     assert ged[0] == "GED@3"
-    assert [cell.partition(" ")[0] for cell in ged[2:]] == ["0.618", "0.598", "−0.020"]
+    assert [cell.partition(" ")[0] for cell in ged[2:]] == ["0.618", "0.608", "0.588", "−0.020"]
     assert "never trained on" in text.body
     assert "GED is that of 3 masks against 3 readers" in text.body
 
@@ -169,7 +173,7 @@ def test_retrieval_stands_against_chance():
 
 def test_a_baseline_without_text_has_no_sentence_no_held_out_score_and_no_retrieval():
     sections = _sections(
-        _rows("prompts_train", retrieval=False), _styled(sentences=()), [_panel("r1")]
+        _rows("prompts_mean", retrieval=False), _styled(sentences=()), [_panel("r1")]
     )
     assert list(sections) == ["Styles", "What each prompt draws", "Scores of the styles"]
     text, own, _ = sections["Styles"]
@@ -177,7 +181,7 @@ def test_a_baseline_without_text_has_no_sentence_no_held_out_score_and_no_retrie
     assert own.columns == ("Style", "Dice with its reader", "Area, pixels")
     assert [len(row) for row in own.rows] == [3, 3, 3]
     scores, table, _ = sections["Scores of the styles"]
-    assert list(table.columns) == ["Metric", "Better", "Score"]
+    assert list(table.columns) == ["Metric", "Better", "Styles"]
     assert scores.body.startswith("GED is that of 3 masks")
     assert "sentence" not in sections["What each prompt draws"][0].body
 

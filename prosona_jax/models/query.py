@@ -19,11 +19,9 @@ class Query(NamedTuple):
 
 
 class TextQuery(nn.Module):
-    """q_k = W_q (W_t e_k [+ W_x u]): a prompt's embedding e_k, optionally with u, U(x) averaged.
+    """q_k = W_q gelu(W_t e_k [+ W_x u]): a prompt's embedding e_k, optionally with u, U(x) averaged.
 
-    Linear, since a few dozen sentences in hundreds of dimensions leave a hidden layer free to learn
-    them by heart: it then reads new ones worse (docs/experiments.md). D-Persona's criticism of
-    choosing a style from the image holds for u; it is an option.
+    D-Persona's criticism of choosing a style from the image holds for u; it is an option.
     """
 
     latent_dim: int
@@ -40,6 +38,7 @@ class TextQuery(nn.Module):
         if self.image_conditioned:
             pooled = jnp.mean(features, axis=(1, 2))[:, None]  # [b, 1, f]
             x = x + nn.Dense(self.width, name="image")(pooled)
+        x = nn.gelu(x)
         # From zero, so that what no training sentence says moves nothing.
         return Query(nn.Dense(self.latent_dim, kernel_init=nn.initializers.zeros)(x), x)
 

@@ -71,12 +71,14 @@ def test_shapes(module, trunk):
 
 
 def test_a_text_query_by_hand():
-    """W2 (W1 sqrt(e) t + b1 + Wi mean U + bi) + b2."""
+    """W2 gelu(W1 sqrt(e) t + b1 + Wi mean U + bi) + b2."""
     text, features = map(np.asarray, _inputs())
     params = jax.tree.map(np.asarray, _init(CONDITIONED)["params"])
     dense = lambda name, x: x @ params[name]["kernel"] + params[name]["bias"]  # noqa: E731
     pooled = np.mean(features, axis=(1, 2))
-    trunk = dense("Dense_0", np.sqrt(E) * text) + dense("image", pooled)[:, None]
+    trunk = np.asarray(
+        jax.nn.gelu(dense("Dense_0", np.sqrt(E) * text) + dense("image", pooled)[:, None])
+    )
     found = _apply(CONDITIONED, *_inputs())
     np.testing.assert_allclose(found.trunk, trunk, atol=1e-5)
     np.testing.assert_allclose(found.query, dense("Dense_1", trunk), atol=1e-5)
