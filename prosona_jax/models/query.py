@@ -19,7 +19,7 @@ class Query(NamedTuple):
 
 
 class TextQuery(nn.Module):
-    """q_k = W_q gelu(W_t e_k [+ W_x u]): a prompt's embedding e_k, optionally with u, U(x) averaged.
+    """q_k = W_q gelu(W_t e_k [+ W_x u]): a prompt's embedding e_k, optionally u, U(x) averaged.
 
     D-Persona's criticism of choosing a style from the image holds for u; it is an option.
     """
