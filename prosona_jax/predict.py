@@ -91,11 +91,11 @@ def load_model(folder: pathlib.Path) -> Model:
     two = experiment.read_stage_two(config, folder / "stage_two", described, **shape)
     wanted = described["encoder"]
     encoder = text_encoder.load(wanted["name"])
-    if encoder.digest != wanted["digest"]:
+    if (encoder.digest, encoder.dim) != (wanted["digest"], wanted["dim"]):
         raise InputError(
             f"{folder}: was trained with the text encoder {wanted['name']!r} of digest "
-            f"{wanted['digest']}, and the one found here has digest {encoder.digest}; install that "
-            "one, or train again with this one"
+            f"{wanted['digest']} and {wanted['dim']} numbers, and the one found here has digest "
+            f"{encoder.digest} and {encoder.dim}; install that one, or train again with this one"
         )
     steps = {"stage_one": one, "stage_two": two.step}
     return Model(folder, run, config, described, jax.device_get(frozen), two, steps, encoder)

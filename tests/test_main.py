@@ -84,7 +84,7 @@ def test_training_ends_with_a_report_on_the_test_patients(trained):
     with (report / "rows.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["patient_id"] for row in rows} == TEST_PATIENTS
-    prompted = {"prompts_train", "prompts_held_out"}
+    prompted = {"prompts_mean", "prompts_train", "prompts_held_out"}
     assert {row["method"] for row in rows} == {"samples", "prior_mean", "raters", *prompted}
     result = json.loads((report / "report.json").read_text())
     assert (result["records"], result["patients"]) == (len(TEST_PATIENTS), len(TEST_PATIENTS))

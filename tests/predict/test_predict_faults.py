@@ -88,8 +88,9 @@ def test_workdirs_that_cannot_answer(trained, tmp_path):
     )
     digest = workdir.read(folder).prompts["encoder"]["digest"]
     assert line("other", lambda run: run["prompts"]["encoder"].update(digest="0" * 16)) == (
-        f"/other: was trained with the text encoder 'all-MiniLM-L6-v2' of digest {'0' * 16}, and "
-        f"the one found here has digest {digest}; install that one, or train again with this one"
+        f"/other: was trained with the text encoder 'all-MiniLM-L6-v2' of digest {'0' * 16} and "
+        f"768 numbers, and the one found here has digest {digest} and 768; install that one, or "
+        "train again with this one"
     )
     with pytest.raises(InputError, match="no run was trained in this workdir"):
         predict.run(tmp_path / "never", image, SENTENCES, str(tmp_path / "out"), slice_index=0)
