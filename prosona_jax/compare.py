@@ -187,10 +187,7 @@ def _styled(cell: Cell, one: pathlib.Path) -> list[dict[str, Any]]:
     second = experiment.read_stage_two(config, two, cell.run.prompts, **shape)
     return [
         inputs.with_ids(row, data.dataset)
-        for prompts_of in (("train", "held_out") if cell.written else ("train",))
-        for row in experiment.score_stage_two(
-            config, params, second, data, "test", prompts_of=prompts_of
-        )
+        for row in experiment.score_prompts(config, params, second, data, "test")
     ]
 
 

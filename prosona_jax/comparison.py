@@ -10,8 +10,8 @@ import numpy as np
 from prosona_jax import report
 from prosona_jax.results import METRICS, STYLE_METRICS, Intervals, Metric, Rows, differences, means
 
-BASELINES = ("dpersona", "dpersona_heads")
-_HELD_OUT = ", held-out sentences"
+_TRAINED, _HELD_OUT = ", training sentences", ", held-out sentences"
+BASELINES = ("dpersona", "dpersona_heads", f"prosona{_TRAINED}")
 _ARROWS = {"higher": "\N{NO-BREAK SPACE}↑", "lower": "\N{NO-BREAK SPACE}↓"}
 _IDS = ("record_id", "patient_id")
 _NOT_SCORES = (*_IDS, "run", "method", "fold", "seed")
@@ -34,8 +34,8 @@ def write_report(
     Args:
         folder: holds the report and nothing else; a report before it is replaced.
         rows: one per record, run, seed and method: {"run": the compared method, "seed", "fold",
-            "record_id", "patient_id", "method": "samples@<S>", "prompts_train" or
-            "prompts_held_out", metric: value}.
+            "record_id", "patient_id", "method": "samples@<S>", "prompts_mean",
+            "prompts_train" or "prompts_held_out", metric: value}.
         methods: the runs in the order of the tables, and the config fields that each changes.
         samples: S of the diversified scores.
         raters: R = K, the styles.
@@ -44,8 +44,9 @@ def write_report(
         citation: of the data.
         provenance: how the numbers came about; "config", if there, is folded away as JSON.
     """
-    styled = pool(rows, {"prompts_train": "", "prompts_held_out": _HELD_OUT})
-    labels = [name for m in methods for name in (m, m + _HELD_OUT)]
+    suffixes = {"prompts_mean": "", "prompts_train": _TRAINED, "prompts_held_out": _HELD_OUT}
+    styled = pool(rows, suffixes)
+    labels = [method + suffix for method in methods for suffix in suffixes.values()]
     personal = _scores(styled, labels, STYLE_METRICS, bootstrap)
     gains = {
         base: _differences_to(styled, base, labels, bootstrap)
@@ -169,7 +170,11 @@ def _personal(personal: Mapping[str, Intervals], raters: int, note: str) -> repo
         "set of contours, hence GED and matched Dice, as it is."
     )
     if any(label.endswith(_HELD_OUT) for label in personal):
-        text += " Held-out sentences: the method never trained on them."
+        text += (
+            " A method that reads text draws a style's contour by the mean of the style's training "
+            "sentences; training and held-out sentences are scored one by one besides. Held-out "
+            "sentences: the method never trained on them."
+        )
     return report.Section(
         heading, [report.Text(text), _table(personal, STYLE_METRICS, raters, note)]
     )

@@ -22,7 +22,8 @@ INDICES = [
     splits.assign(PATIENTS, [""] * len(PATIENTS), folds=2, fold=fold, validation_share=0.3)
     for fold in range(2)
 ]
-SAMPLED, STYLED, WORDED = {"samples@6", "samples@4"}, {"prompts_train"}, {"prompts_held_out"}
+SAMPLED, STYLED = {"samples@6", "samples@4"}, {"prompts_mean"}
+WORDED = {"prompts_train", "prompts_held_out"}
 KINDS = {  # of rows
     "prob_unet": SAMPLED,
     "dpersona": SAMPLED | STYLED,

@@ -21,9 +21,9 @@ STYLED = [metric.name for metric in STYLE_METRICS]
 SAMPLED = [metric.name for metric in METRICS]
 DIVERSE = {"prob_unet": 0.3, "dpersona": 0.35, "dpersona_heads": 0.3, "prosona": 0.3}
 PERSONAL = {
-    "dpersona": {"prompts_train": 0.4},
-    "dpersona_heads": {"prompts_train": 0.42},
-    "prosona": {"prompts_train": 0.3, "prompts_held_out": 0.36},
+    "dpersona": {"prompts_mean": 0.4},
+    "dpersona_heads": {"prompts_mean": 0.42},
+    "prosona": {"prompts_mean": 0.3, "prompts_held_out": 0.36},
 }
 METHODS = {
     "prob_unet": {"stage_two.query": "none", "stage_two.latent": 0.0},
@@ -123,7 +123,7 @@ def test_pooling_averages_a_record_over_seeds_and_joins_the_folds():
 
 
 def test_a_method_of_a_run_gets_its_own_label():
-    pooled = comparison.pool(_rows("prosona"), {"prompts_train": "", "prompts_held_out": "+"})
+    pooled = comparison.pool(_rows("prosona"), {"prompts_mean": "", "prompts_held_out": "+"})
     assert [row["method"] for row in pooled] == ["prosona"] * 4 + ["prosona+"] * 4
     assert [row["ged"] for row in pooled] == pytest.approx(
         [0.35, 0.37, 0.39, 0.41, 0.41, 0.43, 0.45, 0.47]
@@ -161,7 +161,7 @@ def test_differences_are_method_minus_baseline_record_by_record(write):
     """Equal in every record but one, so that the interval shows whether records were paired."""
     rows = _rows()
     for row in rows:
-        if (row["run"], row["method"], row["record_id"]) == ("prosona", "prompts_train", "r3"):
+        if (row["run"], row["method"], row["record_id"]) == ("prosona", "prompts_mean", "r3"):
             row["ged"] -= 0.2
     content, _ = write(rows=rows)
     by_base = content["differences"]
