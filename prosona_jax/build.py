@@ -141,9 +141,9 @@ def train_step(
     )
 
 
-def eval_step(config: Config, network: ProbUNet, samples: int) -> stage_one.EvalStep:
+def eval_step(config: Config, *, samples: int) -> stage_one.EvalStep:
     """Returns the pure evaluation step with that many samples per record."""
-    return stage_one.make_eval_step(network, samples, config.model.posterior_input)
+    return stage_one.make_eval_step(model(config), samples, config.model.posterior_input)
 
 
 def freeze_step(config: Config) -> Callable[..., stage_two.Frozen]:
@@ -185,11 +185,12 @@ def train_step_of_stage_two(
     )
 
 
-def eval_step_of_stage_two(config: Config) -> Callable[..., stage_two.Personalised]:
+def eval_step_of_stage_two(
+    config: Config, *, together: bool
+) -> Callable[..., stage_two.Personalised]:
     """Returns the pure evaluation step of both stages' parameters and prompts."""
-    return stage_two.make_eval_step(
-        model(config), prompter(config), projector(config), config.model.posterior_input
-    )
+    modules = (model(config), prompter(config), projector(config))
+    return stage_two.make_eval_step(*modules, config.model.posterior_input, together=together)
 
 
 def prompt_step(config: Config) -> Callable[..., jax.Array]:

@@ -171,9 +171,9 @@ def _personal(personal: Mapping[str, Intervals], raters: int, note: str) -> repo
     )
     if any(label.endswith(_HELD_OUT) for label in personal):
         text += (
-            " A method that reads text draws a style's contour by the mean of the style's training "
-            "sentences; training and held-out sentences are scored one by one besides. Held-out "
-            "sentences: the method never trained on them."
+            " A method that reads text draws a style's contour by the mean query of the style's "
+            "training sentences. Single sentences are scored besides: those of training, and "
+            "held-out ones, on which it never trained."
         )
     return report.Section(
         heading, [report.Text(text), _table(personal, STYLE_METRICS, raters, note)]

@@ -4,11 +4,13 @@ A stage lives in a folder of its own, with checkpoints and a history; it is trai
 its schedule, or found done.
 """
 
+import functools
 import pathlib
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
+import ml_collections
 import numpy as np
 
 from data_pipelines import loader
@@ -130,7 +132,7 @@ def predict_stage_one(
 ) -> Iterable[tuple[Batch, Any]]:
     """Yields this process's records of `indices`, or all `everywhere`, with their predictions."""
     batches = inputs.eval_batches(config, data.dataset, indices, everywhere=everywhere)
-    return _predict(config, params, batches, build.eval_step(config, build.model(config), samples))
+    return _predict(config, params, batches, build.eval_step, samples=samples)
 
 
 def fit_stage_two(
@@ -214,7 +216,7 @@ def score_stage_two(
 ) -> list[evaluate.Row]:
     """Scores the masks that prompts ask for; every sentence of `prompts_of` counts alike.
 
-    `prompts_of` is "train", "held_out", or "mean": one prompt per style, the mean of the embeddings
+    `prompts_of` is "train", "held_out", or "mean": one mask per style, by the mean of the queries
     of its training sentences.
     """
     indices = data.indices[split]
@@ -244,16 +246,12 @@ def predict_stage_two(
     prompts_of: str,
     everywhere: bool = False,
 ) -> Iterable[tuple[Batch, stage_two.Personalised]]:
-    """Yields the same with a mask for every prompt of a split."""
-    text = (
-        second.text["train"].mean(axis=1, keepdims=True)
-        if prompts_of == "mean"
-        else second.text[prompts_of]
-    )
-    text = np.moveaxis(text, 1, 0)  # [p, k, e]
-    parts = (stage_one, second.params, text)
+    """Yields the same with a mask for every prompt, or for every style where it is "mean"."""
+    together = prompts_of == "mean"
+    text = second.text["train" if together else prompts_of]  # [k, p, e]
+    parts = (stage_one, second.params, np.moveaxis(text, 1, 0))
     batches = inputs.eval_batches(config, data.dataset, indices, everywhere=everywhere)
-    return _predict(config, parts, batches, build.eval_step_of_stage_two(config))
+    return _predict(config, parts, batches, build.eval_step_of_stage_two, together=together)
 
 
 def walk_between_styles(
@@ -269,21 +267,31 @@ def walk_between_styles(
     """Yields all records of `indices` with the way through their styles, by the first sentences."""
     parts = (stage_one, second.params, second.text["train"][:, 0])
     batches = inputs.eval_batches(config, data.dataset, indices, everywhere=True)
-    step_ = build.walk_step(config, points=points, samples=samples)
-    return _predict(config, parts, batches, step_)
+    return _predict(config, parts, batches, build.walk_step, points=points, samples=samples)
 
 
 def _predict(
-    config: Config, params: Any, batches: Iterable[Batch], eval_step: Callable[..., Any]
+    config: Config,
+    params: Any,
+    batches: Iterable[Batch],
+    make: Callable[..., Callable[..., Any]],
+    **options: Any,
 ) -> Iterable[tuple[Batch, Any]]:
-    devices = parallel.create(config.parallel)
     return evaluate.predict(
         params,
         batches,
-        eval_step=devices.eval_step(eval_step),
-        parallel=devices,
+        eval_step=_compiled(ml_collections.FrozenConfigDict(config), make, **options),
+        parallel=parallel.create(config.parallel),
         root=jax.random.key(config.seed),
     )
+
+
+@functools.lru_cache(maxsize=16)
+def _compiled(
+    config: Config, make: Callable[..., Callable[..., Any]], **options: Any
+) -> Callable[..., Any]:
+    """Returns the step that `make` builds, the same one each time: a validation compiles once."""
+    return parallel.create(config.parallel).eval_step(make(config, **options))
 
 
 def _freeze(config: Config, data: Data, stage_one: step.Params) -> stage_two.Frozen:

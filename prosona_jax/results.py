@@ -225,11 +225,11 @@ def bounds(interval: Interval) -> tuple[float, float] | None:
 class StyleResults(NamedTuple):
     """Scores of the second stage; intervals by name of the metric.
 
-    A style's own prompt is the mean of its training sentences; a sentence alone says less surely
-    which style is meant.
+    A style's own contour is drawn by the mean of its training sentences' queries; a sentence alone
+    says less surely which style is meant.
     """
 
-    styles: Intervals  # each style's own prompt
+    styles: Intervals  # each style's own contour
     trained: Intervals  # training sentences, each alone; {} where no text is read
     held_out: Intervals  # held-out sentences, likewise
     difference: Intervals  # held-out minus training sentences

@@ -252,12 +252,18 @@ def make_weights(objective: Objective) -> Weights:
 
 
 def make_eval_step(
-    model: ProbUNet, prompter: Prompter, projector: Projector, posterior_input: str
+    model: ProbUNet,
+    prompter: Prompter,
+    projector: Projector,
+    posterior_input: str,
+    *,
+    together: bool,
 ) -> Callable[..., Personalised]:
     """Returns ``eval_step((frozen_params, params, text), batch, root) -> Personalised``.
 
-    ``text`` f32 [p, k, e] holds P sets of prompts, one for each style. Retrieval takes the mean
-    over the sets of each style's projected text.
+    ``text`` f32 [p, k, e] holds P sets of prompts, one for each style. Each set draws masks of its
+    own, or all do ``together``: then a style's query is the mean over the sets, and P of the result
+    is 1. Retrieval takes the mean over the sets of each style's projected text.
     """
     freeze = make_freeze(model, posterior_input, None)
 
@@ -268,15 +274,20 @@ def make_eval_step(
         frozen = freeze((frozen_params, 0), batch, root)
         keys = rng.example_keys(root, "evaluate", 0, batch.index)
 
-        def one_set(prompts: jax.Array) -> tuple[jax.Array, dict[str, Any]]:  # [k, e]
+        def ask(prompts: jax.Array) -> tuple[jax.Array, dict[str, Any]]:  # [k, e]
             each = jnp.broadcast_to(prompts[None], (len(batch.index), *prompts.shape))
             query, aligned = prompter.apply(params, each, frozen)
-            z = project(projector, frozen.prior, query.query, keys)
-            return _probs(model, frozen_params, frozen.features, z), aligned
+            return query.query, aligned
 
-        probs, aligned = jax.lax.map(one_set, text)  # [p, b, ...]
+        def draw(query: jax.Array) -> jax.Array:  # [b, k, d]
+            z = project(projector, frozen.prior, query, keys)
+            return _probs(model, frozen_params, frozen.features, z)
+
+        queries, aligned = jax.lax.map(ask, text)  # [p, b, ...]
+        if together:
+            queries = jnp.mean(queries, axis=0, keepdims=True)
         found = _retrieve({name: jnp.mean(x, axis=0) for name, x in aligned.items()}, frozen)
-        return Personalised(jnp.moveaxis(probs, 0, 1), *found)
+        return Personalised(jnp.moveaxis(jax.lax.map(draw, queries), 0, 1), *found)
 
     return eval_step
 

@@ -155,10 +155,10 @@ def _scores(results: StyleResults, styled: Styled, note: str) -> report.Section:
     ]
     columns = ["Metric", "Better", "Styles", *worded]
     text = (
-        "A style's own prompt is the mean of its training sentences. The other scores are of "
-        "single sentences, one per style at a time, and means over all of them. The held-out ones "
-        "were never trained on: what they lose is what the model knows by heart rather than by "
-        "language. "
+        "A style's own contour is drawn by the mean query of its training sentences. The other "
+        "scores are of single sentences, one per style at a time, and means over all of them. The "
+        "held-out ones were never trained on: what they lose is what the model knows by heart "
+        "rather than by language. "
         if worded
         else ""
     ) + f"GED is that of {k} masks against {k} readers: never compare it with other counts."

@@ -290,7 +290,7 @@ def test_one_contour_per_style_has_a_column_per_method_and_a_row_per_metric(writ
         "over 2 seeds; in brackets the 95 % interval from 200 bootstrap resamples of the 3 "
         "patients." in text
     )
-    assert "Held-out sentences: the method never trained on them." in text
+    assert "held-out ones, on which it never trained." in text
 
 
 def test_methods_that_share_a_first_stage_share_a_column(write):

@@ -315,7 +315,8 @@ def test_training_both_stages_makes_prompts_choose_the_size() -> None:
     args = _model(), known, prompter, ANALYTIC, OBJECTIVE, text
     terms, weights = stage_two.make_loss_terms(*args), stage_two.make_weights(OBJECTIVE)
     params = _train(terms, weights, params, frozen, 1e-2, 200)
-    evaluate = jax.jit(stage_two.make_eval_step(_model(), prompter, ANALYTIC, "single"))
+    modules = _model(), prompter, ANALYTIC
+    evaluate = jax.jit(stage_two.make_eval_step(*modules, "single", together=False))
     found = evaluate((known, params, jnp.moveaxis(text, 1, 0)), batch, ROOT)
     for prompts in range(2):
         scores = metrics.style_scores(found.probs[:, prompts], batch.masks, batch.rater_valid)

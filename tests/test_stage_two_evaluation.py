@@ -55,8 +55,13 @@ def _text(prompts: int) -> jax.Array:
     return jnp.asarray(np.random.default_rng(3).normal(size=(prompts, K, E)), jnp.float32)
 
 
-def _personalised(query, projector, text):
-    step = stage_two.make_eval_step(MODEL, PROMPTERS[query], PROJECTORS[projector], "single")
+def _eval_step(query, projector, together=False):
+    modules = MODEL, PROMPTERS[query], PROJECTORS[projector]
+    return stage_two.make_eval_step(*modules, "single", together=together)
+
+
+def _personalised(query, projector, text, together=False):
+    step = _eval_step(query, projector, together)
     return jax.device_get(jax.jit(step)((_frozen_params(), _params(query), text), _batch(), ROOT))
 
 
@@ -91,11 +96,27 @@ def test_sets_of_prompts_do_not_mix(projector):
     assert np.abs(together.probs[:, 0] - together.probs[:, 1]).max() > 1e-3
 
 
+@pytest.mark.parametrize("projector", ["analytic", "bank"])
+def test_together_prompts_draw_at_the_mean_of_their_queries(projector):
+    text = _text(3)
+    found = _personalised("text", projector, text, together=True)
+    assert found.probs.shape == (4, 1, K, 8, 8)
+    asked = [_asked(prompts) for prompts in text]
+    query = jnp.mean(jnp.stack([query.query for _, query, _ in asked]), axis=0)
+    frozen = asked[0][0]
+    keys = rng.example_keys(ROOT, "evaluate", 0, frozen.index)
+    z = stage_two.project(PROJECTORS[projector], frozen.prior, query, keys)
+    logits = MODEL.apply(_frozen_params(), frozen.features, z, method="decode")
+    np.testing.assert_allclose(found.probs[:, 0], jax.nn.sigmoid(logits), atol=1e-5)
+    single = _personalised("text", projector, text)
+    np.testing.assert_array_equal(found.text_to_visual, single.text_to_visual)
+
+
 def test_a_bank_is_drawn_from_the_records_own_key():
     """In another order, alone, or with other prompts: the same codes."""
     text, batch = _text(1), _batch()
     whole = _personalised("text", "bank", text)
-    step = stage_two.make_eval_step(MODEL, PROMPTERS["text"], PROJECTORS["bank"], "single")
+    step = _eval_step("text", "bank")
     part = jax.tree.map(lambda x: x[::-1][:2], batch)
     found = jax.jit(step)((_frozen_params(), _params("text"), text), part, ROOT)
     np.testing.assert_allclose(found.probs, whole.probs[::-1][:2], atol=1e-5)
