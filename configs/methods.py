@@ -20,10 +20,12 @@ _HEADS = {
 METHODS = {
     # ProSona's stage one alone: samples of the prior, no styles.
     "prob_unet": {"stage_two.query": "none", **_NO_TEXT},
-    # D-Persona's mechanism whole: the posterior sees all masks, the bound loss trains the samples.
+    # D-Persona's mechanism whole: the posterior sees all masks, beta is 1, the bound loss trains the
+    # samples.
     "dpersona": {
         **_HEADS,
         "model.posterior_input": "all",
+        "loss.kl": 1.0,
         "loss.bound": 0.5,
         "loss.ged": 0.0,
     },

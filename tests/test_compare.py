@@ -14,6 +14,7 @@ from configs import lidc
 from configs.methods import METHODS
 from data_pipelines import splits
 from prosona_jax import workdir
+from prosona_jax.comparison import BASELINES
 from prosona_jax.monitor import read_history
 from tests.programs import PATIENTS, end, start, wait_until, write_discs
 
@@ -140,7 +141,7 @@ def test_the_report_pools_the_folds(both):
     assert result["diversified"]["6"]["dpersona"]["ged"]["mean"] == pytest.approx(
         sum(float(row["ged"]) for row in own) / 24
     )
-    assert set(result["differences"]) == {"dpersona", "dpersona_heads"}
+    assert set(result["differences"]) == {*BASELINES}
     assert result["methods"]["expert_id"]["stage_two.query"] == "id"
 
 

@@ -14,6 +14,7 @@ from configs import base, lidc
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 VARIANTS = ["crops64", "demo", "full", "smoke"]
+PAGES = [str(p.relative_to(ROOT)) for p in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))]
 
 
 @pytest.fixture
@@ -70,6 +71,14 @@ def test_no_unfinished_work_and_no_path_of_one_machine():
             continue  # a picture or an array; a file removed but not yet committed
         found += [f"{name}: {match[0]}" for match in unwanted.finditer(text)]
     assert found == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_page_links_to_is_there(page):
+    path = ROOT / page
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8"))
+    local = [link for link in links if "://" not in link]
+    assert [link for link in local if not (path.parent / link).exists()] == []
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -95,7 +95,8 @@ def test_any_number_of_sentences_on_any_number_of_images(projection):
     )  # fmt: skip
     draw = lambda x: 0.3 * rng.normal(size=x.shape).astype(x.dtype)  # noqa: E731
     frozen, params = jax.tree.map(draw, shapes)
-    scored = jax.jit(build.eval_step_of_stage_two(config))((frozen, params, text), batch, root)
+    scoring = jax.jit(build.eval_step_of_stage_two(config, together=False))
+    scored = scoring((frozen, params, text), batch, root)
     step = jax.jit(build.prompt_step(config))
     for sentences in (text.reshape(8, 5), text[0, :1]):
         probs = step((frozen, params, sentences), image, root)
