@@ -20,8 +20,8 @@ _HEADS = {
 METHODS = {
     # ProSona's stage one alone: samples of the prior, no styles.
     "prob_unet": {"stage_two.query": "none", **_NO_TEXT},
-    # D-Persona's mechanism whole: the posterior sees all masks, beta is 1, the bound loss trains the
-    # samples.
+    # D-Persona's mechanism whole: the posterior sees all masks, the bound loss trains samples, and
+    # beta is 1.
     "dpersona": {
         **_HEADS,
         "model.posterior_input": "all",
