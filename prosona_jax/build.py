@@ -9,7 +9,7 @@ import ml_collections
 import numpy as np
 import optax
 
-from prosona_jax import augment, stage_one, stage_two, step
+from prosona_jax import augment, personalise, stage_one, stage_two, step
 from prosona_jax.models.prob_unet import ProbUNet
 from prosona_jax.models.query import HeadsQuery, IdQuery, TextQuery
 from prosona_jax.types import InputError
@@ -187,22 +187,22 @@ def train_step_of_stage_two(
 
 def eval_step_of_stage_two(
     config: Config, *, together: bool
-) -> Callable[..., stage_two.Personalised]:
+) -> Callable[..., personalise.Personalised]:
     """Returns the pure evaluation step of both stages' parameters and prompts."""
     modules = (model(config), prompter(config), projector(config))
-    return stage_two.make_eval_step(*modules, config.model.posterior_input, together=together)
+    return personalise.make_eval_step(*modules, config.model.posterior_input, together=together)
 
 
 def prompt_step(config: Config) -> Callable[..., jax.Array]:
     """Returns the pure step that draws any number of prompts on images without masks."""
-    return stage_two.make_prompt_step(model(config), prompter(config), projector(config))
+    return personalise.make_prompt_step(model(config), prompter(config), projector(config))
 
 
-def walk_step(config: Config, *, points: int, samples: int) -> Callable[..., stage_two.Walk]:
+def walk_step(config: Config, *, points: int, samples: int) -> Callable[..., personalise.Walk]:
     """Returns the pure step that walks from style to style."""
     modules = (model(config), prompter(config), projector(config))
     posterior_input = config.model.posterior_input
-    return stage_two.make_walk_step(*modules, posterior_input, points=points, samples=samples)
+    return personalise.make_walk_step(*modules, posterior_input, points=points, samples=samples)
 
 
 def projector(config: Config) -> stage_two.Projector:

@@ -34,7 +34,6 @@ from prosona_jax import (
     workdir,
 )
 from prosona_jax.inputs import Config
-from prosona_jax.train import Diverged, Preempted
 from prosona_jax.types import InputError
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -278,18 +277,12 @@ def main(argv: Sequence[str]) -> None:
     absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax and TFDS tell of every file
     logging.getLogger("prosona_jax").setLevel(logging.INFO)
     config = _CONFIG.value
-    try:
+    with experiment.ending():
         folds = list(range(max(config.data.folds, 1)))
         if _FOLDS.value is not None:
             folds = _numbers("folds", _FOLDS.value)
         seeds = _numbers("seeds", _SEEDS.value)
         run(config, pathlib.Path(_WORKDIR.value), _METHODS.value, seeds, folds)
-    except InputError as fault:
-        command.stop(fault)
-    except Diverged as fault:
-        command.stop(fault, command.DIVERGED_STATUS)
-    except Preempted as notice:
-        command.stop(notice, command.PREEMPTED_STATUS)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Rows of many methods, folds and seeds become one report: tables, and paired differences."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -72,7 +71,7 @@ def write_report(
         *(_diverse(scores, count, note) for count, scores in diversified.items()),
         *_meanings(raters, samples, styled=bool(personal)),
         _methods(methods),
-        _provenance(provenance),
+        report.origin(provenance),
         report.Section("Data", [report.Text(citation)] if citation else []),
     ]
     document = report.Document(
@@ -255,17 +254,6 @@ def _methods(methods: Mapping[str, Mapping[str, Any]]) -> report.Section:
 
 def _value(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _provenance(provenance: Mapping[str, Any]) -> report.Section:
-    origin = {key: value for key, value in provenance.items() if key != "config"}
-    blocks: list[report.Block] = [
-        report.Table(("How it came about", ""), report.entries(origin), "ll")
-    ]
-    if "config" in provenance:
-        config = json.dumps(provenance["config"], indent=2, default=str)
-        blocks.append(report.Listing("Configuration", config))
-    return report.Section("Provenance", blocks)
 
 
 def _plain(scores: Mapping[str, Intervals]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from jaxtyping import Float
 from prosona_jax import metrics
 from prosona_jax.distributions import ACTIVE_NATS
 from prosona_jax.parallel import Parallel, gather_rows
+from prosona_jax.personalise import Personalised
 from prosona_jax.stage_one import Prediction
-from prosona_jax.stage_two import LEVELS, Personalised
+from prosona_jax.stage_two import LEVELS
 from prosona_jax.step import Params
 from prosona_jax.types import Batch
 

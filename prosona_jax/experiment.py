@@ -4,20 +4,44 @@ A stage lives in a folder of its own, with checkpoints and a history; it is trai
 its schedule, or found done.
 """
 
+import contextlib
 import functools
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import ml_collections
 import numpy as np
 
-from data_pipelines import loader
-from prosona_jax import build, checkpoint, evaluate, freeze, inputs, parallel, stage_two, step
+from data_pipelines import command, loader
+from prosona_jax import (
+    build,
+    checkpoint,
+    evaluate,
+    freeze,
+    inputs,
+    parallel,
+    personalise,
+    stage_two,
+    step,
+)
 from prosona_jax.inputs import Config, Data
-from prosona_jax.train import Schedule, train
+from prosona_jax.train import Diverged, Preempted, Schedule, train
 from prosona_jax.types import Batch, InputError
+
+
+@contextlib.contextmanager
+def ending() -> Iterator[None]:
+    """Ends the program with one line: status 2 on bad input, 3 on divergence, 143 after SIGTERM."""
+    try:
+        yield
+    except InputError as fault:
+        command.stop(fault)
+    except Diverged as fault:
+        command.stop(fault, command.DIVERGED_STATUS)
+    except Preempted as notice:
+        command.stop(notice, command.PREEMPTED_STATUS)
 
 
 class StageTwo(NamedTuple):
@@ -245,7 +269,7 @@ def predict_stage_two(
     *,
     prompts_of: str,
     everywhere: bool = False,
-) -> Iterable[tuple[Batch, stage_two.Personalised]]:
+) -> Iterable[tuple[Batch, personalise.Personalised]]:
     """Yields the same with a mask for every prompt, or for every style where it is "mean"."""
     together = prompts_of == "mean"
     text = second.text["train" if together else prompts_of]  # [k, p, e]
@@ -263,7 +287,7 @@ def walk_between_styles(
     *,
     points: int,
     samples: int,
-) -> Iterable[tuple[Batch, stage_two.Walk]]:
+) -> Iterable[tuple[Batch, personalise.Walk]]:
     """Yields all records of `indices` with the way through their styles, by the first sentences."""
     parts = (stage_one, second.params, second.text["train"][:, 0])
     batches = inputs.eval_batches(config, data.dataset, indices, everywhere=True)

@@ -35,7 +35,6 @@ from prosona_jax import (
 from prosona_jax.figures import Panel
 from prosona_jax.inputs import Config, Data
 from prosona_jax.style_summary import Styled
-from prosona_jax.train import Diverged, Preempted
 from prosona_jax.types import InputError, Record
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -235,18 +234,12 @@ def main(argv: Sequence[str]) -> None:
     if _DISTRIBUTED.value:
         jax.distributed.initialize()
     folder = pathlib.Path(_WORKDIR.value)
-    try:
+    with experiment.ending():
         if _MODE.value == "train":
             run_training(_CONFIG.value, folder)
         else:
             overrides = config_flags.get_override_values(flags.FLAGS["config"])
             run_evaluation(_CONFIG.value, folder, overrides)
-    except InputError as fault:
-        command.stop(fault)
-    except Diverged as fault:
-        command.stop(fault, command.DIVERGED_STATUS)
-    except Preempted as notice:
-        command.stop(notice, command.PREEMPTED_STATUS)
 
 
 if __name__ == "__main__":

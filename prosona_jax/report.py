@@ -152,6 +152,16 @@ def entries(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str
     return listed
 
 
+def origin(provenance: Mapping[str, Any]) -> Section:
+    """Returns the section on how the numbers came about; "config", if there, is folded away."""
+    entered = {key: value for key, value in provenance.items() if key != "config"}
+    blocks: list[Block] = [Table(("How it came about", ""), entries(entered), "ll")]
+    if "config" in provenance:
+        config = json.dumps(provenance["config"], indent=2, default=str)
+        blocks.append(Listing("Configuration", config))
+    return Section("Provenance", blocks)
+
+
 def _replace(folder: pathlib.Path, files: Mapping[str, bytes]) -> None:
     """Puts a folder with these files in the place of `folder`; rests of a killed call vanish."""
     new, old = (folder.with_name(f".{folder.name}.{age}") for age in ("new", "old"))

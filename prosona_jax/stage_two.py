@@ -57,24 +57,6 @@ class Projector(NamedTuple):
     codes: int  # samples of the bank
 
 
-class Personalised(NamedTuple):
-    """What evaluation needs of one batch; P sets of prompts, one prompt per style each."""
-
-    probs: Float[Array, "b p k h w"]
-    text_to_visual: Float[Array, "b l k"]  # per level: 1 where text k finds its own reader's place
-    visual_to_text: Float[Array, "b l k"]  # per level: 1 where reader k's place finds its text
-
-
-class Walk(NamedTuple):
-    """What lies between the first style and the last one, through all others; T points."""
-
-    probs: Float[Array, "b t h w"]
-    path: Float[Array, "b t d"]  # latents are given as (z - mu_p) / sigma_p throughout
-    styles: Float[Array, "b k d"]
-    readers: Float[Array, "b k d"]
-    samples: Float[Array, "b s d"]  # of the prior
-
-
 class Prompter(nn.Module):
     """The parameters of stage two: the query and, where prompts are read, the alignment.
 
@@ -114,7 +96,7 @@ def make_freeze(
             keys = rng.example_keys(root, "augment", view, batch.index)
             image, masks = augment.augment(keys, image, masks, augmentation)
             batch = batch._replace(image=image, masks=masks)
-        features, prior = _see(model, params, image)
+        features, prior = see(model, params, image)
 
         def offset(place: jax.Array) -> jax.Array:
             seen = posterior_masks(batch, jnp.full(len(batch.index), place), posterior_input)
@@ -130,7 +112,7 @@ def make_freeze(
     return freeze
 
 
-def _see(model: ProbUNet, params: Params, image: jax.Array) -> tuple[jax.Array, Gaussian]:
+def see(model: ProbUNet, params: Params, image: jax.Array) -> tuple[jax.Array, Gaussian]:
     """Returns U(x) f32 and p(z|x), all that a prompt needs of an image."""
     features = model.apply(params, image, method="features").astype(jnp.float32)
     return features, model.apply(params, image, method="prior")
@@ -251,111 +233,6 @@ def make_weights(objective: Objective) -> Weights:
     return lambda step: objective._asdict()
 
 
-def make_eval_step(
-    model: ProbUNet,
-    prompter: Prompter,
-    projector: Projector,
-    posterior_input: str,
-    *,
-    together: bool,
-) -> Callable[..., Personalised]:
-    """Returns ``eval_step((frozen_params, params, text), batch, root) -> Personalised``.
-
-    ``text`` f32 [p, k, e] holds P sets of prompts, one for each style. Each set draws masks of its
-    own, or all do ``together``: then a style's query is the mean over the sets, and P of the result
-    is 1. Retrieval takes the mean over the sets of each style's projected text.
-    """
-    freeze = make_freeze(model, posterior_input, None)
-
-    def eval_step(
-        parts: tuple[Params, Params, jax.Array], batch: Batch, root: jax.Array
-    ) -> Personalised:
-        frozen_params, params, text = parts
-        frozen = freeze((frozen_params, 0), batch, root)
-        keys = rng.example_keys(root, "evaluate", 0, batch.index)
-
-        def ask(prompts: jax.Array) -> tuple[jax.Array, dict[str, Any]]:  # [k, e]
-            each = jnp.broadcast_to(prompts[None], (len(batch.index), *prompts.shape))
-            query, aligned = prompter.apply(params, each, frozen)
-            return query.query, aligned
-
-        def draw(query: jax.Array) -> jax.Array:  # [b, k, d]
-            z = project(projector, frozen.prior, query, keys)
-            return _probs(model, frozen_params, frozen.features, z)
-
-        queries, aligned = jax.lax.map(ask, text)  # [p, b, ...]
-        if together:
-            queries = jnp.mean(queries, axis=0, keepdims=True)
-        found = _retrieve({name: jnp.mean(x, axis=0) for name, x in aligned.items()}, frozen)
-        return Personalised(jnp.moveaxis(jax.lax.map(draw, queries), 0, 1), *found)
-
-    return eval_step
-
-
-def make_prompt_step(
-    model: ProbUNet, prompter: Prompter, projector: Projector
-) -> Callable[..., Float[Array, "b s h w"]]:
-    """Returns ``prompt_step((frozen_params, params, text), image, root) -> probs``.
-
-    ``text`` f32 [s, e] holds any number of prompts, ``image`` is f32 [b, h, w, c]. What it draws is
-    what `make_eval_step` draws; no mask is needed. Record i of the batch has the bank's codes of
-    record i of a data set.
-    """
-
-    def prompt_step(
-        parts: tuple[Params, Params, jax.Array], image: jax.Array, root: jax.Array
-    ) -> jax.Array:
-        frozen_params, params, text = parts
-        features, prior = _see(model, frozen_params, image)
-        keys = rng.example_keys(root, "evaluate", 0, jnp.arange(len(image)))
-        each = jnp.broadcast_to(text[None], (len(image), *text.shape))
-        query = prompter.apply(params, each, features, False, method="query").query
-        z = project(projector, prior, query, keys)
-        return _probs(model, frozen_params, features, z)
-
-    return prompt_step
-
-
-def make_walk_step(
-    model: ProbUNet,
-    prompter: Prompter,
-    projector: Projector,
-    posterior_input: str,
-    *,
-    points: int,
-    samples: int,
-) -> Callable[..., Walk]:
-    """Returns ``walk_step((frozen_params, params, text), batch, root) -> Walk``.
-
-    ``text`` f32 [k, e] holds one prompt per style. The path goes in straight lines from query to
-    query, in as many equal steps from one style to the next as `points` allow.
-    """  # fmt: skip
-    freeze = make_freeze(model, posterior_input, None)
-
-    def walk_step(parts: tuple[Params, Params, jax.Array], batch: Batch, root: jax.Array) -> Walk:
-        frozen_params, params, text = parts
-        frozen = freeze((frozen_params, 0), batch, root)
-        prior, keys = frozen.prior, rng.example_keys(root, "evaluate", 0, batch.index)
-        each = jnp.broadcast_to(text[None], (len(batch.index), *text.shape))
-        queries = prompter.apply(params, each, frozen)[0].query  # [b, k, d]
-        place = jnp.linspace(0.0, queries.shape[1] - 1.0, points)  # [t]
-        before = jnp.minimum(jnp.floor(place).astype(jnp.int32), queries.shape[1] - 2)
-        share = (place - before)[None, :, None]
-        along = (1.0 - share) * queries[:, before] + share * queries[:, before + 1]
-        z, at_styles = (project(projector, prior, q, keys) for q in (along, queries))
-        whiten = lambda x: (x - prior.mu[:, None]) * jnp.exp(-prior.log_sigma)[:, None]  # noqa: E731
-        drawn = distributions.sample(prior, keys, samples)
-        probs = _probs(model, frozen_params, frozen.features, z)
-        return Walk(probs, whiten(z), whiten(at_styles), frozen.latent, whiten(drawn))
-
-    return walk_step
-
-
-def _probs(model: ProbUNet, params: Params, features: jax.Array, z: jax.Array) -> jax.Array:
-    """Returns the probabilities of f(x, z), [b, s, h, w]."""
-    return jax.nn.sigmoid(model.apply(params, features, z, method="decode"))
-
-
 def _draw(keys: jax.Array, text: jax.Array, noise: float) -> jax.Array:
     """Returns a prompt of each style for every record: [b], [k, p, e] -> [b, k, e].
 
@@ -411,27 +288,3 @@ def _contrast(
     from_text = losses.info_nce(text, everywhere(reader), positive, valid, temperature)
     from_reader = losses.info_nce(reader, everywhere(text), positive, valid, temperature)
     return 0.5 * (from_text + from_reader).reshape(b, k)
-
-
-def _retrieve(aligned: dict[str, Any], frozen: Frozen) -> tuple[jax.Array, jax.Array]:
-    """Returns which texts find their reader, and which readers their text, [b, levels, k] each.
-
-    Within one image: K texts against the K readers' places, chance 1/K. NaN where a place is
-    missing, and everywhere for a query that reads no text.
-    """
-    b, k = frozen.rater_valid.shape
-    if not aligned:
-        nothing = jnp.full((b, len(LEVELS), k), jnp.nan)
-        return nothing, nothing
-    here = frozen.rater_valid
-    to_visual, to_text = [], []
-    for level in LEVELS:
-        likeness = jnp.einsum("btq,bvq->btv", aligned[f"text_{level}"], aligned[level])
-        among = jnp.where(here[:, None, :], likeness, -jnp.inf)
-        to_visual.append(jnp.argmax(among, axis=2) == jnp.arange(k)[None])
-        to_text.append(jnp.argmax(likeness, axis=1) == jnp.arange(k)[None])
-    known = here[:, None, :]
-    return tuple(  # type: ignore[return-value]
-        jnp.where(known, jnp.stack(hits, axis=1).astype(jnp.float32), jnp.nan)
-        for hits in (to_visual, to_text)
-    )

@@ -1,7 +1,6 @@
 """Evaluation results become the report: what the numbers mean, in sentences."""
 
 import functools
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,13 +8,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from prosona_jax import figures, report, style_summary
+from prosona_jax import figures, report, sample_summary, style_summary
 from prosona_jax.distributions import ACTIVE_NATS
 from prosona_jax.figures import Panel
 from prosona_jax.intervals import Interval
 from prosona_jax.results import (
-    LEAVE_ONE_OUT,
-    METRICS,
     Intervals,
     Results,
     Rows,
@@ -24,9 +21,8 @@ from prosona_jax.results import (
     collect,
     collect_styles,
 )
+from prosona_jax.sample_summary import GED, MATCHED
 from prosona_jax.style_summary import Styled
-
-_GED, _DICE = METRICS[0], METRICS[2]
 
 
 def write_report(
@@ -95,12 +91,12 @@ def write_report(
         _findings(results, second, samples, raters, active, latent_kl.size),
         _setting(described, raters, samples, latent_kl.size, by_area),
         *(style_summary.sections(second, styled, panels, note, png) if second and styled else ()),
-        _pictures(panels, scored, samples, png),
-        _scores(results, note, raters, samples),
-        _readers(results, note, raters),
-        _latent(latent_kl, active, png),
+        sample_summary.pictures(panels, scored, samples, png),
+        sample_summary.scores(results, note, raters, samples),
+        sample_summary.readers(results, note, raters),
+        sample_summary.latent(latent_kl, active, png),
         *(_training(stage, lines, png) for stage, lines in history.items()),
-        _provenance(provenance),
+        report.origin(provenance),
     )
     document = report.Document(
         title=title,
@@ -157,12 +153,12 @@ def _findings(
     facts += [
         (metric.label(samples), metric.number(interval.mean),
          f"{metric.between(interval)}; {metric.better} is better")
-        for metric in (_GED, _DICE)
+        for metric in (GED, MATCHED)
         if (interval := results.samples.get(metric.name))
     ]  # fmt: skip
     gain = results.difference.get("ged")
     if gain:
-        number, span = _GED.number(gain.mean, sign=True), _GED.between(gain, sign=True)
+        number, span = GED.number(gain.mean, sign=True), GED.between(gain, sign=True)
         facts.append(("GED, samples − prior mean", number, f"{span}; lower is better"))
     facts.append(
         ("Active latent dimensions", f"{active} of {d}", f"mean KL above {ACTIVE_NATS} nats")
@@ -177,7 +173,7 @@ def _verdict(gain: Interval) -> str:
     start = (
         "Does the model use its latent? If it did not, every sample would equal `f(x, mu_p)`, "
         "the segmentation at the mean of the prior. On the same records, the GED of the samples "
-        f"is {_GED.number(abs(gain.mean))} {direction} than that of `f(x, mu_p)` in place of each "
+        f"is {GED.number(abs(gain.mean))} {direction} than that of `f(x, mu_p)` in place of each "
         "sample"
     )
     if not (limits := bounds(gain)):
@@ -189,7 +185,7 @@ def _verdict(gain: Interval) -> str:
         end = "the whole interval lies above zero: its samples are worse than no samples at all."
     else:
         end = "the interval includes zero: these records do not show that it does."
-    return f"{start} ({_GED.between(gain, sign=True)} of the difference); {end}"
+    return f"{start} ({GED.between(gain, sign=True)} of the difference); {end}"
 
 
 def _setting(
@@ -217,118 +213,6 @@ def _setting(
     )
 
 
-def _scores(results: Results, note: str, raters: int, samples: int) -> report.Section:
-    rows = [
-        (
-            metric.label(samples),
-            metric.better,
-            metric.cell(results.samples[metric.name]),
-            metric.cell(results.prior_mean.get(metric.name)),
-            metric.cell(results.difference.get(metric.name), sign=True),
-        )
-        for metric in METRICS
-        if metric.name in results.samples
-    ]
-    columns = ("Metric", "Better", f"{samples} samples", "Prior mean", "Difference")
-    caption = (
-        f"{note} Prior mean: `f(x, mu_p)` in place of every sample. Difference: samples minus "
-        "prior mean, record by record."
-    )
-    meanings = [(metric.label(samples), f"`{metric.name}`", metric.meaning) for metric in METRICS]
-    legend = (
-        "s, s′: samples; y, y′: readers' masks; E: mean over all pairs; IoU: intersection over "
-        "union; Dice: twice the intersection over the sum of both areas, 1 for two empty masks, 0 "
-        "if one of them is empty."
-    )
-    warning = (
-        f"GED depends on the number of samples and of readers (S = {samples}, R = {raters}): "
-        "compare it only with figures of the same S, the same R and the same convention."
-    )
-    return report.Section(
-        "Scores",
-        [
-            report.Table(columns, rows, "llrrr", caption),
-            report.Text(warning),
-            report.Table(("Metric", "In report.json", "What it says"), meanings, "lll", legend),
-        ],
-    )
-
-
-def _readers(results: Results, note: str, raters: int) -> report.Section:
-    heading = "Beside the readers themselves"
-    if not results.leave_one_out["raters"]:
-        return report.Section(heading, [])
-    columns = {
-        "raters": "One reader",
-        "samples": "One sample",
-        "prior_mean": "Prior mean",
-    }
-    rows = [
-        (
-            metric.title,
-            metric.better,
-            *(metric.cell(results.leave_one_out[method].get(metric.name)) for method in columns),
-            metric.meaning,
-        )
-        for metric in LEAVE_ONE_OUT
-    ]
-    text = (
-        f"How well does one reader stand for the other {raters - 1}? Each in turn is scored "
-        "against them, as if that reader's mask were a model's only sample. Then one random sample "
-        "of the model takes that reader's place, under the same formulas: a model that draws as "
-        "the readers do scores as they do. The prior mean, a middle course, may score above them, "
-        "for these scores do not ask whether a model shows the readers' whole range."
-    )
-    table = report.Table(
-        ("Metric", "Better", *columns.values(), "What it says"), rows, "llrrrl", note
-    )
-    return report.Section(heading, [report.Text(text), table])
-
-
-def _pictures(
-    panels: Sequence[Panel], scored: Rows, samples: int, png: Callable[..., bytes]
-) -> report.Section:
-    if not panels:
-        return report.Section("Pictures", [])
-    text = (
-        "From left to right: the image, with a frame around the part that the others enlarge; the "
-        "readers' contours, a colour for each, thin over thick where they coincide; contours of "
-        "samples; and for each pixel the share of readers and of all samples that include it. The "
-        "closer the last two maps, the better the model knows where readers disagree."
-    )
-    scores = {row["record_id"]: row for row in scored}
-    drawn = [
-        report.Figure(
-            f"panel-{number:02d}",
-            png(figures.panel(panel)),
-            f"{panel.record_id}: image, contours of readers and samples, maps of agreement",
-            f"`{panel.record_id}`: {_scored(scores.get(panel.record_id, {}), samples)}",
-        )
-        for number, panel in enumerate(panels, 1)
-    ]
-    return report.Section("Pictures", [report.Text(text), *drawn])
-
-
-def _scored(row: Mapping[str, Any], samples: int) -> str:
-    present = [metric for metric in METRICS if row.get(metric.name) is not None]
-    return "; ".join(f"{metric.label(samples)} {metric.number(row[metric.name])}"
-                     for metric in present if metric in (_GED, _DICE))  # fmt: skip
-
-
-def _latent(kl: Float[np.ndarray, " d"], active: int, png: Callable[..., bytes]) -> report.Section:
-    text = (
-        "How far does sight of a reader's mask move each latent dimension? The mean KL divergence "
-        "of the posterior, which sees it, from the prior, which does not. A dimension above "
-        f"{ACTIVE_NATS} nats is called active; {active} of {kl.size} are. The others carry next to "
-        "nothing about the reader, though samples may still vary along them."
-    )
-    bars = figures.threshold_bars(kl, threshold=ACTIVE_NATS, label="mean KL, nats", prefix="z")
-    values = ", ".join(f"z{i} {value:.3g}" for i, value in enumerate(kl))
-    caption = "Mean KL of each latent dimension, largest first; logarithmic axis."
-    figure = report.Figure("latent", png(bars), f"Mean KL in nats: {values}", caption)
-    return report.Section("Use of the latent", [report.Text(text), figure])
-
-
 def _training(stage: str, history: Rows, png: Callable[..., bytes]) -> report.Section:
     points: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for row in history:
@@ -352,17 +236,6 @@ def _training(stage: str, history: Rows, png: Callable[..., bytes]) -> report.Se
         f"curves-{stage.replace(' ', '-')}", png(figures.curves(charts)), alt, caption
     )
     return report.Section(f"Training, {stage}", [figure])
-
-
-def _provenance(provenance: Mapping[str, Any]) -> report.Section:
-    origin = {key: value for key, value in provenance.items() if key != "config"}
-    blocks: list[report.Block] = [
-        report.Table(("How it came about", ""), report.entries(origin), "ll")
-    ]
-    if "config" in provenance:
-        config = json.dumps(provenance["config"], indent=2, default=str)
-        blocks.append(report.Listing("Configuration", config))
-    return report.Section("Provenance", blocks)
 
 
 def _footnote(caveats: Sequence[str], citation: str) -> str:

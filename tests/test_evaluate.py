@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from prosona_jax import evaluate, metrics, parallel
+from prosona_jax.personalise import Personalised
 from prosona_jax.stage_one import Prediction
-from prosona_jax.stage_two import Personalised
 from prosona_jax.types import Batch
 
 SAMPLES, RATERS, SIZE = 5, 3, 8

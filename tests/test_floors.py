@@ -15,12 +15,22 @@ FLOORS = [  # a name keeps its place until it is written
     {"types", "rng"},
     {"distributions", "prompts", "projection"},
     {"models", "augment", "losses", "metrics", "intervals"},
-    {"step", "stage_one", "stage_two"},
+    {"step", "stage_one", "stage_two", "personalise"},
     {
         *("parallel", "checkpoint", "monitor", "provenance", "workdir", "results"),
         *("figures", "overlay", "report", "text_encoder"),
     },
-    {"build", "train", "evaluate", "export", "freeze", "summary", "style_summary", "comparison"},
+    {
+        "build",
+        "train",
+        "evaluate",
+        "export",
+        "freeze",
+        "summary",
+        "sample_summary",
+        "style_summary",
+        "comparison",
+    },
     {"inputs", "experiment", "main", "compare", "predict", "score"},
 ]
 FLOOR = {unit: number for number, units in enumerate(FLOORS) for unit in units}

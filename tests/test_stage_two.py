@@ -14,6 +14,7 @@ from prosona_jax import (
     losses,
     metrics,
     parallel,
+    personalise,
     rng,
     stage_one,
     stage_two,
@@ -316,7 +317,7 @@ def test_training_both_stages_makes_prompts_choose_the_size() -> None:
     terms, weights = stage_two.make_loss_terms(*args), stage_two.make_weights(OBJECTIVE)
     params = _train(terms, weights, params, frozen, 1e-2, 200)
     modules = _model(), prompter, ANALYTIC
-    evaluate = jax.jit(stage_two.make_eval_step(*modules, "single", together=False))
+    evaluate = jax.jit(personalise.make_eval_step(*modules, "single", together=False))
     found = evaluate((known, params, jnp.moveaxis(text, 1, 0)), batch, ROOT)
     for prompts in range(2):
         scores = metrics.style_scores(found.probs[:, prompts], batch.masks, batch.rater_valid)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from prosona_jax import distributions, rng, stage_one, stage_two
+from prosona_jax import distributions, personalise, rng, stage_one, stage_two
 from prosona_jax.models.prob_unet import ProbUNet
 from prosona_jax.models.query import HeadsQuery, IdQuery, TextQuery
 from prosona_jax.types import Batch
@@ -57,7 +57,7 @@ def _text(prompts: int) -> jax.Array:
 
 def _eval_step(query, projector, together=False):
     modules = MODEL, PROMPTERS[query], PROJECTORS[projector]
-    return stage_two.make_eval_step(*modules, "single", together=together)
+    return personalise.make_eval_step(*modules, "single", together=together)
 
 
 def _personalised(query, projector, text, together=False):
@@ -157,7 +157,7 @@ def _retrieved(readers, valid):
     aligned = {f"text_{level}": jnp.eye(K)[None] for level in stage_two.LEVELS}
     aligned |= {level: jnp.asarray(readers, jnp.float32)[None] for level in stage_two.LEVELS}
     frozen = _asked(_text(1)[0])[0]._replace(rater_valid=jnp.asarray([valid]))
-    found = stage_two._retrieve(aligned, frozen)
+    found = personalise._retrieve(aligned, frozen)
     for share in found:
         np.testing.assert_array_equal(share[0, 0], share[0, 1])
     return [np.asarray(share)[0, 0].tolist() for share in found]
@@ -184,7 +184,7 @@ def test_a_missing_place_is_neither_asked_for_nor_found():
 
 @functools.cache
 def _walk(projector, points=9, samples=2000):
-    step = stage_two.make_walk_step(
+    step = personalise.make_walk_step(
         MODEL, PROMPTERS["text"], PROJECTORS[projector], "single", points=points, samples=samples
     )
     parts = _frozen_params(), _params("text"), _text(1)[0]

@@ -1,0 +1,130 @@
+"""What the first stage adds to the report: samples against readers, in tables and pictures."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from prosona_jax import figures, report
+from prosona_jax.distributions import ACTIVE_NATS
+from prosona_jax.figures import Panel
+from prosona_jax.results import LEAVE_ONE_OUT, METRICS, Results, Rows
+
+GED, MATCHED = METRICS[0], METRICS[2]
+
+
+def pictures(
+    panels: Sequence[Panel], scored: Rows, samples: int, png: Callable[..., bytes]
+) -> report.Section:
+    """Returns the panels: one record a figure, what readers and samples drew on it."""
+    if not panels:
+        return report.Section("Pictures", [])
+    text = (
+        "From left to right: the image, with a frame around the part that the others enlarge; the "
+        "readers' contours, a colour for each, thin over thick where they coincide; contours of "
+        "samples; and for each pixel the share of readers and of all samples that include it. The "
+        "closer the last two maps, the better the model knows where readers disagree."
+    )
+    score_of = {row["record_id"]: row for row in scored}
+    drawn = [
+        report.Figure(
+            f"panel-{number:02d}",
+            png(figures.panel(panel)),
+            f"{panel.record_id}: image, contours of readers and samples, maps of agreement",
+            f"`{panel.record_id}`: {_scored(score_of.get(panel.record_id, {}), samples)}",
+        )
+        for number, panel in enumerate(panels, 1)
+    ]
+    return report.Section("Pictures", [report.Text(text), *drawn])
+
+
+def _scored(row: Mapping[str, Any], samples: int) -> str:
+    present = [metric for metric in METRICS if row.get(metric.name) is not None]
+    return "; ".join(f"{metric.label(samples)} {metric.number(row[metric.name])}"
+                     for metric in present if metric in (GED, MATCHED))  # fmt: skip
+
+
+def scores(results: Results, note: str, raters: int, samples: int) -> report.Section:
+    """Returns the table of the samples' scores beside those of f(x, mu_p) alone."""
+    rows = [
+        (
+            metric.label(samples),
+            metric.better,
+            metric.cell(results.samples[metric.name]),
+            metric.cell(results.prior_mean.get(metric.name)),
+            metric.cell(results.difference.get(metric.name), sign=True),
+        )
+        for metric in METRICS
+        if metric.name in results.samples
+    ]
+    columns = ("Metric", "Better", f"{samples} samples", "Prior mean", "Difference")
+    caption = (
+        f"{note} Prior mean: `f(x, mu_p)` in place of every sample. Difference: samples minus "
+        "prior mean, record by record."
+    )
+    meanings = [(metric.label(samples), f"`{metric.name}`", metric.meaning) for metric in METRICS]
+    legend = (
+        "s, s′: samples; y, y′: readers' masks; E: mean over all pairs; IoU: intersection over "
+        "union; Dice: twice the intersection over the sum of both areas, 1 for two empty masks, 0 "
+        "if one of them is empty."
+    )
+    warning = (
+        f"GED depends on the number of samples and of readers (S = {samples}, R = {raters}): "
+        "compare it only with figures of the same S, the same R and the same convention."
+    )
+    return report.Section(
+        "Scores",
+        [
+            report.Table(columns, rows, "llrrr", caption),
+            report.Text(warning),
+            report.Table(("Metric", "In report.json", "What it says"), meanings, "lll", legend),
+        ],
+    )
+
+
+def readers(results: Results, note: str, raters: int) -> report.Section:
+    """Returns each reader's own scores beside those of one sample in the same place."""
+    heading = "Beside the readers themselves"
+    if not results.leave_one_out["raters"]:
+        return report.Section(heading, [])
+    columns = {
+        "raters": "One reader",
+        "samples": "One sample",
+        "prior_mean": "Prior mean",
+    }
+    rows = [
+        (
+            metric.title,
+            metric.better,
+            *(metric.cell(results.leave_one_out[method].get(metric.name)) for method in columns),
+            metric.meaning,
+        )
+        for metric in LEAVE_ONE_OUT
+    ]
+    text = (
+        f"How well does one reader stand for the other {raters - 1}? Each in turn is scored "
+        "against them, as if that reader's mask were a model's only sample. Then one random sample "
+        "of the model takes that reader's place, under the same formulas: a model that draws as "
+        "the readers do scores as they do. The prior mean, a middle course, may score above them, "
+        "for these scores do not ask whether a model shows the readers' whole range."
+    )
+    table = report.Table(
+        ("Metric", "Better", *columns.values(), "What it says"), rows, "llrrrl", note
+    )
+    return report.Section(heading, [report.Text(text), table])
+
+
+def latent(kl: Float[np.ndarray, " d"], active: int, png: Callable[..., bytes]) -> report.Section:
+    """Returns the use of each latent dimension."""
+    text = (
+        "How far does sight of a reader's mask move each latent dimension? The mean KL divergence "
+        "of the posterior, which sees it, from the prior, which does not. A dimension above "
+        f"{ACTIVE_NATS} nats is called active; {active} of {kl.size} are. The others carry next to "
+        "nothing about the reader, though samples may still vary along them."
+    )
+    bars = figures.threshold_bars(kl, threshold=ACTIVE_NATS, label="mean KL, nats", prefix="z")
+    values = ", ".join(f"z{i} {value:.3g}" for i, value in enumerate(kl))
+    caption = "Mean KL of each latent dimension, largest first; logarithmic axis."
+    figure = report.Figure("latent", png(bars), f"Mean KL in nats: {values}", caption)
+    return report.Section("Use of the latent", [report.Text(text), figure])
