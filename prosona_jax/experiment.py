@@ -175,7 +175,7 @@ def fit_stage_two(
 
     def validate(average: step.Params) -> dict[str, float]:
         second = StageTwo(0, average, text)
-        rows = score_stage_two(config, stage_one, second, data, "validation", prompts_of="train")
+        rows = score_stage_two(config, stage_one, second, data, "validation", prompts_of="mean")
         return evaluate.summarise_styles(rows)
 
     train(
