@@ -1,8 +1,8 @@
 """The methods that `prosona_jax.compare` knows: what each changes in a run's config.
 
 U-Net, data, augmentation, budget of images and rule of selection are those of the config for all.
-Each second stage's learning rate is the best of 1e-4, 3e-4 and 1e-3 on validation patients, see
-docs/experiments.md.
+All second stages have one learning rate, since three that were tried for the heads made no
+difference (docs/experiments.md, trial 14).
 """
 
 # Queries that read no text have nothing to align.

@@ -288,8 +288,8 @@ def walk_between_styles(
     points: int,
     samples: int,
 ) -> Iterable[tuple[Batch, personalise.Walk]]:
-    """Yields all records of `indices` with the way through their styles, by the first sentences."""
-    parts = (stage_one, second.params, second.text["train"][:, 0])
+    """Yields all records of `indices` with the way through their styles' own contours."""
+    parts = (stage_one, second.params, np.moveaxis(second.text["train"], 1, 0))
     batches = inputs.eval_batches(config, data.dataset, indices, everywhere=True)
     return _predict(config, parts, batches, build.walk_step, points=points, samples=samples)
 

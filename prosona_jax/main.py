@@ -126,9 +126,9 @@ def _panels(
     drawn: list[Any] = [None] * len(chosen)
     if second is not None:
         asked = experiment.predict_stage_two(
-            config, params, second, data, chosen, prompts_of="train", everywhere=True
+            config, params, second, data, chosen, prompts_of="mean", everywhere=True
         )
-        drawn = [p[0] for _, prediction in asked for p in prediction.probs]  # the first sentences
+        drawn = [p[0] for _, prediction in asked for p in prediction.probs]
     return [
         _panel(data.dataset[index], *both)
         for index, *both in zip(chosen, probs, drawn, strict=True)

@@ -55,16 +55,11 @@ def make_eval_step(
         frozen = freeze((frozen_params, 0), batch, root)
         keys = rng.example_keys(root, "evaluate", 0, batch.index)
 
-        def ask(prompts: jax.Array) -> tuple[jax.Array, dict[str, Any]]:  # [k, e]
-            each = jnp.broadcast_to(prompts[None], (len(batch.index), *prompts.shape))
-            query, aligned = prompter.apply(params, each, frozen)
-            return query.query, aligned
-
         def draw(query: jax.Array) -> jax.Array:  # [b, k, d]
             z = stage_two.project(projector, frozen.prior, query, keys)
             return _probs(model, frozen_params, frozen.features, z)
 
-        queries, aligned = jax.lax.map(ask, text)  # [p, b, ...]
+        queries, aligned = _ask(prompter, params, text, frozen)
         if together:
             queries = jnp.mean(queries, axis=0, keepdims=True)
         found = _retrieve({name: jnp.mean(x, axis=0) for name, x in aligned.items()}, frozen)
@@ -108,8 +103,9 @@ def make_walk_step(
 ) -> Callable[..., Walk]:
     """Returns ``walk_step((frozen_params, params, text), batch, root) -> Walk``.
 
-    ``text`` f32 [k, e] holds one prompt per style. The path goes in straight lines from query to
-    query, in as many equal steps from one style to the next as `points` allow.
+    ``text`` f32 [p, k, e] holds P prompts per style, whose mean query is the style's. The path goes
+    in straight lines from query to query, in as many equal steps from one style to the next as
+    `points` allow.
     """  # fmt: skip
     freeze = stage_two.make_freeze(model, posterior_input, None)
 
@@ -117,8 +113,7 @@ def make_walk_step(
         frozen_params, params, text = parts
         frozen = freeze((frozen_params, 0), batch, root)
         prior, keys = frozen.prior, rng.example_keys(root, "evaluate", 0, batch.index)
-        each = jnp.broadcast_to(text[None], (len(batch.index), *text.shape))
-        queries = prompter.apply(params, each, frozen)[0].query  # [b, k, d]
+        queries = jnp.mean(_ask(prompter, params, text, frozen)[0], axis=0)  # [b, k, d]
         place = jnp.linspace(0.0, queries.shape[1] - 1.0, points)  # [t]
         before = jnp.minimum(jnp.floor(place).astype(jnp.int32), queries.shape[1] - 2)
         share = (place - before)[None, :, None]
@@ -130,6 +125,19 @@ def make_walk_step(
         return Walk(probs, whiten(z), whiten(at_styles), frozen.latent, whiten(drawn))
 
     return walk_step
+
+
+def _ask(
+    prompter: Prompter, params: Params, text: jax.Array, frozen: Frozen
+) -> tuple[jax.Array, dict[str, Any]]:
+    """Returns queries [p, b, k, d] and aligned vectors [p, b, k, q] of P sets of prompts."""
+
+    def ask(prompts: jax.Array) -> tuple[jax.Array, dict[str, Any]]:  # [k, e]
+        each = jnp.broadcast_to(prompts[None], (len(frozen.index), *prompts.shape))
+        query, aligned = prompter.apply(params, each, frozen)
+        return query.query, aligned
+
+    return jax.lax.map(ask, text)
 
 
 def _probs(model: ProbUNet, params: Params, features: jax.Array, z: jax.Array) -> jax.Array:

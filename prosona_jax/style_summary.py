@@ -65,7 +65,8 @@ def _styles(results: StyleResults, styled: Styled, note: str) -> report.Section:
         "moves the prior to a place in the latent space, and the mask at that place is the "
         "style's contour. "
         + (
-            "The query is computed from the embedding of a sentence. "
+            "The query is computed from the embedding of a sentence; a style's own one, here and "
+            "in the pictures below, is the mean over its training sentences. "
             if styled.sentences
             else "The query is no sentence's: this run is a baseline that knows styles by number. "
         )
@@ -120,10 +121,8 @@ def _pixels(area: Interval) -> str:
 
 def _pictures(panels: Sequence[Panel], styled: Styled, png: Png) -> report.Section:
     if not panels:
-        return report.Section("What each prompt draws", [])
-    text = "For each style: the contour of its reader, thick, and what its prompt draws, pink. " + (
-        "The prompts are those of the table above." if styled.sentences else ""
-    )
+        return report.Section("What each style draws", [])
+    text = "For each style: the contour of its reader, thick, and what the style draws, pink."
     drawn = [
         report.Figure(
             f"styles-{number:02d}",
@@ -133,7 +132,7 @@ def _pictures(panels: Sequence[Panel], styled: Styled, png: Png) -> report.Secti
         )
         for number, panel in enumerate(panels, 1)
     ]
-    return report.Section("What each prompt draws", [report.Text(text), *drawn])
+    return report.Section("What each style draws", [report.Text(text), *drawn])
 
 
 def _scores(results: StyleResults, styled: Styled, note: str) -> report.Section:
@@ -155,8 +154,8 @@ def _scores(results: StyleResults, styled: Styled, note: str) -> report.Section:
     ]
     columns = ["Metric", "Better", "Styles", *worded]
     text = (
-        "A style's own contour is drawn by the mean query of its training sentences. The other "
-        "scores are of single sentences, one per style at a time, and means over all of them. The "
+        "Styles: each style's own contour. The other scores are of single sentences, one per "
+        "style at a time, and means over all of them. The "
         "held-out ones were never trained on: what they lose is what the model knows by heart "
         "rather than by language. "
         if worded

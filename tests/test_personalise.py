@@ -187,7 +187,7 @@ def _walk(projector, points=9, samples=2000):
     step = personalise.make_walk_step(
         MODEL, PROMPTERS["text"], PROJECTORS[projector], "single", points=points, samples=samples
     )
-    parts = _frozen_params(), _params("text"), _text(1)[0]
+    parts = _frozen_params(), _params("text"), _text(1)
     return jax.device_get(jax.jit(step)(parts, _batch(), ROOT))
 
 

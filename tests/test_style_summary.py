@@ -175,7 +175,7 @@ def test_a_baseline_without_text_has_no_sentence_no_held_out_score_and_no_retrie
     sections = _sections(
         _rows("prompts_mean", retrieval=False), _styled(sentences=()), [_panel("r1")]
     )
-    assert list(sections) == ["Styles", "What each prompt draws", "Scores of the styles"]
+    assert list(sections) == ["Styles", "What each style draws", "Scores of the styles"]
     text, own, _ = sections["Styles"]
     assert "this run is a baseline that knows styles by number" in text.body
     assert own.columns == ("Style", "Dice with its reader", "Area, pixels")
@@ -183,7 +183,7 @@ def test_a_baseline_without_text_has_no_sentence_no_held_out_score_and_no_retrie
     scores, table, _ = sections["Scores of the styles"]
     assert list(table.columns) == ["Metric", "Better", "Styles"]
     assert scores.body.startswith("GED is that of 3 masks")
-    assert "sentence" not in sections["What each prompt draws"][0].body
+    assert "sentence" not in sections["What each style draws"][0].body
 
 
 def test_pictures_and_walk_are_there_with_their_input():
@@ -193,7 +193,7 @@ def test_pictures_and_walk_are_there_with_their_input():
     at_styles[:, 3], at_styles[:, 1] = [-2, 0, 2], [0, 1, 0]
     walked = _styled(walked=_panel("r2"), at_styles=at_styles)
     full = _sections(_rows(), walked, [_panel("r0"), _panel("r2")])
-    drawn = [block for block in full["What each prompt draws"] if isinstance(block, report.Figure)]
+    drawn = [block for block in full["What each style draws"] if isinstance(block, report.Figure)]
     assert [(figure.name, figure.caption) for figure in drawn] == [
         ("styles-01", "`r0`"), ("styles-02", "`r2`"),
     ]  # fmt: skip

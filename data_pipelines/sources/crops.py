@@ -99,7 +99,7 @@ def read_png(file: pathlib.Path) -> np.ndarray:
         with Image.open(file, formats=["PNG"]) as png:
             deep = png.mode.startswith("I")  # 16 bits
             pixels = np.asarray(png if deep else png.convert("L"))
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(
             f"{file}: not a readable PNG, truncated or damaged ({error}); copy it again"
         ) from error
