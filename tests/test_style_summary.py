@@ -132,7 +132,7 @@ def test_styles_show_sentence_dice_area_and_the_table_of_all_readers():
         ["full", "78.0", "88.0", "78.0"],
         ["margin", "67.0", "77.0", "87.0"],
     ]
-    assert "The query is computed from the embedding of a sentence. Style k" in text.body
+    assert "is the mean over its training sentences. Style k" in text.body
 
 
 def test_only_masks_sorted_by_area_are_called_so():
