@@ -113,6 +113,7 @@ def train(
     step = int(state.step)
     monitor = Monitor(workdir, step=step, steps=schedule.steps)
     pending: list[tuple[int, Metrics]] = []
+    before: Metrics = {}
 
     def log() -> None:
         if pending:
@@ -128,6 +129,10 @@ def train(
     with _sigterm() as asked_to_stop, contextlib.closing(checkpoints), contextlib.closing(monitor):
         while step < schedule.steps:
             state, metrics = train_step(state, shard(next(batches)), root)
+            # Two steps under way keep the devices busy. More gain nothing, and on a CPU, devices
+            # that share cores can then wait for one another's sums for ever.
+            jax.block_until_ready(before)
+            before = metrics
             step += 1
             pending.append((step, metrics))
             monitor.advance()

@@ -38,8 +38,7 @@ def trained(tmp_path_factory):
     config.data.update(cache_dir=str(folder / "cache"), validation_share=0.3)
     config.steps = config.stage_two.steps = 300
     config.evaluate.every_steps = config.checkpoint_every_steps = 300
-    # Each step is waited for: hundreds under way at once can lock four fake devices on two cores.
-    config.log_every_steps = 1
+    config.log_every_steps = 300
     config.optimizer.learning_rate = config.stage_two.learning_rate = 1e-2
     data = inputs.load_data(config, needed=("train", "validation", "test"))
     written = inputs.load_prompts(config, data.raters)
