@@ -93,6 +93,7 @@ def get_config() -> ml_collections.ConfigDict:
     evaluate.validation_samples = 16  # S while training
     evaluate.samples = 50  # S of the report
     evaluate.batch_size = 16
+    evaluate.mirror = True  # U(x) is averaged over the eight mirrored and turned images
     evaluate.bootstrap = 2000  # patient resamples behind each interval
     evaluate.panels = 6  # test records drawn in the report
 

@@ -68,6 +68,11 @@ def check(config: Config) -> None:
             "config.stage_two.latent needs a posterior that sees one mask: set it to 0, or "
             "model.posterior_input to 'single'"
         )
+    if config.evaluate.mirror and not (config.augment.flip and config.augment.rotate_degrees >= 90):
+        raise InputError(
+            "config.evaluate.mirror shows the model mirrored and turned images: set it to False, "
+            "or train on such images, by augment.flip and augment.rotate_degrees of 90 or more"
+        )
     if two.tau <= 0:
         raise InputError(f"config.stage_two.tau is {two.tau}; it must be above 0")
     if min(config.model.channels, default=0) < 1:
@@ -94,6 +99,11 @@ def model(config: Config) -> ProbUNet:
         fcomb_layers=m.fcomb_layers,
         dtype=jnp.dtype(m.dtype),
     )
+
+
+def evaluated_model(config: Config) -> ProbUNet:
+    """Returns the same network, with the same parameters, as evaluation and prediction use it."""
+    return model(config).clone(mirrored=config.evaluate.mirror)
 
 
 def optimizer(config: Config) -> optax.GradientTransformation:
@@ -143,7 +153,7 @@ def train_step(
 
 def eval_step(config: Config, *, samples: int) -> stage_one.EvalStep:
     """Returns the pure evaluation step with that many samples per record."""
-    return stage_one.make_eval_step(model(config), samples, config.model.posterior_input)
+    return stage_one.make_eval_step(evaluated_model(config), samples, config.model.posterior_input)
 
 
 def freeze_step(config: Config) -> Callable[..., stage_two.Frozen]:
@@ -189,18 +199,19 @@ def eval_step_of_stage_two(
     config: Config, *, together: bool
 ) -> Callable[..., personalise.Personalised]:
     """Returns the pure evaluation step of both stages' parameters and prompts."""
-    modules = (model(config), prompter(config), projector(config))
+    modules = (evaluated_model(config), prompter(config), projector(config))
     return personalise.make_eval_step(*modules, config.model.posterior_input, together=together)
 
 
 def prompt_step(config: Config) -> Callable[..., jax.Array]:
     """Returns the pure step that draws any number of prompts on images without masks."""
-    return personalise.make_prompt_step(model(config), prompter(config), projector(config))
+    modules = (evaluated_model(config), prompter(config), projector(config))
+    return personalise.make_prompt_step(*modules)
 
 
 def walk_step(config: Config, *, points: int, samples: int) -> Callable[..., personalise.Walk]:
     """Returns the pure step that walks from style to style."""
-    modules = (model(config), prompter(config), projector(config))
+    modules = (evaluated_model(config), prompter(config), projector(config))
     posterior_input = config.model.posterior_input
     return personalise.make_walk_step(*modules, posterior_input, points=points, samples=samples)
 

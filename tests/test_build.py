@@ -40,6 +40,16 @@ def test_every_variant_passes(variant):
             {"model__dtype": "float16"},
             "config.model.dtype is 'float16'; choose from float32, bfloat16",
         ),
+        (
+            {"augment__flip": False},
+            "config.evaluate.mirror shows the model mirrored and turned images: set it to False, "
+            "or train on such images, by augment.flip and augment.rotate_degrees of 90 or more",
+        ),
+        (
+            {"augment__rotate_degrees": 30.0},
+            "config.evaluate.mirror shows the model mirrored and turned images: set it to False, "
+            "or train on such images, by augment.flip and augment.rotate_degrees of 90 or more",
+        ),
         ({"steps": 0}, "config.steps is 0; it must be at least 1"),
         ({"batch_size": 0}, "config.batch_size is 0; it must be at least 1"),
         ({"log_every_steps": 0}, "config.log_every_steps is 0; it must be at least 1"),
@@ -164,6 +174,13 @@ def test_the_network_is_the_configs():
     assert (network.channels, network.convs_per_scale, network.norm) == ((4, 8), 1, "none")
     assert (network.latent_dim, network.fcomb_layers) == (6, 4)
     assert network.dtype == jnp.bfloat16
+
+
+def test_mirrored_images_are_for_evaluation_alone_and_may_be_left_out():
+    config = _config()
+    assert not build.model(config).mirrored
+    assert build.evaluated_model(config) == build.model(config).clone(mirrored=True)
+    assert build.evaluated_model(_config(evaluate__mirror=False)) == build.model(config)
 
 
 def _moves(gradients, **changes):

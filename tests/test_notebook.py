@@ -124,7 +124,7 @@ def test_what_is_drawn_on_the_way_and_on_the_map_is_what_the_model_decodes(walke
     """A straight line in z is one in (z - mu) / sigma."""
     _, _, kept = walked
     config, params, _, data, (position,) = model
-    network = build.model(config)
+    network = build.evaluated_model(config)
     params, image = jax.device_get(params), jnp.asarray(data.dataset[position].image[None])
     prior = network.apply(params, image, method="prior")
     features = network.apply(params, image, method="features")

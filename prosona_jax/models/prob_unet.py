@@ -11,6 +11,19 @@ from prosona_jax.distributions import Gaussian, gaussian
 from prosona_jax.models.blocks import Encoder
 from prosona_jax.models.unet import UNet
 
+_VIEWS = 8  # the symmetries of a square
+
+
+def _turn(x: Float[Array, "b h h c"], view: int) -> Float[Array, "b h h c"]:
+    """Returns images mirrored from view 4 on, then turned by view % 4 right angles."""
+    return jnp.rot90(jnp.flip(x, 2) if view >= 4 else x, view % 4, axes=(1, 2))
+
+
+def _turn_back(x: Float[Array, "b h h c"], view: int) -> Float[Array, "b h h c"]:
+    """Undoes `_turn`."""
+    back = jnp.rot90(x, -(view % 4), axes=(1, 2))
+    return jnp.flip(back, 2) if view >= 4 else back
+
 
 class LatentEncoder(nn.Module):
     """Encoder, global average, and a linear map to the mean and log sigma of the latent."""
@@ -63,6 +76,8 @@ class ProbUNet(nn.Module):
         latent_dim: d.
         fcomb_layers: 1x1 convolutions of f, at least 2.
         dtype: compute type; parameters, distributions and logits are float32.
+        mirrored: U(x) is the mean of U over the eight mirrored and turned images, each turned back.
+            Images are square then. For evaluation: the parameters are the same.
     """
 
     channels: Sequence[int]
@@ -71,6 +86,7 @@ class ProbUNet(nn.Module):
     latent_dim: int
     fcomb_layers: int
     dtype: Any = jnp.float32
+    mirrored: bool = False
 
     def setup(self) -> None:
         body = (tuple(self.channels), self.convs_per_scale, self.norm)
@@ -81,7 +97,14 @@ class ProbUNet(nn.Module):
 
     def features(self, image: Float[Array, "b h w c"]) -> Float[Array, "b h w f"]:
         """Returns U(x)."""
-        return self.unet(image)
+        if not self.mirrored:
+            return self.unet(image)
+        # Records stay the leading axis, so that a batch over many devices stays where it is.
+        views = jnp.stack([_turn(image, view) for view in range(_VIEWS)], axis=1)
+        seen = self.unet(views.reshape(-1, *image.shape[1:])).astype(jnp.float32)
+        seen = seen.reshape(*views.shape[:-1], -1)
+        back = [_turn_back(seen[:, view], view) for view in range(_VIEWS)]
+        return jnp.mean(jnp.stack(back), axis=0)
 
     def prior(self, image: Float[Array, "b h w c"]) -> Gaussian:
         """Returns p(z|x)."""

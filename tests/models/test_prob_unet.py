@@ -1,6 +1,7 @@
 """The probabilistic U-Net: exact decoding, parameter counts, contracts."""
 
 import itertools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -51,6 +52,40 @@ def test_many_samples_at_once_equal_one_by_one() -> None:
     for s in range(5):
         alone = model.apply(params, features, z[:, s : s + 1], method="decode")
         np.testing.assert_allclose(together[:, s], alone[:, 0], atol=1e-5)
+
+
+def _symmetries() -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """The eight ways to lay a square [b, h, w, c] upon itself."""
+    straight = {
+        "as it is": lambda x: x,
+        "rows mirrored": lambda x: x[:, ::-1],
+        "columns mirrored": lambda x: x[:, :, ::-1],
+        "both mirrored": lambda x: x[:, ::-1, ::-1],
+    }
+    across = {
+        f"transposed, {name}": lambda x, lay=lay: lay(x.swapaxes(1, 2))
+        for name, lay in straight.items()
+    }
+    return straight | across
+
+
+def test_mirrored_features_are_the_mean_over_the_symmetries_of_the_square() -> None:
+    model, (image, masks, valid) = _tiny(), _inputs()
+    params = model.init(jax.random.key(0), image, masks, valid)
+
+    def features(network: ProbUNet, x: np.ndarray) -> np.ndarray:
+        return np.asarray(network.apply(params, jnp.asarray(x), method="features"))
+
+    mirrored, x = model.clone(mirrored=True), np.asarray(image)
+    inverse = {"transposed, rows mirrored": "transposed, columns mirrored"}
+    inverse |= {other: name for name, other in inverse.items()}
+    lays = _symmetries()
+    back = [lays[inverse.get(name, name)](features(model, lay(x))) for name, lay in lays.items()]
+    assert np.ptp(back, axis=0).max() > 1e-3, "the network alone has these symmetries"
+    np.testing.assert_allclose(features(mirrored, x), np.mean(back, axis=0), atol=1e-6)
+    for lay in lays.values():
+        turned = features(mirrored, lay(x))
+        np.testing.assert_allclose(turned, lay(features(mirrored, x)), atol=1e-6)
 
 
 def test_posterior_sees_the_mask_and_the_prior_does_not() -> None:
