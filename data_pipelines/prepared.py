@@ -47,7 +47,7 @@ class Dataset:
         self.fingerprint: dict[str, Any] = index["fingerprint"]
         self.citation: str = index["citation"]
         self.simulated: bool = index["simulated"]
-        self._unit: str = index["intensity_unit"]
+        self.intensity_unit: str = index["intensity_unit"]
         self._sites: list[str] = index["sites"]
 
     def __len__(self) -> int:
@@ -65,7 +65,7 @@ class Dataset:
             record_id=self.record_ids[position],
             site=self._sites[position],
             spacing_mm=stored["spacing_mm"],
-            intensity_unit=self._unit,
+            intensity_unit=self.intensity_unit,
             split=self.declared_splits[position],
         )
 

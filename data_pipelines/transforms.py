@@ -74,6 +74,15 @@ class Placement(NamedTuple):
         rows, columns = ((start - step / 2, start + (n - 0.5) * step) for n, start, step in axes)
         return rows, columns
 
+    def share_covered(self) -> float:
+        """Returns the share of this grid's pixels that lie on the grid below, 0 to 1."""
+        return float(np.prod([inside.mean() for inside in self.covered()]))
+
+    def covered(self) -> list[np.ndarray]:
+        """Returns which rows bool [h] and which columns bool [w] lie on the grid below."""
+        axes = zip(self.positions(), self.below, strict=True)
+        return [(places >= -0.5) & (places <= n - 0.5) for places, n in axes]
+
     def positions(self) -> list[np.ndarray]:
         """Returns the rows f64 [h] and columns f64 [w] below this grid's pixels."""
         axes = zip(self.shape, self.start, self.step, strict=True)
@@ -118,12 +127,7 @@ def sample(
     blur = np.maximum(placement.step - 1, 0) / 2
     if blur.any():
         planes = ndimage.gaussian_filter(planes, blur, axes=(1, 2), mode="nearest")
-    inside = np.logical_and.outer(
-        *(
-            (o >= -0.5) & (o <= n - 0.5)
-            for o, n in zip(placement.positions(), placement.below, strict=True)
-        )
-    )
+    inside = np.logical_and.outer(*placement.covered())
     read = [
         ndimage.affine_transform(
             plane, placement.step, placement.start, placement.shape, order=1, mode="nearest"

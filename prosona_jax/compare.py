@@ -65,15 +65,7 @@ class Cell(NamedTuple):
     @property
     def run(self) -> workdir.Run:
         """What the cell is made from."""
-        return workdir.Run(
-            self.config.to_dict(),
-            self.data.dataset.fingerprint["sha256"],
-            self.data.patients(),
-            self.data.channels,
-            self.data.raters,
-            self.written.describe() if self.written else None,
-            self.data.dataset.simulated,
-        )
+        return inputs.run_of(self.config, self.data, self.written)
 
 
 def configure(config: Config, method: str, *, seed: int, fold: int) -> Config:

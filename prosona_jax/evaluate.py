@@ -138,10 +138,10 @@ def _style_scores(batch: Batch, prediction: Personalised) -> metrics.Scores:
         scores |= {f"dice_{i + 1}_{j + 1}": table[:, i, j] for i in k for j in k}
         sets.append(scores | {f"area_{i + 1}": area[:, i] for i in k})
     means = {name: np.mean([scores[name] for scores in sets], axis=0) for name in sets[0]}
-    found = np.stack([prediction.text_to_visual, prediction.visual_to_text])  # [2, b, levels, k]
-    known = ~np.isnan(found)
-    shares = np.where(known, found, 0).sum(axis=-1) / np.maximum(known.sum(axis=-1), 1)
-    shares[~known.any(axis=-1)] = np.nan
+    found = np.stack([prediction.text_to_visual, prediction.visual_to_text])  # [2, b, p, levels, k]
+    known, over = ~np.isnan(found), (2, 4)
+    shares = np.where(known, found, 0).sum(axis=over) / np.maximum(known.sum(axis=over), 1)
+    shares[~known.any(axis=over)] = np.nan  # [2, b, levels]
     by_name = np.moveaxis(shares, 1, 2).reshape(len(_RETRIEVAL), -1)  # [2 levels, b]
     return means | dict(zip(_RETRIEVAL, by_name, strict=True))
 

@@ -140,6 +140,21 @@ def embeddings(written: Prompts | None, raters: int) -> dict[str, np.ndarray]:
     return {split: np.zeros((raters, 1, 1), np.float32) for split in ("train", "held_out")}
 
 
+def run_of(config: Config, data: Data, written: Prompts | None) -> Run:
+    """Returns what a workdir is made from that trains on the data with the prompts."""
+    return Run(
+        config=config.to_dict(),
+        data_digest=data.dataset.fingerprint["sha256"],
+        patients=data.patients(),
+        channels=data.channels,
+        raters=data.raters,
+        prompts=written.describe() if written else None,
+        intensity_unit=data.dataset.intensity_unit,
+        native_spacing_mm=data.dataset.fingerprint["native_spacing_mm"],
+        simulated=data.dataset.simulated,
+    )
+
+
 def check_fits(config: Config, data: Data, run: Run) -> None:
     """Raises InputError unless a model of that run and config can be scored on the data.
 

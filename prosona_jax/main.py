@@ -189,15 +189,7 @@ def run_training(config: Config, folder: pathlib.Path) -> None:
     data = inputs.load_data(config, needed=("train", "validation", config.data.split))
     experiment.check(config, data.raters)
     written = inputs.load_prompts(config, data.raters)
-    run = workdir.Run(
-        config.to_dict(),
-        data.dataset.fingerprint["sha256"],
-        data.patients(),
-        data.channels,
-        data.raters,
-        written.describe() if written else None,
-        data.dataset.simulated,
-    )
+    run = inputs.run_of(config, data, written)
     place = folder / "report"
     parallel.first_process_first(lambda: workdir.claim(folder, run))
     parallel.first_process_first(lambda: report.check(place))

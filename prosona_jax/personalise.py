@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from prosona_jax import distributions, rng, stage_two
 from prosona_jax.models.prob_unet import ProbUNet
+from prosona_jax.models.query import unit_length
 from prosona_jax.stage_two import LEVELS, Frozen, Projector, Prompter
 from prosona_jax.step import Params
 from prosona_jax.types import Batch
@@ -18,8 +19,9 @@ class Personalised(NamedTuple):
     """What evaluation needs of one batch; P sets of prompts, one prompt per style each."""
 
     probs: Float[Array, "b p k h w"]
-    text_to_visual: Float[Array, "b l k"]  # per level: 1 where text k finds its own reader's place
-    visual_to_text: Float[Array, "b l k"]  # per level: 1 where reader k's place finds its text
+    # Of each level: 1 where text k finds its own reader's place, and where that place finds it.
+    text_to_visual: Float[Array, "b p l k"]
+    visual_to_text: Float[Array, "b p l k"]
 
 
 class Walk(NamedTuple):
@@ -43,8 +45,8 @@ def make_eval_step(
     """Returns ``eval_step((frozen_params, params, text), batch, root) -> Personalised``.
 
     ``text`` f32 [p, k, e] holds P sets of prompts, one for each style. Each set draws masks of its
-    own, or all do ``together``: then a style's query is the mean over the sets, and P of the result
-    is 1. Retrieval takes the mean over the sets of each style's projected text.
+    own, or all do ``together``: then a style's query is the mean over the sets, its projected text
+    their mean direction, and P of the result is 1.
     """
     freeze = stage_two.make_freeze(model, posterior_input, None)
 
@@ -61,9 +63,13 @@ def make_eval_step(
 
         queries, aligned = _ask(prompter, params, text, frozen)
         if together:
-            queries = jnp.mean(queries, axis=0, keepdims=True)
-        found = _retrieve({name: jnp.mean(x, axis=0) for name, x in aligned.items()}, frozen)
-        return Personalised(jnp.moveaxis(jax.lax.map(draw, queries), 0, 1), *found)
+            queries, *vectors = (
+                jnp.mean(x, axis=0, keepdims=True) for x in (queries, *aligned.values())
+            )
+            aligned = dict(zip(aligned, map(unit_length, vectors), strict=True))
+        found = jax.vmap(lambda one: _retrieve(one, frozen), axis_size=len(queries))(aligned)
+        by_record = (jnp.moveaxis(x, 0, 1) for x in (jax.lax.map(draw, queries), *found))
+        return Personalised(*by_record)
 
     return eval_step
 
@@ -135,7 +141,8 @@ def _ask(
     def ask(prompts: jax.Array) -> tuple[jax.Array, dict[str, Any]]:  # [k, e]
         each = jnp.broadcast_to(prompts[None], (len(frozen.index), *prompts.shape))
         query, aligned = prompter.apply(params, each, frozen)
-        return query.query, aligned
+        vectors = {name: x for name, x in aligned.items() if name != "log_temperature"}
+        return query.query, vectors
 
     return jax.lax.map(ask, text)
 

@@ -10,6 +10,7 @@ The folder gets the masks in the image's own format and geometry, `overlay.png` 
 import json
 import logging
 import pathlib
+import textwrap
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -43,6 +44,8 @@ _UNIT = flags.DEFINE_string(
 NOTE = "Research use only, no clinical evidence."
 SIMULATED = "Model trained on simulated CT."
 _SLACK = 1e-4  # by which a similarity may differ between devices
+_SPACING_SLACK = 0.1  # relative, beyond the training images' pixels
+_UNITS = {"HU": "in HU", "unit": "from 0 to 1", "arbitrary": "of an arbitrary unit"}
 
 _LOG = logging.getLogger("prosona_jax.predict")
 
@@ -69,6 +72,7 @@ class Answer(NamedTuple):
     style: str  # that sentence's
     similarity: float  # cosine
     far: bool  # farther from training than each held-out sentence
+    cut: bool  # longer than the text encoder reads
 
 
 def load_model(folder: pathlib.Path) -> Model:
@@ -127,7 +131,8 @@ def answer(
         known = model.described["styles"][style]  # its sentences repeat up to the longest list
         nearest = known["train"][number % len(known["train"])]
         far = bool(similarity < least - _SLACK)
-        answers.append(Answer(sentence, mask, nearest, known["name"], float(similarity), far))
+        cut = model.encoder.count_tokens(sentence) > model.encoder.max_tokens
+        answers.append(Answer(sentence, mask, nearest, known["name"], float(similarity), far, cut))
     return answers
 
 
@@ -166,7 +171,7 @@ def run(
     settings = Settings.from_config(model.config.data)
     crop, placement = images.to_model(picture, settings, point=point)
     answers = answer(model, crop, placement, sentences)
-    caveats = _caveats(model, picture, answers)
+    caveats = _caveats(model, picture, placement, answers)
     for caveat in caveats:
         _LOG.warning("%s", caveat)
     note = " ".join([NOTE, SIMULATED] if model.run.simulated else [NOTE])
@@ -210,21 +215,58 @@ def _checked(sentences: Sequence[str]) -> list[str]:
     return sentences
 
 
-def _caveats(model: Model, picture: Picture, answers: Sequence[Answer]) -> list[str]:
+def _caveats(
+    model: Model, picture: Picture, placement: Placement, answers: Sequence[Answer]
+) -> list[str]:
     """Returns what a reader must know before believing a contour."""
     caveats = [NOTE, *([SIMULATED] if model.run.simulated else [])]
-    size = model.config.data.spacing_mm
-    if size and np.isnan(picture.spacing_mm).any():
+    if picture.intensity_unit != model.run.intensity_unit:
         caveats.append(
-            f"The file does not say how large a pixel is: it is taken for the model's, {size:g} mm."
+            f"The image's numbers are {_UNITS[picture.intensity_unit]}, and the model was trained "
+            f"on ones {_UNITS[model.run.intensity_unit]}: contrast may be new to it."
         )
-    caveats += [
-        f"Prompt {number}, {each.prompt!r}, is far from all that the model was trained on: its "
-        f"similarity to the nearest sentence, {each.nearest!r}, is {each.similarity:.2f}."
-        for number, each in enumerate(answers, start=1)
-        if each.far
-    ]
+    caveats += _about_pixels(model, picture)
+    filled = placement.share_covered()
+    if filled < 0.5:
+        caveats.append(
+            f"The image fills {filled:.0%} of what the model sees at once; the rest is taken for "
+            "background."
+        )
+    for number, each in enumerate(answers, start=1):
+        called = f"Prompt {number}, {textwrap.shorten(each.prompt, 80, placeholder=' ...')!r},"
+        if each.cut:
+            caveats.append(
+                f"{called} was cut after {model.encoder.max_tokens} tokens, all that the text "
+                "encoder reads."
+            )
+        if each.far:
+            caveats.append(
+                f"{called} is far from all that the model was trained on: its similarity to the "
+                f"nearest sentence, {each.nearest!r}, is {each.similarity:.2f}."
+            )
     return caveats
+
+
+def _about_pixels(model: Model, picture: Picture) -> list[str]:
+    """Returns the caveat about the size of the image's pixels, if there is one."""
+    size, native = model.config.data.spacing_mm, model.run.native_spacing_mm
+    unknown = np.isnan(picture.spacing_mm).any()
+    if size and unknown:
+        return [
+            f"The file does not say how large a pixel is: it is taken for the model's, {size:g} mm."
+        ]
+    if size or native is None:
+        return []
+    low, high = np.min(native), np.max(native)
+    seen = f"the model, which resamples nothing, was trained on pixels of {low:g} to {high:g} mm"
+    if unknown:
+        return [f"The file does not say how large a pixel is, and {seen}."]
+    row, column = picture.spacing_mm
+    if min(row, column) < low * (1 - _SPACING_SLACK) or max(row, column) > high * (
+        1 + _SPACING_SLACK
+    ):
+        return [f"A pixel of the image is {row:.3g} x {column:.3g} mm, and {seen}."]
+    return []
 
 
 def _area_mm2(picture: Picture, mask: np.ndarray) -> float | None:
@@ -269,6 +311,7 @@ def _record(
                     "similarity": round(each.similarity, 4),
                 },
                 "far": each.far,
+                "cut": each.cut,
             }
             for each in answers
         ],

@@ -252,7 +252,7 @@ def collect_styles(rows: Rows, *, styles: int, bootstrap: int) -> StyleResults:
         styles=means(rows, "prompts_mean", metrics, bootstrap),
         trained=means(rows, "prompts_train", metrics, bootstrap),
         held_out=means(rows, "prompts_held_out", metrics, bootstrap),
-        difference=differences(rows, "prompts_held_out", "prompts_train", STYLE_METRICS, bootstrap),
+        difference=differences(rows, "prompts_held_out", "prompts_train", metrics, bootstrap),
         table=np.array([[of(f"dice_{i}_{j}").mean for j in k] for i in k]),
         own=[of(f"dice_{i}_{i}") for i in k],
         areas=[of(f"area_{i}") for i in k],

@@ -9,13 +9,14 @@ from jaxtyping import Float, Float32
 from prosona_jax import figures, report
 from prosona_jax.figures import Panel
 from prosona_jax.intervals import Interval
-from prosona_jax.results import RETRIEVAL, STYLE_METRICS, StyleResults
+from prosona_jax.results import RETRIEVAL, STYLE_METRICS, Metric, StyleResults
 
 Png = Callable[..., bytes]
 _MEAN, _GED, _ORDERED = (
     next(metric for metric in STYLE_METRICS if metric.name == name)
     for name in ("dice_mean", "ged", "ordered")
 )
+_SENTENCES = ("Training sentences", "Held-out sentences", "Held-out minus training")
 
 
 class Styled(NamedTuple):
@@ -137,18 +138,9 @@ def _pictures(panels: Sequence[Panel], styled: Styled, png: Png) -> report.Secti
 
 def _scores(results: StyleResults, styled: Styled, note: str) -> report.Section:
     k = len(styled.names)
-    worded = {
-        "Training sentences": (results.trained, False),
-        "Held-out sentences": (results.held_out, False),
-        "Held-out minus training": (results.difference, True),
-    } if results.trained else {}  # fmt: skip
+    worded = _SENTENCES if results.trained else ()
     rows = [
-        (
-            metric.label(k),
-            metric.better,
-            metric.cell(results.styles[metric.name]),
-            *(metric.cell(x.get(metric.name), sign=sign) for x, sign in worded.values()),
-        )
+        (metric.label(k), metric.better, *_cells(results, metric))
         for metric in STYLE_METRICS
         if metric.name in results.styles
     ]
@@ -177,16 +169,24 @@ def _retrieval(results: StyleResults, styled: Styled, note: str) -> report.Secti
     if not known:
         return report.Section("Retrieval", [])
     chance = f"{100 / len(styled.names):.1f}"
-    rows = [
-        (metric.title, metric.cell(results.styles[metric.name]), chance, metric.meaning)
-        for metric in known
-    ]
+    rows = [(metric.title, chance, *_cells(results, metric), metric.meaning) for metric in known]
     text = (
         "Do sentences and readers meet in one space? Shares of styles [%], within each image, "
-        "against what guessing would find."
+        "against what guessing would find. Styles: by the mean direction of a style's training "
+        "sentences; the others by one sentence per style at a time."
     )
-    table = report.Table(("", "Found", "Chance", "What it says"), rows, "lrrl", note)
+    columns = ("", "Chance", "Styles", *_SENTENCES, "What it says")
+    table = report.Table(columns, rows, "l" + "r" * (len(columns) - 2) + "l", note)
     return report.Section("Retrieval", [report.Text(text), table])
+
+
+def _cells(results: StyleResults, metric: Metric) -> list[str]:
+    """Returns a metric's cells: the styles' own, then those of `_SENTENCES` where text is read."""
+    cells = [metric.cell(results.styles[metric.name])]
+    if results.trained:
+        cells += [metric.cell(x.get(metric.name)) for x in (results.trained, results.held_out)]
+        cells.append(metric.cell(results.difference.get(metric.name), sign=True))
+    return cells
 
 
 def _walk(styled: Styled, png: Png) -> report.Section:

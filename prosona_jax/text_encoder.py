@@ -155,9 +155,18 @@ class TextEncoder:
                 embeddings[part] = np.asarray(found)[: len(part)]
         return embeddings
 
-    def _tokens(self, sentence: str) -> list[int]:
+    def count_tokens(self, sentence: str) -> int:
+        """Returns the length of the sentence with its start and end tokens, before any cut."""
+        return len(self._all_tokens(sentence))
+
+    def _all_tokens(self, sentence: str) -> list[int]:
         # Padding and truncation that a tokenizer.json asks for are overruled.
-        ids = self._tokenizer(sentence, padding=False, truncation=False, verbose=False)["input_ids"]
+        return self._tokenizer(sentence, padding=False, truncation=False, verbose=False)[
+            "input_ids"
+        ]
+
+    def _tokens(self, sentence: str) -> list[int]:
+        ids = self._all_tokens(sentence)
         if len(ids) <= self._tokenizer.num_special_tokens_to_add():
             raise InputError(
                 f"text encoder {self.name!r}: the sentence {sentence!r} is empty; say what to draw"

@@ -25,7 +25,9 @@ class Run(NamedTuple):
     channels: int  # C of the images
     raters: int  # R
     prompts: dict[str, Any] | None  # encoder and sentences by style; None: no text is read
-    simulated: bool = False  # the images were made from the masks
+    intensity_unit: str  # of the images before they were scaled: "HU", "unit" or "arbitrary"
+    native_spacing_mm: list[list[float]] | None  # lowest and highest pixel size; None: unknown
+    simulated: bool  # the images were made from the masks
 
 
 def read(folder: str | os.PathLike[str]) -> Run:

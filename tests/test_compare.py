@@ -67,6 +67,12 @@ def _stages_one(place, fold):
     return {one.name: (read_history(one), (one / "rows.json").stat().st_mtime_ns) for one in found}
 
 
+def _files_of_stages_one(place, fold):
+    """Returns the content of every file of a fold's first stages."""
+    ones = (place / f"fold{fold}-seed0").glob("stage_one-*")
+    return {path: path.read_bytes() for one in ones for path in one.rglob("*") if path.is_file()}
+
+
 @pytest.fixture(scope="module")
 def both(folder):
     """Two workdirs: all methods without interruption; two methods, killed, then these and a third.
@@ -84,6 +90,7 @@ def both(folder):
     left = {
         "scored": _scored(broken),
         "stages one": _stages_one(broken, 0),
+        "files": _files_of_stages_one(broken, 0),
         "report": (broken / "report").exists(),
     }
     end(_compare(folder, "broken", "--methods=prob_unet,expert_id,prosona", moved))
@@ -111,6 +118,13 @@ def test_every_record_is_scored_once_per_method_by_a_model_that_never_saw_its_pa
             seen = workdir.read(whole / f"fold{fold}-seed0" / method).patients
             assert seen == {name: [PATIENTS[i] for i in part] for name, part in indices.items()}
             assert not tested.intersection(seen["train"], seen["validation"])
+
+
+def test_second_stages_leave_every_byte_of_the_first_as_it_was(both):
+    """A second stage was trained to the end and another one half; then both were, and scored."""
+    _, broken, left = both
+    assert any("checkpoints" in path.parts for path in left["files"])
+    assert _files_of_stages_one(broken, 0) == left["files"]
 
 
 def test_stage_one_is_trained_once_for_all_methods_that_share_it(both):

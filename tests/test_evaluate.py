@@ -151,9 +151,9 @@ def _personalise(params, batch, root):
     shift = np.arange(RATERS, dtype=np.float32)[None, None, :, None, None]
     scale = np.array([1.0, 4.0], np.float32)[None, :, None, None, None]
     probs = jax.nn.sigmoid(params * scale * (image[:, None, None] + shift - 1))
-    even = (batch.index % 2 == 0).astype(jnp.float32)[:, None, None]
-    first = np.array([[[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]]], np.float32)
-    missing = jnp.where(batch.rater_valid, 0.0, jnp.nan)[:, None, :]
+    even = (batch.index % 2 == 0).astype(jnp.float32)[:, None, None, None]
+    first = np.array([[[[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]]] * 2], np.float32)  # [1, p, levels, k]
+    missing = jnp.where(batch.rater_valid, 0.0, jnp.nan)[:, None, None, :]
     return Personalised(probs, first * even + missing, 1 - first * even + missing)
 
 

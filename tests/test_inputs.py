@@ -2,12 +2,13 @@
 
 import pathlib
 
+import ml_collections
 import numpy as np
 import pytest
 
 from configs import lidc
 from data_pipelines import fingerprint
-from prosona_jax import inputs, workdir
+from prosona_jax import inputs
 from prosona_jax.monitor import HISTORY
 from prosona_jax.types import InputError, Record
 
@@ -45,14 +46,12 @@ def _data(*, raters=4, channels=1, simulated=False, changes=None):
         dataset.append(record)
         summary.add(record)
     dataset.fingerprint = summary.summary(tally) | (changes or {})
-    dataset.simulated = simulated
+    dataset.simulated, dataset.intensity_unit = simulated, "HU"
     return inputs.Data(dataset, {k: np.array(v, np.int64) for k, v in INDICES.items()})
 
 
 def _run(data, **changes):
-    digest = data.dataset.fingerprint["sha256"]
-    run = workdir.Run({}, digest, data.patients(), data.channels, data.raters, None)
-    return run._replace(**changes)
+    return inputs.run_of(ml_collections.ConfigDict(), data, None)._replace(**changes)
 
 
 def _write_history(folder, **steps):

@@ -1,6 +1,7 @@
 """What a trained second stage is asked for: masks by prompt, retrieval, the way between styles."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -108,8 +109,6 @@ def test_together_prompts_draw_at_the_mean_of_their_queries(projector):
     z = stage_two.project(PROJECTORS[projector], frozen.prior, query, keys)
     logits = MODEL.apply(_frozen_params(), frozen.features, z, method="decode")
     np.testing.assert_allclose(found.probs[:, 0], jax.nn.sigmoid(logits), atol=1e-5)
-    single = _personalised("text", projector, text)
-    np.testing.assert_array_equal(found.text_to_visual, single.text_to_visual)
 
 
 def test_a_bank_is_drawn_from_the_records_own_key():
@@ -126,30 +125,32 @@ def test_a_bank_is_drawn_from_the_records_own_key():
 def test_without_text_nothing_is_retrieved(query):
     found = _personalised(query, "analytic", _text(1))
     for share in (found.text_to_visual, found.visual_to_text):
-        assert share.shape == (4, 2, K)
+        assert share.shape == (4, 1, 2, K)
         assert np.isnan(share).all()
     assert np.isfinite(found.probs).all()
 
 
-def test_retrieval_takes_the_mean_of_a_styles_projected_prompts():
+@pytest.mark.parametrize("together", [False, True])
+def test_retrieval_takes_each_prompt_alone_or_their_mean_direction(together):
     text = _text(3)
-    found = _personalised("text", "analytic", text)
+    found = _personalised("text", "analytic", text, together=together)
     aligned = [_asked(prompts)[2] for prompts in text]
     valid = np.asarray(_batch().rater_valid)
     for level, name in enumerate(stage_two.LEVELS):
-        texts = np.mean([vectors[f"text_{name}"] for vectors in aligned], axis=0)
         readers = np.asarray(aligned[0][name])
-        for i in range(4):
-            there = np.flatnonzero(valid[i])
-            for k in range(K):
-                if k not in there:
-                    assert np.isnan(found.text_to_visual[i, level, k])
-                    assert np.isnan(found.visual_to_text[i, level, k])
-                    continue
-                best = there[np.argmax(readers[i, there] @ texts[i, k])]
-                assert found.text_to_visual[i, level, k] == (best == k)
-                best = np.argmax(texts[i] @ readers[i, k])
-                assert found.visual_to_text[i, level, k] == (best == k)
+        sets = np.stack([vectors[f"text_{name}"] for vectors in aligned])  # [p, b, k, q]
+        if together:
+            sets = np.mean(sets, axis=0, keepdims=True)
+            sets /= np.linalg.norm(sets, axis=-1, keepdims=True)
+        assert found.text_to_visual.shape == (4, len(sets), 2, K)
+        for (p, i), k in itertools.product(np.ndindex(len(sets), 4), range(K)):
+            there, texts = np.flatnonzero(valid[i]), sets[p, i]
+            hits = found.text_to_visual[i, p, level, k], found.visual_to_text[i, p, level, k]
+            if k not in there:
+                assert np.isnan(hits).all()
+                continue
+            assert hits[0] == (there[np.argmax(readers[i, there] @ texts[k])] == k)
+            assert hits[1] == (np.argmax(texts @ readers[i, k]) == k)
 
 
 def _retrieved(readers, valid):

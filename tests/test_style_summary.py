@@ -24,7 +24,7 @@ def _rows(*methods, retrieval=True):
             row = {"record_id": f"r{i}", "patient_id": patient, "method": method}
             row |= {name: 0.6 + 0.01 * i + 0.001 * n - loss for n, name in enumerate(STYLE)}
             found = 0.5 + 0.1 * i if retrieval else math.nan
-            row |= dict.fromkeys(RETRIEVAL, found)
+            row |= dict.fromkeys(RETRIEVAL, found - loss)
             k = range(1, 4)
             row |= {f"dice_{a}_{b}": 0.9 - 0.1 * abs(a - b) - 0.01 * a - loss for a in k for b in k}
             rows.append(row | {f"area_{a}": 10.0 * a + i for a in k})
@@ -82,7 +82,7 @@ def test_collected_numbers_are_the_rows_means_with_patient_intervals():
     assert found.trained["dice_mean"].mean == pytest.approx(0.605)
     assert found.held_out["dice_mean"].mean == pytest.approx(0.585)
     assert found.styles[RETRIEVAL[0]] == _mean([0.5, 0.6, 0.7, 0.8])
-    assert list(found.difference) == STYLE  # nothing is retrieved from one sentence or another
+    assert list(found.difference) == STYLE + RETRIEVAL
     assert found.difference["ged"] == pytest.approx((-0.02, -0.02, -0.02))
     expected = [[0.89, 0.79, 0.69], [0.78, 0.88, 0.78], [0.67, 0.77, 0.87]]
     np.testing.assert_allclose(found.table, expected)
@@ -166,9 +166,13 @@ def test_held_out_sentences_stand_beside_those_of_training_with_the_difference()
 def test_retrieval_stands_against_chance():
     _, table = _sections(_rows(), _styled())["Retrieval"]
     assert [row[0] for row in table.rows] == [metric.title for metric in results.RETRIEVAL]
+    assert list(table.columns) == [
+        "", "Chance", "Styles", "Training sentences", "Held-out sentences",
+        "Held-out minus training", "What it says",
+    ]  # fmt: skip
     for row in table.rows:
-        assert row[1].startswith("65.0 [")
-        assert row[2] == "33.3"
+        assert row[1] == "33.3"
+        assert [cell.partition(" ")[0] for cell in row[2:6]] == ["65.0", "64.0", "62.0", "−2.0"]
 
 
 def test_a_baseline_without_text_has_no_sentence_no_held_out_score_and_no_retrieval():

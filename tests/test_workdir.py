@@ -19,6 +19,9 @@ RUN = workdir.Run(
     channels=1,
     raters=4,
     prompts={"encoder": {"name": "a", "digest": "0f", "dim": 8}, "styles": []},
+    intensity_unit="HU",
+    native_spacing_mm=[[0.5, 0.5], [0.9, 0.9]],
+    simulated=False,
 )
 
 

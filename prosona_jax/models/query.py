@@ -85,6 +85,11 @@ class HeadsQuery(nn.Module):
         return Query(jnp.stack(queries, axis=1), jnp.zeros((b, k, 0)))
 
 
+def unit_length(x: Float[Array, "*shape q"]) -> Float[Array, "*shape q"]:
+    """Returns x / |x|; 0 stays 0, with finite gradients."""
+    return x / jnp.sqrt(jnp.sum(jnp.square(x), axis=-1, keepdims=True) + 1e-12)
+
+
 class Alignment(nn.Module):
     """Projections of text, reader's latent and pooled features to one space, unit length.
 
@@ -100,17 +105,14 @@ class Alignment(nn.Module):
         latent: Float[Array, "b k d"],
         visual: Float[Array, "b k v"],
     ) -> dict[str, Any]:
-        def unit(x: Array) -> Array:
-            return x / jnp.sqrt(jnp.sum(jnp.square(x), axis=-1, keepdims=True) + 1e-12)
-
         log_temperature = self.param(
             "log_temperature", nn.initializers.constant(jnp.log(0.07)), (2,)
         )
         hidden = nn.gelu(nn.Dense(self.width, name="visual_hidden")(visual))
         return {
-            "text_latent": unit(nn.Dense(self.width, name="text_latent")(trunk)),
-            "text_visual": unit(nn.Dense(self.width, name="text_visual")(trunk)),
-            "latent": unit(nn.Dense(self.width, name="latent")(latent)),
-            "visual": unit(nn.Dense(self.width, name="visual")(hidden)),
+            "text_latent": unit_length(nn.Dense(self.width, name="text_latent")(trunk)),
+            "text_visual": unit_length(nn.Dense(self.width, name="text_visual")(trunk)),
+            "latent": unit_length(nn.Dense(self.width, name="latent")(latent)),
+            "visual": unit_length(nn.Dense(self.width, name="visual")(hidden)),
             "log_temperature": jnp.broadcast_to(log_temperature, (len(trunk), 2)),
         }

@@ -42,11 +42,7 @@ def trained(tmp_path_factory):
     config.optimizer.learning_rate = config.stage_two.learning_rate = 1e-2
     data = inputs.load_data(config, needed=("train", "validation", "test"))
     written = inputs.load_prompts(config, data.raters)
-    run = workdir.Run(
-        config.to_dict(), data.dataset.fingerprint["sha256"], data.patients(),
-        data.channels, data.raters, written.describe(), data.dataset.simulated,
-    )  # fmt: skip
-    workdir.claim(folder / "run", run)
+    workdir.claim(folder / "run", inputs.run_of(config, data, written))
     experiment.fit(config, folder / "run", data, written)
     return folder / "run", data
 

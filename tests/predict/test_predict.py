@@ -123,10 +123,11 @@ def test_png(ask, disc, tmp_path):
             }
     assert record["spacing_mm"] is None
     assert record["prompts"][0]["area_mm2"] is None
-    assert (
-        "does not say how large a pixel is: it is taken for the model's, 1.5 mm"
-        in (record["caveats"][2])
-    )
+    assert record["caveats"][2:] == [
+        "The image's numbers are from 0 to 1, and the model was trained on ones of an "
+        "arbitrary unit: contrast may be new to it.",
+        "The file does not say how large a pixel is: it is taken for the model's, 1.5 mm.",
+    ]
     with Image.open(files[-2]) as picture:
         assert files[-2].name == "overlay.png"
         drawn = np.asarray(picture.convert("RGB")).reshape(-1, 3)
@@ -154,7 +155,10 @@ def test_nifti(make_nifti, ask, disc):
         assert found.header["descrip"].item().decode().startswith(predict.NOTE)
     # 1.5 mm in the model: the disc, here of 0.7 x 0.9 mm, comes in smaller and goes out whole.
     assert 0 < record["prompts"][0]["area_px"] < record["prompts"][1]["area_px"]
-    assert len(record["caveats"]) == 2
+    assert [caveat.split(" ", 4)[:4] for caveat in record["caveats"][2:]] == [
+        ["The", "image's", "numbers", "are"],  # the model saw none of 0 to 1
+        ["The", "image", "fills", "45%"],  # about 28 x 36 of 48 x 48 mm
+    ]
 
 
 def test_dicom(make_dicom, ask, disc):
@@ -242,16 +246,59 @@ def test_blanks_do_not_count(ask):
 
 def test_a_sentence_longer_than_the_encoder_reads_is_cut_with_a_warning(ask, caplog):
     with caplog.at_level(logging.WARNING):
-        ask(["outline the core " * 100])
+        record, _ = ask(["outline the core " * 100, "outline the core"])
     assert "reads 256 tokens at most" in caplog.text
+    assert [each["cut"] for each in record["prompts"]] == [True, False]
+    assert record["caveats"][-1] == (
+        "Prompt 1, 'outline the core outline the core outline the core outline the core outline "
+        "...', was cut after 256 tokens, all that the text encoder reads."
+    )
+
+
+def _copy_run(folder, copy, change):
+    """Copies a workdir, with what `change` makes of its run.json."""
+    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("last"))
+    run = json.loads((folder / "run.json").read_text())
+    change(run)
+    (copy / "run.json").write_text(json.dumps(run))
+
+
+@pytest.mark.parametrize(
+    ("spacing", "caveat"),
+    [
+        ((np.nan, np.nan), ["The file does not say how large a pixel is, and "]),
+        ((1.2, 0.9), ["A pixel of the image is 1.2 x 0.9 mm, and "]),
+        ((0.5, 0.98), []),  # a tenth beyond what was seen is no matter
+    ],
+)
+def test_pixels_of_a_size_that_a_model_of_native_pixels_never_saw(
+    trained, disc, tmp_path, spacing, caveat
+):
+    def change(run):
+        run["config"]["data"]["spacing_mm"] = 0.0
+        run["native_spacing_mm"] = [[0.5, 0.5], [0.9, 0.9]]
+
+    _copy_run(trained[0], tmp_path / "run", change)
+    np.savez(tmp_path / "a.npz", image=disc.astype("f4"), spacing_mm=np.array(spacing, "f4"))
+    record = predict.run(
+        tmp_path / "run", str(tmp_path / "a.npz"), ["small"], str(tmp_path / "out"),
+        unit="arbitrary",
+    )  # fmt: skip
+    seen = "the model, which resamples nothing, was trained on pixels of 0.5 to 0.9 mm."
+    assert [c for c in record["caveats"] if "pixel" in c] == [start + seen for start in caveat]
+
+
+def test_an_image_that_fills_little_of_the_input(ask, disc, tmp_path):
+    Image.fromarray((255 * disc[8:28, 12:32]).astype(np.uint8)).save(tmp_path / "small.png")
+    record, _ = ask(image=tmp_path / "small.png")
+    assert record["caveats"][-1] == (  # 20 x 20 of 32 x 32 pixels
+        "The image fills 39% of what the model sees at once; the rest is taken for background."
+    )
 
 
 def test_a_workdir_trained_under_pmap_answers_alike(trained, ask, tmp_path):
     folder, _ = trained
-    shutil.copytree(folder, tmp_path / "run", ignore=shutil.ignore_patterns("last"))
-    run = json.loads((folder / "run.json").read_text())
-    run["config"]["parallel"] = "pmap"
-    (tmp_path / "run" / "run.json").write_text(json.dumps(run))
+    _copy_run(folder, tmp_path / "run", lambda run: run["config"].update(parallel="pmap"))
     image = str(folder.parent / "discs.npz")
     predict.run(tmp_path / "run", image, SENTENCES, str(tmp_path / "pmap"), slice_index=0)
     expected = masks_of(ask()[1])
