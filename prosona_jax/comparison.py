@@ -7,10 +7,21 @@ from typing import Any
 import numpy as np
 
 from prosona_jax import report
-from prosona_jax.results import METRICS, STYLE_METRICS, Intervals, Metric, Rows, differences, means
+from prosona_jax.results import (
+    METRICS,
+    STYLE_METRICS,
+    Intervals,
+    Metric,
+    Rows,
+    differences,
+    means,
+    share,
+)
 
 _TRAINED, _HELD_OUT = ", training sentences", ", held-out sentences"
 BASELINES = ("dpersona", "dpersona_heads", f"prosona{_TRAINED}")
+_GED = next(metric for metric in STYLE_METRICS if metric.name == "ged_dpersona")
+_SHARE = f"{_GED.name}_share"  # of the baseline's mean
 _ARROWS = {"higher": "\N{NO-BREAK SPACE}↑", "lower": "\N{NO-BREAK SPACE}↓"}
 _IDS = ("record_id", "patient_id")
 _NOT_SCORES = (*_IDS, "run", "method", "fold", "seed")
@@ -67,7 +78,7 @@ def write_report(
     )
     sections = [
         _personal(personal, raters, note),
-        *(_gains(gain, personal[base], base, raters, note) for base, gain in gains.items()),
+        *(_gains(gain, base, raters, note) for base, gain in gains.items()),
         *(_diverse(scores, count, note) for count, scores in diversified.items()),
         *_meanings(raters, samples, styled=bool(personal)),
         _methods(methods),
@@ -135,6 +146,9 @@ def _differences_to(
         for label in labels
         if label != base
     }
+    for label, intervals in found.items():
+        if intervals and (part := share(rows, label, base, _GED, bootstrap)):
+            intervals[_SHARE] = part
     return {label: intervals for label, intervals in found.items() if intervals}
 
 
@@ -179,27 +193,17 @@ def _personal(personal: Mapping[str, Intervals], raters: int, note: str) -> repo
     )
 
 
-def _gains(
-    gain: Mapping[str, Intervals], base: Intervals, name: str, raters: int, note: str
-) -> report.Section:
-    heading = f"Differences to {name}"
+def _gains(gain: Mapping[str, Intervals], base: str, raters: int, note: str) -> report.Section:
+    heading = f"Differences to {base}"
     if not gain:
         return report.Section(heading, [])
-    ged = next(m for m in STYLE_METRICS if m.name == "ged_dpersona")
-    share = (
-        f"{ged.label(raters)}, share of the baseline's{_ARROWS[ged.better]}",
-        *(_share(x, base, ged.name) for x in gain.values()),
+    shares = (
+        f"{_GED.label(raters)}, % of the baseline's{_ARROWS[_GED.better]}",
+        *(_GED._replace(points=True).cell(x.get(_SHARE), sign=True) for x in gain.values()),
     )
-    caption = f"{note} Paired: method minus `{name}`, record by record."
-    table = _table(gain, STYLE_METRICS, raters, caption, sign=True, more=[share])
+    caption = f"{note} Paired: method minus `{base}`, record by record."
+    table = _table(gain, STYLE_METRICS, raters, caption, sign=True, more=[shares])
     return report.Section(heading, [table])
-
-
-def _share(gain: Intervals, base: Intervals, name: str) -> str:
-    """The difference as a share of the baseline's mean."""
-    if name not in gain or not base[name].mean:
-        return "–"
-    return f"{100 * gain[name].mean / base[name].mean:+.0f} %".replace("-", "−")
 
 
 def _diverse(scores: Mapping[str, Intervals], samples: int, note: str) -> report.Section:

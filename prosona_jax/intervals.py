@@ -35,20 +35,36 @@ def bootstrap_mean(
         resamples: number of bootstrap resamples.
         seed: of the draws; equal patients and seed give equal draws.
     """
-    known = ~np.isnan(values)
+    ones = np.ones(len(values))
+    return bootstrap_ratio(values, ones, patient_ids, resamples=resamples, seed=seed)
+
+
+def bootstrap_ratio(
+    above: Float[np.ndarray, " n"],
+    below: Float[np.ndarray, " n"],
+    patient_ids: PatientIds,
+    *,
+    resamples: int,
+    seed: int,
+) -> Interval:
+    """Returns sum(above) / sum(below) over the records and its interval; `below` is positive.
+
+    Both sums are of the same draws. Other arguments, and NaN in either, as in
+    :func:`bootstrap_mean`, which is the ratio to ones.
+    """
+    known = ~np.isnan(above + below)
     if not known.any():
         return Interval(math.nan, None, None)
-    patients = np.arange(len(values)) if patient_ids is None else np.asarray(patient_ids)
+    patients = np.arange(len(above)) if patient_ids is None else np.asarray(patient_ids)
     _, patient = np.unique(patients[known], return_inverse=True)
-    records = np.bincount(patient)  # [p]
-    total = np.bincount(patient, weights=values[known])  # [p]
-    mean = float(total.sum() / records.sum())
-    if len(records) < 2:
-        return Interval(mean, None, None)
-    drawn = np.random.default_rng(seed).integers(len(records), size=(resamples, len(records)))
-    means = total[drawn].sum(axis=1) / records[drawn].sum(axis=1)  # [resamples]
-    low, high = np.percentile(means, PERCENTILES)
-    return Interval(mean, float(low), float(high))
+    over, under = (np.bincount(patient, weights=x[known]) for x in (above, below))  # [p]
+    ratio = float(over.sum() / under.sum())
+    if len(over) < 2:
+        return Interval(ratio, None, None)
+    drawn = np.random.default_rng(seed).integers(len(over), size=(resamples, len(over)))
+    ratios = over[drawn].sum(axis=1) / under[drawn].sum(axis=1)  # [resamples]
+    low, high = np.percentile(ratios, PERCENTILES)
+    return Interval(ratio, float(low), float(high))
 
 
 def bootstrap_difference(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from prosona_jax.intervals import Interval, bootstrap_difference, bootstrap_mean
+from prosona_jax.intervals import Interval, bootstrap_difference, bootstrap_mean, bootstrap_ratio
 
 _SEED = 0  # one set of patient resamples for every number
 
@@ -276,9 +276,7 @@ def differences(
     rows: Rows, method: str, from_method: str, metrics: Sequence[Metric], bootstrap: int
 ) -> Intervals:
     """Returns mean differences, method minus `from_method`, on the records that both have."""
-    other = {row["record_id"]: row for row in rows if row["method"] == from_method}
-    own = [row for row in rows if row["method"] == method and row["record_id"] in other]
-    paired = [other[row["record_id"]] for row in own]
+    own, paired = _pairs(rows, method, from_method)
     patients = [row["patient_id"] for row in own]
     return _known(
         (
@@ -290,6 +288,25 @@ def differences(
         )
         for metric in metrics
     )  # fmt: skip
+
+
+def share(
+    rows: Rows, method: str, from_method: str, metric: Metric, bootstrap: int
+) -> Interval | None:
+    """Returns the difference as a share of `from_method`'s mean; None where that is 0 or absent."""
+    own, paired = _pairs(rows, method, from_method)
+    a, b = _column(own, metric.name), _column(paired, metric.name)
+    if not np.nansum(b) > 0:
+        return None
+    patients = [row["patient_id"] for row in own]
+    return bootstrap_ratio(a - b, b, patients, resamples=bootstrap, seed=_SEED)
+
+
+def _pairs(rows: Rows, method: str, from_method: str) -> tuple[Rows, Rows]:
+    """Returns the rows of both methods on the records that both have, in one order."""
+    other = {row["record_id"]: row for row in rows if row["method"] == from_method}
+    own = [row for row in rows if row["method"] == method and row["record_id"] in other]
+    return own, [other[row["record_id"]] for row in own]
 
 
 def _column(rows: Rows, name: str) -> Float[np.ndarray, " n"]:

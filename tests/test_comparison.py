@@ -183,15 +183,17 @@ def test_differences_are_method_minus_baseline_record_by_record(write):
 def test_the_share_is_the_difference_relative_to_the_baseline(write):
     """The baselines' means are .48 and .50."""
     _, text = write()
-    label = "GED@4 (D-Persona), share of the baseline's ↓"
+    label = "GED@4 (D-Persona), % of the baseline's ↓"
     to_dpersona = _table(text, "Differences to dpersona")
     assert to_dpersona["Metric"] == ["dpersona_heads", "prosona", "prosona, held-out sentences"]
-    assert to_dpersona[label] == ["+4 %", "−21 %", "−8 %"]
+    assert [cell.split()[0] for cell in to_dpersona[label]] == ["+4.2", "−20.8", "−8.3"]
+    assert all(cell.endswith("]") for cell in to_dpersona[label])
     assert to_dpersona["GED@4 (D-Persona) ↓"] == [
         "+0.020 [+0.020, +0.020]", "−0.100 [−0.100, −0.100]", "−0.040 [−0.040, −0.040]",
     ]  # fmt: skip
     assert to_dpersona["Dice, own reader ↑"][1] == "−10.0 [−10.0, −10.0]"
-    assert _table(text, "Differences to dpersona_heads")[label] == ["−4 %", "−24 %", "−12 %"]
+    to_heads = _table(text, "Differences to dpersona_heads")[label]
+    assert [cell.split()[0] for cell in to_heads] == ["−4.0", "−24.0", "−12.0"]
 
 
 def test_a_share_of_nothing_is_not_shown(write):
@@ -203,7 +205,7 @@ def test_a_share_of_nothing_is_not_shown(write):
             if row["run"] == "dpersona_heads":
                 row["ged_dpersona"] = math.nan
     _, text = write(rows=rows)
-    label = "GED@4 (D-Persona), share of the baseline's ↓"
+    label = "GED@4 (D-Persona), % of the baseline's ↓"
     assert _table(text, "Differences to dpersona")[label] == ["–", "–", "–"]
     assert _table(text, "Differences to dpersona_heads")[label] == ["–", "–", "–"]
 

@@ -5,7 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from prosona_jax.intervals import Interval, bootstrap_difference, bootstrap_mean, summarise
+from prosona_jax.intervals import (
+    Interval,
+    bootstrap_difference,
+    bootstrap_mean,
+    bootstrap_ratio,
+    summarise,
+)
 
 SETTINGS = {"resamples": 4000, "seed": 0}
 
@@ -99,6 +105,21 @@ def test_difference_needs_both():
     a, b = np.array([0.9, 0.5, np.nan, 0.4]), np.array([0.4, np.nan, 0.3, 0.1])
     expected = bootstrap_mean(np.array([0.5, 0.3]), None, **SETTINGS)
     assert bootstrap_difference(a, b, None, **SETTINGS) == pytest.approx(expected)
+
+
+def test_ratio_is_of_sums_over_the_same_draws():
+    rng = np.random.default_rng(7)
+    above, below = rng.uniform(0.1, 1.0, (2, 900))
+    patients = np.arange(900) % 300
+    fixed = bootstrap_ratio(-0.25 * below, below, patients, **SETTINGS)
+    assert fixed == pytest.approx((-0.25, -0.25, -0.25))  # whoever is drawn
+    interval = bootstrap_ratio(above, below, patients, **SETTINGS)
+    assert interval.mean == pytest.approx(above.sum() / below.sum())
+    over, under = (x.reshape(3, 300).sum(axis=0) for x in (above, below))
+    residual = over - interval.mean * under  # the delta method
+    half = 1.96 * residual.std() * math.sqrt(300) / below.sum()
+    assert interval.low == pytest.approx(interval.mean - half, abs=0.1 * half)
+    assert interval.high == pytest.approx(interval.mean + half, abs=0.1 * half)
 
 
 def test_summary_is_plain_json():
