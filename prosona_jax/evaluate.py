@@ -20,6 +20,7 @@ Row = dict[str, Any]
 _RETRIEVAL = tuple(
     f"{level}_{way}" for way in ("text_to_visual", "visual_to_text") for level in LEVELS
 )
+_OF_ORDER = ("ordered", "rank_correlation")
 
 
 class Evaluation(NamedTuple):
@@ -59,16 +60,21 @@ def evaluate(predictions: Iterable[tuple[Batch, Prediction]]) -> Evaluation:
     return Evaluation(rows, np.mean(kl, axis=0))
 
 
-def evaluate_styles(predictions: Iterable[tuple[Batch, Personalised]], method: str) -> list[Row]:
+def evaluate_styles(
+    predictions: Iterable[tuple[Batch, Personalised]], method: str, *, by_area: bool
+) -> list[Row]:
     """Returns one row per record of all processes, each score a mean over the sets of prompts.
 
     Besides the metrics of K masks against K raters, with "dice_<i>_<j>" for prompt i against rater
     j, "area_<i>" in pixels, and "<level>_text_to_visual" and "<level>_visual_to_text", the shares
-    of styles that retrieval finds.
+    of styles that retrieval finds. Unless places are `by_area`, their order by area means nothing,
+    and its scores are NaN.
     """
     rows: list[Row] = []
     for batch, prediction in predictions:
         scores = _style_scores(batch, prediction)
+        if not by_area:
+            scores |= dict.fromkeys(_OF_ORDER, np.full(len(batch.index), np.nan))
         rows += [
             {"index": int(index), "method": method}
             | {name: float(value[i]) for name, value in scores.items()}
@@ -79,8 +85,9 @@ def evaluate_styles(predictions: Iterable[tuple[Batch, Personalised]], method: s
 
 def summarise_styles(rows: Sequence[Row]) -> dict[str, float]:
     """Returns what a validation of stage two logs."""
-    names = ("dice_mean", "ged", "dice_match", "style_gain", "ordered", *_RETRIEVAL)
-    # NaN where a query reads no text: JSON has no such number, and there is nothing to log.
+    names = ("dice_mean", "ged", "dice_match", "style_gain", "own_best", "ordered", *_RETRIEVAL)
+    # NaN where no text is read or order means nothing: JSON has no such number, and there is
+    # nothing to log.
     means = {name: float(np.mean([row[name] for row in rows])) for name in names}
     return {name: value for name, value in means.items() if not np.isnan(value)}
 

@@ -245,7 +245,9 @@ def score_stage_two(
     """
     indices = data.indices[split]
     predictions = predict_stage_two(config, stage_one, second, data, indices, prompts_of=prompts_of)
-    return evaluate.evaluate_styles(predictions, method=f"prompts_{prompts_of}")
+    return evaluate.evaluate_styles(
+        predictions, f"prompts_{prompts_of}", by_area=config.data.raters == "by_area"
+    )
 
 
 def score_prompts(

@@ -125,6 +125,8 @@ def style_scores(
     dice_others           mean Dice of mask i with raters j != i: dice_mean under a shuffle of the
                           prompts that leaves none in place, averaged over all such shuffles
     style_gain            mean over raters j of table[j, j] - mean_{i != j} table[i, j]
+    own_best              share of raters j with whom mask j has the highest Dice of all K masks; n
+                          masks that tie for it count 1/n each. Chance is 1/K
     area [b, k]           pixels of mask i
     ordered               1 if area_1 <= ... <= area_K and area_1 < area_K, else 0
     rank_correlation      Spearman's of area and k, 0 if all areas are equal
@@ -137,6 +139,8 @@ def style_scores(
     table = _dice(pairs)[:, :k, k:]  # [b, i, j]
     own = np.diagonal(table, axis1=1, axis2=2)
     others = (table.sum(axis=1) - own) / (k - 1)  # [b, j]
+    best = table == table.max(axis=1, keepdims=True)  # [b, i, j]; Dice of counts, so ties are exact
+    own_best = np.diagonal(best, axis1=1, axis2=2) / best.sum(axis=1)
     share = _shares(rater_valid)
     area = np.diagonal(pairs, axis1=1, axis2=2)[:, :k]
     ordered = (np.diff(area, axis=1) >= 0).all(axis=1) & (area[:, 0] < area[:, -1])
@@ -144,6 +148,7 @@ def style_scores(
         "dice_table": np.where(rater_valid[:, None, :], table, np.nan),
         "dice_others": np.sum(share * others, axis=1),
         "style_gain": np.sum(share * (own - others), axis=1),
+        "own_best": np.sum(share * own_best, axis=1),
         "area": area.copy(),
         "ordered": ordered.astype(np.float64),
         "rank_correlation": _rank_correlation(area),

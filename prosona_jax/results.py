@@ -132,6 +132,14 @@ STYLE_METRICS = (
         "The best Dice of any prompt's mask with a reader; mean over readers.",
     ),
     Metric(
+        "own_best",
+        "Own prompt is the best",
+        "higher",
+        True,
+        "Share of readers [%] whose own prompt's mask is closest to theirs of all prompts' masks, "
+        "by Dice; guessing finds one in K.",
+    ),
+    Metric(
         "ordered",
         "Areas in order",
         "higher",

@@ -12,10 +12,11 @@ from prosona_jax.intervals import Interval
 from prosona_jax.results import RETRIEVAL, STYLE_METRICS, Metric, StyleResults
 
 Png = Callable[..., bytes]
-_MEAN, _GED, _ORDERED = (
+_FACTS = tuple(
     next(metric for metric in STYLE_METRICS if metric.name == name)
-    for name in ("dice_mean", "ged", "ordered")
+    for name in ("dice_mean", "ged", "ordered", "own_best")
 )
+_MEAN = _FACTS[0]
 _SENTENCES = ("Training sentences", "Held-out sentences", "Held-out minus training")
 
 
@@ -34,16 +35,16 @@ class Styled(NamedTuple):
 
 
 def facts(results: StyleResults, styles: int) -> list[tuple[str, str, str]]:
-    """Returns the numbers that matter most."""
+    """Returns the three numbers that matter most; styles that are persons have no order by area."""
     return [
         (
             metric.label(styles),
             metric.number(interval.mean),
             f"{metric.between(interval)}; {metric.better} is better",
         )
-        for metric in (_MEAN, _GED, _ORDERED)
+        for metric in _FACTS
         if (interval := results.styles.get(metric.name))
-    ]
+    ][:3]
 
 
 def sections(

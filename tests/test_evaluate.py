@@ -177,7 +177,7 @@ def styled():
 
 @pytest.fixture(scope="module")
 def style_rows(styled):
-    return evaluate.evaluate_styles(styled, "prompts_train")
+    return evaluate.evaluate_styles(styled, "prompts_train", by_area=True)
 
 
 def test_style_rows_are_one_per_record_without_padding(style_rows):
@@ -194,7 +194,7 @@ def test_style_rows_are_means_over_the_sets_of_prompts(styled, style_rows):
             seen = prediction.probs[:, prompts], batch.masks, batch.rater_valid
             sets.append(metrics.score_batch(*seen) | metrics.style_scores(*seen))
         mean = {name: np.mean([scores[name][i] for scores in sets], axis=0) for name in sets[0]}
-        for name in ("ged", "dice_match", "dice_mean", "dice_others", "style_gain", "ordered"):
+        for name in ("ged", "dice_match", "dice_mean", "dice_others", "style_gain", "own_best"):
             assert row[name] == pytest.approx(mean[name]), name
         for a in range(RATERS):
             assert row[f"area_{a + 1}"] == pytest.approx(mean["area"][a])
@@ -220,20 +220,22 @@ def test_retrieval_is_the_share_of_the_places_that_are_there(style_rows):
 
 def test_a_validation_of_stage_two_logs_means(style_rows):
     summary = evaluate.summarise_styles(style_rows)
-    assert list(summary)[:5] == ["dice_mean", "ged", "dice_match", "style_gain", "ordered"]
-    assert len(summary) == 9
+    names = ["dice_mean", "ged", "dice_match", "style_gain", "own_best", "ordered"]
+    assert list(summary)[:6] == names
+    assert len(summary) == 10
     for name, value in summary.items():
         assert value == pytest.approx(np.mean([row[name] for row in style_rows])), name
     assert summary["latent_text_to_visual"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 6)
 
 
-def test_a_query_without_text_has_nothing_to_log_on_retrieval(styled):
+def test_nothing_is_logged_of_retrieval_without_text_or_of_order_without_areas(styled):
     blind = [
         (b, p._replace(text_to_visual=p.text_to_visual * np.nan,
                        visual_to_text=p.visual_to_text * np.nan))
         for b, p in styled
     ]  # fmt: skip
-    rows = evaluate.evaluate_styles(blind, "prompts_train")
+    rows = evaluate.evaluate_styles(blind, "prompts_train", by_area=False)
     assert all(math.isnan(row["visual_visual_to_text"]) for row in rows)
     summary = evaluate.summarise_styles(rows)
-    assert list(summary) == ["dice_mean", "ged", "dice_match", "style_gain", "ordered"]
+    assert list(summary) == ["dice_mean", "ged", "dice_match", "style_gain", "own_best"]
+    assert all(math.isnan(row["ordered"] + row["rank_correlation"]) for row in rows)

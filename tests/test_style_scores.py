@@ -43,6 +43,12 @@ def test_loops_over_masks_and_raters():
         gain = np.mean([table[j][j] - others[j] for j in raters])
         np.testing.assert_allclose(scores["dice_others"][n], np.mean(list(others.values())))
         np.testing.assert_allclose(scores["style_gain"][n], gain, atol=1e-12)
+        wins = [
+            (table[j][j] == max(column)) / column.count(max(column))
+            for j in raters
+            for column in [[row[j] for row in table]]
+        ]
+        np.testing.assert_allclose(scores["own_best"][n], np.mean(wins), atol=1e-12)
         np.testing.assert_array_equal(scores["area"][n], (probs[n] > 0.5).sum(axis=(1, 2)))
 
 
@@ -112,6 +118,7 @@ def test_prompts_that_draw_their_readers_gain_what_the_readers_differ():
     others = np.mean([(2 / 3 + 2 / 5) / 2, 2 / 3, (2 / 5 + 2 / 3) / 2])
     np.testing.assert_allclose(scores["dice_others"], [others], rtol=1e-8)
     np.testing.assert_allclose(scores["style_gain"], [1 - others], rtol=1e-8)
+    assert scores["own_best"].tolist() == [1]
 
 
 def test_one_mask_for_every_prompt_gains_nothing():
@@ -119,6 +126,7 @@ def test_one_mask_for_every_prompt_gains_nothing():
     same = np.repeat(probs[:, 1:2], K, axis=1)
     scores = metrics.style_scores(same, labels, valid)
     np.testing.assert_allclose(scores["style_gain"], 0.0, atol=1e-12)
+    np.testing.assert_allclose(scores["own_best"], 1 / K)
     np.testing.assert_array_equal(scores["ordered"], 0.0)
     np.testing.assert_array_equal(scores["rank_correlation"], 0.0)
 

@@ -111,10 +111,12 @@ def test_a_reader_who_is_missing_in_a_record_counts_in_the_others():
 def test_facts_are_the_scores_of_each_styles_own_prompt():
     found = style_summary.facts(_collect(_rows()), 3)
     assert [fact[0] for fact in found] == ["Dice, own reader", "GED@3", "Areas in order"]
-    assert [fact[1] for fact in found] == ["61.5", "0.618", "62.2"]
+    assert [fact[1] for fact in found] == ["61.5", "0.618", "62.3"]
     assert [fact[2].rpartition("; ")[2] for fact in found] == [
         "higher is better", "lower is better", "higher is better",
     ]  # fmt: skip
+    rows = [row | {"ordered": math.nan} for row in _rows()]  # styles are persons, in no order
+    assert style_summary.facts(_collect(rows), 3)[2][0] == "Own prompt is the best"
 
 
 def test_styles_show_sentence_dice_area_and_the_table_of_all_readers():
