@@ -29,6 +29,7 @@ from prosona_jax import (
     experiment,
     inputs,
     parallel,
+    predictions,
     provenance,
     report,
     workdir,
@@ -162,7 +163,7 @@ def _sampled(cell: Cell, one: pathlib.Path) -> list[dict[str, Any]]:
     return [
         inputs.with_ids(row, data.dataset) | {"method": f"samples@{samples}"}
         for samples in dict.fromkeys((config.evaluate.samples, data.raters))
-        for row in experiment.score_stage_one(config, params, data, "test", samples=samples).rows
+        for row in predictions.score_stage_one(config, params, data, "test", samples=samples).rows
         if row["method"] == "samples"
     ]
 
@@ -178,7 +179,7 @@ def _styled(cell: Cell, one: pathlib.Path) -> list[dict[str, Any]]:
     second = experiment.read_stage_two(config, two, cell.run.prompts, **shape)
     return [
         inputs.with_ids(row, data.dataset)
-        for row in experiment.score_prompts(config, params, second, data, "test")
+        for row in predictions.score_prompts(config, params, second, data, "test")
     ]
 
 

@@ -1,17 +1,15 @@
-"""A run's two stages: trained, read back, asked for predictions and scores.
+"""A run's two stages: trained and read back.
 
 A stage lives in a folder of its own, with checkpoints and a history; it is trained to the end of
 its schedule, or found done.
 """
 
 import contextlib
-import functools
 import pathlib
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
-import ml_collections
 import numpy as np
 
 from data_pipelines import command, loader
@@ -22,13 +20,13 @@ from prosona_jax import (
     freeze,
     inputs,
     parallel,
-    personalise,
+    predictions,
     stage_two,
     step,
 )
 from prosona_jax.inputs import Config, Data
 from prosona_jax.train import Diverged, Preempted, Schedule, train
-from prosona_jax.types import Batch, InputError
+from prosona_jax.types import InputError
 
 
 @contextlib.contextmanager
@@ -42,14 +40,6 @@ def ending() -> Iterator[None]:
         command.stop(fault, command.DIVERGED_STATUS)
     except Preempted as notice:
         command.stop(notice, command.PREEMPTED_STATUS)
-
-
-class StageTwo(NamedTuple):
-    """A trained second stage."""
-
-    step: int
-    params: step.Params
-    text: dict[str, np.ndarray]  # embeddings of its prompts by split, f32 [k, p, e]
 
 
 def check(config: Config, raters: int) -> None:
@@ -92,7 +82,7 @@ def fit_stage_one(config: Config, folder: pathlib.Path, data: Data) -> None:
 
     def validate(params: step.Params) -> dict[str, float]:
         return evaluate.summarise(
-            score_stage_one(config, params, data, "validation", samples=samples)
+            predictions.score_stage_one(config, params, data, "validation", samples=samples)
         )
 
     params = _initial_stage_one(config, data.channels, data.raters)
@@ -136,29 +126,6 @@ def _like(config: Config, make: Callable[[], Any]) -> Any:
     return parallel.create(config.parallel).replicate(zeros)
 
 
-def score_stage_one(
-    config: Config, params: step.Params, data: Data, split: str, *, samples: int
-) -> evaluate.Evaluation:
-    """Scores samples of the prior on a split."""
-    return evaluate.evaluate(
-        predict_stage_one(config, params, data, data.indices[split], samples=samples)
-    )
-
-
-def predict_stage_one(
-    config: Config,
-    params: step.Params,
-    data: Data,
-    indices: np.ndarray,
-    *,
-    samples: int,
-    everywhere: bool = False,
-) -> Iterable[tuple[Batch, Any]]:
-    """Yields this process's records of `indices`, or all `everywhere`, with their predictions."""
-    batches = inputs.eval_batches(config, data.dataset, indices, everywhere=everywhere)
-    return _predict(config, params, batches, build.eval_step, samples=samples)
-
-
 def fit_stage_two(
     config: Config,
     folder: pathlib.Path,
@@ -174,8 +141,10 @@ def fit_stage_two(
     params = _initial_stage_two(config, data.channels, data.raters, text["train"].shape[-1])
 
     def validate(average: step.Params) -> dict[str, float]:
-        second = StageTwo(0, average, text)
-        rows = score_stage_two(config, stage_one, second, data, "validation", prompts_of="mean")
+        second = predictions.StageTwo(0, average, text)
+        rows = predictions.score_stage_two(
+            config, stage_one, second, data, "validation", prompts_of="mean"
+        )
         return evaluate.summarise_styles(rows)
 
     train(
@@ -202,7 +171,7 @@ def fit_stage_two(
 
 def read_stage_two(
     config: Config, folder: pathlib.Path, described: Any, *, channels: int, raters: int
-) -> StageTwo:
+) -> predictions.StageTwo:
     """Returns the folder's best second stage; `described` is what run.json says of its prompts."""
     e = described["encoder"]["dim"] if described else 1
     counts = {
@@ -214,7 +183,7 @@ def read_stage_two(
         "average": _initial_stage_two(config, channels, raters, e), "carry": text
     }  # fmt: skip
     best, tree, _ = checkpoint.read_best(folder, _like(config, make))
-    return StageTwo(best, tree["average"], jax.device_get(tree["carry"]))
+    return predictions.StageTwo(best, tree["average"], jax.device_get(tree["carry"]))
 
 
 def _initial_stage_two(config: Config, channels: int, raters: int, text_dim: int) -> step.Params:
@@ -227,97 +196,6 @@ def _initial_stage_two(config: Config, channels: int, raters: int, text_dim: int
         styles=raters,
         text_dim=text_dim,
     )
-
-
-def score_stage_two(
-    config: Config,
-    stage_one: step.Params,
-    second: StageTwo,
-    data: Data,
-    split: str,
-    *,
-    prompts_of: str,
-) -> list[evaluate.Row]:
-    """Scores the masks that prompts ask for; every sentence of `prompts_of` counts alike.
-
-    `prompts_of` is "train", "held_out", or "mean": one mask per style, by the mean of the queries
-    of its training sentences.
-    """
-    indices = data.indices[split]
-    predictions = predict_stage_two(config, stage_one, second, data, indices, prompts_of=prompts_of)
-    return evaluate.evaluate_styles(
-        predictions, f"prompts_{prompts_of}", by_area=config.data.raters == "by_area"
-    )
-
-
-def score_prompts(
-    config: Config, stage_one: step.Params, second: StageTwo, data: Data, split: str
-) -> list[evaluate.Row]:
-    """Scores a mask per style, and where text is read, every sentence alone."""
-    parts = ("mean", "train", "held_out") if config.stage_two.query == "text" else ("mean",)
-    return [
-        row
-        for prompts_of in parts
-        for row in score_stage_two(config, stage_one, second, data, split, prompts_of=prompts_of)
-    ]
-
-
-def predict_stage_two(
-    config: Config,
-    stage_one: step.Params,
-    second: StageTwo,
-    data: Data,
-    indices: np.ndarray,
-    *,
-    prompts_of: str,
-    everywhere: bool = False,
-) -> Iterable[tuple[Batch, personalise.Personalised]]:
-    """Yields the same with a mask for every prompt, or for every style where it is "mean"."""
-    together = prompts_of == "mean"
-    text = second.text["train" if together else prompts_of]  # [k, p, e]
-    parts = (stage_one, second.params, np.moveaxis(text, 1, 0))
-    batches = inputs.eval_batches(config, data.dataset, indices, everywhere=everywhere)
-    return _predict(config, parts, batches, build.eval_step_of_stage_two, together=together)
-
-
-def walk_between_styles(
-    config: Config,
-    stage_one: step.Params,
-    second: StageTwo,
-    data: Data,
-    indices: np.ndarray,
-    *,
-    points: int,
-    samples: int,
-) -> Iterable[tuple[Batch, personalise.Walk]]:
-    """Yields all records of `indices` with the way through their styles' own contours."""
-    parts = (stage_one, second.params, np.moveaxis(second.text["train"], 1, 0))
-    batches = inputs.eval_batches(config, data.dataset, indices, everywhere=True)
-    return _predict(config, parts, batches, build.walk_step, points=points, samples=samples)
-
-
-def _predict(
-    config: Config,
-    params: Any,
-    batches: Iterable[Batch],
-    make: Callable[..., Callable[..., Any]],
-    **options: Any,
-) -> Iterable[tuple[Batch, Any]]:
-    return evaluate.predict(
-        params,
-        batches,
-        eval_step=_compiled(ml_collections.FrozenConfigDict(config), make, **options),
-        parallel=parallel.create(config.parallel),
-        root=jax.random.key(config.seed),
-    )
-
-
-@functools.lru_cache(maxsize=16)
-def _compiled(
-    config: Config, make: Callable[..., Callable[..., Any]], **options: Any
-) -> Callable[..., Any]:
-    """Returns the step that `make` builds, the same one each time: a validation compiles once."""
-    return parallel.create(config.parallel).eval_step(make(config, **options))
 
 
 def _freeze(config: Config, data: Data, stage_one: step.Params) -> stage_two.Frozen:

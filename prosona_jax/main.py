@@ -26,6 +26,7 @@ from prosona_jax import (
     inputs,
     monitor,
     parallel,
+    predictions,
     provenance,
     report,
     step,
@@ -66,12 +67,12 @@ def _report(config: Config, folder: pathlib.Path, place: pathlib.Path, data: Dat
     split, samples = config.data.split, config.evaluate.samples
     shape = {"channels": run.channels, "raters": run.raters}
     best, params = experiment.read_stage_one(config, folder / "stage_one", **shape)
-    result = experiment.score_stage_one(config, params, data, split, samples=samples)
+    result = predictions.score_stage_one(config, params, data, split, samples=samples)
     rows, checkpoints = list(result.rows), f"stage one: step {best}, lowest validation GED"
     second = None
     if config.stage_two.query != "none":
         second = experiment.read_stage_two(config, folder / "stage_two", run.prompts, **shape)
-        rows += experiment.score_prompts(config, params, second, data, split)
+        rows += predictions.score_prompts(config, params, second, data, split)
         checkpoints += f"; stage two: step {second.step}, highest validation dice_mean"
     chosen = evaluate.spread_by_score(result.rows, config.evaluate.panels)
     panels = _panels(config, params, second, data, np.array(chosen, np.int64))
@@ -115,17 +116,17 @@ def _report(config: Config, folder: pathlib.Path, place: pathlib.Path, data: Dat
 def _panels(
     config: Config,
     params: step.Params,
-    second: experiment.StageTwo | None,
+    second: predictions.StageTwo | None,
     data: Data,
     chosen: np.ndarray,
 ) -> list[Panel]:
     """Returns the records to draw; every process predicts all, so that the first has them."""
-    predict = functools.partial(experiment.predict_stage_one, config, params, data, chosen)
+    predict = functools.partial(predictions.predict_stage_one, config, params, data, chosen)
     sampled = predict(samples=config.evaluate.samples, everywhere=True)
     probs = [p for _, prediction in sampled for p in prediction.samples]
     drawn: list[Any] = [None] * len(chosen)
     if second is not None:
-        asked = experiment.predict_stage_two(
+        asked = predictions.predict_stage_two(
             config, params, second, data, chosen, prompts_of="mean", everywhere=True
         )
         drawn = [p[0] for _, prediction in asked for p in prediction.probs]
@@ -144,7 +145,7 @@ def _title(config: Config, dataset: prepared.Dataset) -> str:
 def _styled(
     config: Config,
     params: step.Params,
-    second: experiment.StageTwo | None,
+    second: predictions.StageTwo | None,
     data: Data,
     run: workdir.Run,
     panels: Sequence[Panel],
@@ -155,7 +156,7 @@ def _styled(
         return None
     written = run.prompts["styles"] if run.prompts else []
     middle = np.array(chosen[len(chosen) // 2 :][:1], np.int64)
-    walks = experiment.walk_between_styles(
+    walks = predictions.walk_between_styles(
         config, params, second, data, middle, points=_WALK_POINTS, samples=_PLANE_SAMPLES
     )
     parts = [np.asarray(x)[0] for _, walk in walks for x in walk]

@@ -24,7 +24,16 @@ from data_pipelines import command, images, transforms
 from data_pipelines.images.picture import Picture
 from data_pipelines.settings import Settings
 from data_pipelines.transforms import Placement
-from prosona_jax import build, experiment, figures, overlay, prompts, provenance, text_encoder
+from prosona_jax import (
+    build,
+    experiment,
+    figures,
+    overlay,
+    predictions,
+    prompts,
+    provenance,
+    text_encoder,
+)
 from prosona_jax import workdir as workdirs
 from prosona_jax.inputs import Config
 from prosona_jax.types import InputError
@@ -58,7 +67,7 @@ class Model(NamedTuple):
     config: Config
     described: dict[str, Any]  # styles, their sentences, and the encoder, as in run.json
     stage_one: Any  # parameters
-    stage_two: experiment.StageTwo
+    stage_two: predictions.StageTwo
     steps: dict[str, int]  # the checkpoints'
     encoder: text_encoder.TextEncoder
 

@@ -31,7 +31,7 @@ FLOORS = [  # a name keeps its place until it is written
         "style_summary",
         "comparison",
     },
-    {"inputs", "experiment", "main", "compare", "predict", "score"},
+    {"inputs", "predictions", "experiment", "main", "compare", "predict", "score"},
 ]
 FLOOR = {unit: number for number, units in enumerate(FLOORS) for unit in units}
 STEP, TOP = FLOOR["step"], FLOOR["main"]  # up to the step: pure; at the top: flags and data

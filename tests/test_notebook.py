@@ -13,7 +13,7 @@ import nbformat
 import numpy as np
 import pytest
 
-from prosona_jax import build, experiment, inputs, text_encoder, workdir
+from prosona_jax import build, experiment, inputs, predictions, text_encoder, workdir
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "notebooks" / "latent_interpolation.ipynb"
@@ -115,7 +115,7 @@ def test_the_walk_between_prompts_stops_where_predict_draws(walked, model):
 
 def test_styles_and_readers_lie_where_the_report_sees_them(walked, model):
     _, _, kept = walked
-    ((_, walk),) = experiment.walk_between_styles(*model, points=2, samples=1)
+    ((_, walk),) = predictions.walk_between_styles(*model, points=2, samples=1)
     np.testing.assert_allclose(kept["style_stops"], walk.styles[0], rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(kept["reader_stops"], walk.readers[0], rtol=1e-3, atol=1e-3)
 

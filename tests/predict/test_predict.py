@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from configs import lidc
-from prosona_jax import build, experiment, figures, inputs, predict, stage_two, workdir
+from prosona_jax import build, experiment, figures, inputs, predict, predictions, stage_two, workdir
 
 SENTENCES = ("Draw a very small contour.", "Draw a very large contour.", "hug the solid core")
 FAR = "Apple pie with cinnamon."
@@ -31,7 +31,7 @@ def scored(trained, index, split="train"):
     shape = {"channels": 1, "raters": 4}
     _, params = experiment.read_stage_one(config, folder / "stage_one", **shape)
     second = experiment.read_stage_two(config, folder / "stage_two", run.prompts, **shape)
-    ((_, found),) = experiment.predict_stage_two(
+    ((_, found),) = predictions.predict_stage_two(
         config, params, second, data, np.array([index]), prompts_of=split
     )
     return found.probs[0]
