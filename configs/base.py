@@ -82,7 +82,7 @@ def get_config() -> ml_collections.ConfigDict:
     two.learning_rate = 1e-3  # peak; the rest is as in c.optimizer, without warm-up
 
     c.optimizer = optimizer = ml_collections.ConfigDict()
-    optimizer.learning_rate = 3e-4  # peak, Adam with cosine decay to zero
+    optimizer.learning_rate = 1e-3  # peak, Adam with cosine decay to zero
     optimizer.warmup_steps = 0
     optimizer.weight_decay = 0.0  # decoupled (AdamW), on kernels only
     optimizer.clip_norm = 5.0  # global gradient norm
