@@ -127,15 +127,19 @@ def sample(
     blur = np.maximum(placement.step - 1, 0) / 2
     if blur.any():
         planes = ndimage.gaussian_filter(planes, blur, axes=(1, 2), mode="nearest")
-    inside = np.logical_and.outer(*placement.covered())
-    read = [
-        ndimage.affine_transform(
-            plane, placement.step, placement.start, placement.shape, order=1, mode="nearest"
-        )
-        for plane in planes
-    ]
     fill = np.broadcast_to(np.asarray(background, np.float32), len(planes))
-    return np.where(inside[None], np.stack(read), fill[:, None, None])
+    result = np.tile(fill[:, None, None], (1, *placement.shape))
+    # Nothing is read outside: a crop is a small part of a large image that it is brought back to.
+    rows, columns = (np.flatnonzero(axis) for axis in placement.covered())
+    if not (rows.size and columns.size):
+        return result
+    start = placement.start + np.array([rows[0], columns[0]]) * placement.step
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    for plane, read in zip(planes, result, strict=True):
+        read[box] = ndimage.affine_transform(
+            plane, placement.step, start, (len(rows), len(columns)), order=1, mode="nearest"
+        )
+    return result
 
 
 def sample_image(
