@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import lidc
+from configs import cells, lidc
 from prosona_jax import build, stage_two
 from prosona_jax.types import InputError
 
@@ -25,6 +25,10 @@ def _config(**changes):
 @pytest.mark.parametrize("variant", ["full", "demo", "smoke", "crops64"])
 def test_every_variant_passes(variant):
     build.check(lidc.get_config(variant))
+
+
+def test_the_config_of_the_cells_passes():
+    build.check(cells.get_config())
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,9 @@ def test_two_processes_end_where_two_devices_do(folder, trained, wrapper):
         one, two = _leaves(trained, stage), _leaves(folder / wrapper, stage)
         assert one.keys() == two.keys()
         for name, value in one.items():
-            np.testing.assert_allclose(two[name], value, atol=1e-5, err_msg=name)
+            # Where a gradient is all rounding, Adam, which divides by its size, makes whole steps
+            # of it, 1e-3 each; other data would make such steps everywhere.
+            np.testing.assert_allclose(two[name], value, atol=1e-4, err_msg=name)
         rows = zip(_history(folder / wrapper, stage), _history(trained, stage), strict=True)
         for mine, theirs in rows:
             assert mine.pop("split") == theirs.pop("split")

@@ -12,12 +12,16 @@ import yaml
 from prosona_jax import prompts
 from prosona_jax.types import InputError
 
-FILE = pathlib.Path(__file__).resolve().parent.parent / "configs" / "prompts" / "lidc.yaml"
+FOLDER = pathlib.Path(__file__).resolve().parent.parent / "configs" / "prompts"
+
+
+def _file(name):
+    return prompts.parse((FOLDER / name).read_text(encoding="utf-8"), name)
 
 
 @pytest.fixture(scope="module")
 def lidc():
-    return prompts.parse(FILE.read_text(encoding="utf-8"), "lidc.yaml")
+    return _file("lidc.yaml")
 
 
 def _small(name="a", train=("Draw little.",), held_out=("Draw less.",)):
@@ -44,9 +48,19 @@ def test_lidc_has_four_styles_with_held_out_sentences(lidc):
     assert lidc[0].held_out[0] == "Hug the solid core."
 
 
-def test_no_held_out_sentence_is_nearly_one_of_training(lidc):
-    trained = [s for style in lidc for s in style.train]
-    held_out = [s for style in lidc for s in style.held_out]
+def test_the_cells_have_a_style_for_each_person_with_each_tool():
+    styles = _file("cells.yaml")
+    names = [f"P{person}-{tool}" for person in range(1, 6) for tool in ("Amira", "ImageJ")]
+    assert [style.name for style in styles] == names
+    assert {len(style.train) for style in styles} == {27, 29, 30}
+    assert {len(style.held_out) for style in styles} == {10}
+
+
+@pytest.mark.parametrize("name", ["lidc.yaml", "cells.yaml"])
+def test_no_held_out_sentence_is_nearly_one_of_training(name):
+    styles = _file(name)
+    trained = [s for style in styles for s in style.train]
+    held_out = [s for style in styles for s in style.held_out]
     near = {
         pair: difflib.SequenceMatcher(None, *pair, autojunk=False).ratio()
         for pair in itertools.product(held_out, trained)

@@ -1,0 +1,29 @@
+"""Both stages on microscopy crops of single cells that ten known raters outlined.
+
+Five persons drew each cell with two tools (BU-BIL, Gurari et al., WACV 2015): place k of the masks
+is the same person and tool in every image, so a style is a real one. The data are an npz of 128x128
+crops in docs/data.md's format. Two CPU cores: about 10 minutes.
+
+    python -m prosona_jax.main --config=configs/cells.py --workdir=runs/cells \
+      --config.data.path=$DATA/cells_10_raters.npz
+"""  # fmt: skip
+
+import ml_collections
+
+from configs import base
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Returns the config."""
+    c = base.get_config()
+    c.data.source = "npz"
+    c.data.spacing_mm = 0.0
+    c.data.validation_share = 0.2  # of 34 or 35 images
+    c.model.channels = (8, 16, 32, 64, 128)
+    c.prompts.path = "configs/prompts/cells.yaml"
+    c.steps = 1000
+    c.stage_two.steps = 600
+    c.evaluate.every_steps = 200
+    c.checkpoint_every_steps = 200
+    c.lock()
+    return c
