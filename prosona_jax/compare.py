@@ -232,7 +232,7 @@ def _report(
         samples=config.evaluate.samples,
         raters=data.raters,
         bootstrap=config.evaluate.bootstrap,
-        caveats=[inputs.SIMULATED] if data.dataset.simulated else [],
+        caveats=inputs.about(data.dataset),
         citation=data.dataset.citation,
         provenance=provenance.describe()
         | {

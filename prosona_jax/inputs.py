@@ -196,7 +196,7 @@ def describe(config: Config, data: Data, run: Run) -> dict[str, str]:
 
 def caveats(config: Config, data: Data, run: Run, folder: pathlib.Path) -> list[str]:
     """Returns what a reader must know before believing a score of that run, trained in a folder."""
-    said = [SIMULATED] if data.dataset.simulated else []
+    said = about(data.dataset)
     if run.simulated and not data.dataset.simulated:
         said.append(
             "Trained on simulated CT: the images that trained this model were rendered from the "
@@ -219,8 +219,13 @@ def caveats(config: Config, data: Data, run: Run, folder: pathlib.Path) -> list[
             f"Known patients: {len(known)} of the scored patients were among those that trained or "
             "selected the model, so these scores are too good."
         )
-    corrupt = data.dataset.fingerprint["skipped"].get("corrupt", 0)
-    if corrupt:
+    return said
+
+
+def about(dataset: prepared.Dataset) -> list[str]:
+    """Returns what a reader must know of the data before believing any score on them."""
+    said = [SIMULATED] if dataset.simulated else []
+    if corrupt := dataset.fingerprint["skipped"].get("corrupt", 0):
         said.append(
             f"Incomplete data: {corrupt} corrupt records were left out (data.on_error=skip)."
         )

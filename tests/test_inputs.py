@@ -117,7 +117,7 @@ def test_an_unfinished_training_is_named(tmp_path):
 def test_known_patients_and_lost_records_are_named(tmp_path):
     _write_history(tmp_path, stage_one=4, stage_two=4)
     data = _data(changes={"skipped": {"corrupt": 2}})
-    known, lost = inputs.caveats(_config({"data.split": "all"}), data, _run(data), tmp_path)
+    lost, known = inputs.caveats(_config({"data.split": "all"}), data, _run(data), tmp_path)
     assert known.startswith("Known patients: 2 of the scored patients were among those that")
     assert lost == "Incomplete data: 2 corrupt records were left out (data.on_error=skip)."
 
