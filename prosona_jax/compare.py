@@ -232,7 +232,7 @@ def _report(
         samples=config.evaluate.samples,
         raters=data.raters,
         bootstrap=config.evaluate.bootstrap,
-        caveats=inputs.about(data.dataset),
+        caveats=inputs.about(data),
         citation=data.dataset.citation,
         provenance=provenance.describe()
         | {

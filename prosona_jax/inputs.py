@@ -196,7 +196,7 @@ def describe(config: Config, data: Data, run: Run) -> dict[str, str]:
 
 def caveats(config: Config, data: Data, run: Run, folder: pathlib.Path) -> list[str]:
     """Returns what a reader must know before believing a score of that run, trained in a folder."""
-    said = about(data.dataset)
+    said = about(data)
     if run.simulated and not data.dataset.simulated:
         said.append(
             "Trained on simulated CT: the images that trained this model were rendered from the "
@@ -222,10 +222,10 @@ def caveats(config: Config, data: Data, run: Run, folder: pathlib.Path) -> list[
     return said
 
 
-def about(dataset: prepared.Dataset) -> list[str]:
+def about(data: Data) -> list[str]:
     """Returns what a reader must know of the data before believing any score on them."""
-    said = [SIMULATED] if dataset.simulated else []
-    if corrupt := dataset.fingerprint["skipped"].get("corrupt", 0):
+    said = [SIMULATED] if data.dataset.simulated else []
+    if corrupt := data.dataset.fingerprint["skipped"].get("corrupt", 0):
         said.append(
             f"Incomplete data: {corrupt} corrupt records were left out (data.on_error=skip)."
         )
