@@ -5,8 +5,8 @@ full: the embedded contours with simulated CT, or real CT by `--config.data.sour
 
     python -m prosona_jax.main --config=configs/lidc.py --workdir=runs/lidc
 
-crops64: real CT, an npz of native 64x64 crops. Two CPU cores: about 10 minutes alone. GED@50 .115,
-    matched Dice 91.8 on the 148 test nodules of 95 patients; all numbers are in README.md.
+crops64: real CT, an npz of native 64x64 crops. Two CPU cores: about 10 minutes alone. GED@50 .109,
+    matched Dice 92.3 on the 148 test nodules of 95 patients; all numbers are in README.md.
 
     python -m prosona_jax.main --config=configs/lidc.py:crops64 --workdir=runs/crops64 \
       --config.data.path=$DATA/lidc_crops.npz
