@@ -22,7 +22,7 @@ METHODS = {
     "prob_unet": {"stage_two.query": "none", **_NO_TEXT},
     # D-Persona's mechanism whole: the posterior sees all masks and the bound loss trains samples.
     # Its code's beta of 1 presses the latent to nothing here; the config's is the best of three for
-    # it too (docs/experiments.md, trial 17).
+    # it too (docs/experiments.md, trial 18).
     "dpersona": {
         **_HEADS,
         "model.posterior_input": "all",
