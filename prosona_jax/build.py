@@ -199,21 +199,26 @@ def eval_step_of_stage_two(
     config: Config, *, together: bool
 ) -> Callable[..., personalise.Personalised]:
     """Returns the pure evaluation step of both stages' parameters and prompts."""
-    modules = (evaluated_model(config), prompter(config), projector(config))
-    return personalise.make_eval_step(*modules, config.model.posterior_input, together=together)
+    posterior_input = config.model.posterior_input
+    return personalise.make_eval_step(*_evaluated(config), posterior_input, together=together)
 
 
 def prompt_step(config: Config) -> Callable[..., jax.Array]:
     """Returns the pure step that draws any number of prompts on images without masks."""
-    modules = (evaluated_model(config), prompter(config), projector(config))
-    return personalise.make_prompt_step(*modules)
+    return personalise.make_prompt_step(*_evaluated(config))
 
 
 def walk_step(config: Config, *, points: int, samples: int) -> Callable[..., personalise.Walk]:
     """Returns the pure step that walks from style to style."""
-    modules = (evaluated_model(config), prompter(config), projector(config))
     posterior_input = config.model.posterior_input
-    return personalise.make_walk_step(*modules, posterior_input, points=points, samples=samples)
+    return personalise.make_walk_step(
+        *_evaluated(config), posterior_input, points=points, samples=samples
+    )
+
+
+def _evaluated(config: Config) -> tuple[ProbUNet, stage_two.Prompter, stage_two.Projector]:
+    """Returns what draws on the images of an evaluation or a prediction."""
+    return evaluated_model(config), prompter(config), projector(config)
 
 
 def projector(config: Config) -> stage_two.Projector:
