@@ -206,7 +206,7 @@ def run(
             origin = {"run": cell.method, "fold": fold, "seed": seed}
             rows += [row | origin for row in score(cell)]
         if jax.process_index() == 0:
-            _report(config, place, rows, every[0].data, methods, seeds, folds)
+            _report(config, place, rows, every, methods, seeds, folds)
 
 
 def _whole(config: Config, cell: Cell) -> workdir.Run:
@@ -220,17 +220,19 @@ def _report(
     config: Config,
     folder: pathlib.Path,
     rows: Sequence[dict[str, Any]],
-    data: inputs.Data,
+    cells: Sequence[Cell],
     methods: Sequence[str],
     seeds: Sequence[int],
     folds: Sequence[int],
 ) -> None:
+    data = cells[0].data
+    prompts = next((cell.run.prompts for cell in cells if cell.run.prompts), None)
     comparison.write_report(
         folder,
         rows=rows,
         methods={method: METHODS[method] for method in methods},
         samples=config.evaluate.samples,
-        raters=data.raters,
+        styles=inputs.style_names(prompts, data.raters),
         bootstrap=config.evaluate.bootstrap,
         caveats=inputs.about(data),
         citation=data.dataset.citation,

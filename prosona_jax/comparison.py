@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from prosona_jax import report
+from prosona_jax import report, style_summary
 from prosona_jax.results import (
     METRICS,
     STYLE_METRICS,
     Intervals,
     Metric,
     Rows,
+    dice_table,
     differences,
     means,
     share,
@@ -33,7 +34,7 @@ def write_report(
     rows: Sequence[dict[str, Any]],
     methods: Mapping[str, Mapping[str, Any]],
     samples: int,
-    raters: int,
+    styles: Sequence[str],
     bootstrap: int,
     caveats: Sequence[str],
     citation: str,
@@ -48,12 +49,13 @@ def write_report(
             "prompts_train" or "prompts_held_out", metric: value}.
         methods: the runs in the order of the tables, and the config fields that each changes.
         samples: S of the diversified scores.
-        raters: R = K, the styles.
+        styles: names of the K styles, as many as readers.
         bootstrap: resamples of patients behind each interval.
         caveats: what a reader must know first, "Short claim: explanation." each.
         citation: of the data.
         provenance: how the numbers came about; "config", if there, is folded away as JSON.
     """
+    raters = len(styles)
     suffixes = {"prompts_mean": "", "prompts_train": _TRAINED, "prompts_held_out": _HELD_OUT}
     styled = pool(rows, suffixes)
     labels = [method + suffix for method in methods for suffix in suffixes.values()]
@@ -67,6 +69,11 @@ def write_report(
         count: _scores(pool(rows, {f"samples@{count}": ""}), list(methods), METRICS, bootstrap)
         for count in dict.fromkeys((samples, raters))
     }
+    tables = {
+        method: dice_table([row for row in styled if row["method"] == method], raters)
+        for method in methods
+        if method in personal
+    }
     patients = len({row["patient_id"] for row in rows})
     records = len({row["record_id"] for row in rows})
     seeds = sorted({row["seed"] for row in rows})
@@ -79,6 +86,7 @@ def write_report(
     sections = [
         _personal(personal, raters, note),
         *(_gains(gain, base, raters, note) for base, gain in gains.items()),
+        *(_whose(table, method, styles) for method, table in tables.items()),
         *(_diverse(scores, count, note) for count, scores in diversified.items()),
         *_meanings(raters, samples, styled=bool(personal)),
         _methods(methods),
@@ -98,6 +106,7 @@ def write_report(
         "seeds": seeds,
         "methods": methods,
         "personalised": _plain(personal),
+        "dice_tables": {method: table.tolist() for method, table in tables.items()},
         "differences": {base: _plain(gain) for base, gain in gains.items()},
         "diversified": {count: _plain(scores) for count, scores in diversified.items()},
         "provenance": provenance,
@@ -204,6 +213,10 @@ def _gains(gain: Mapping[str, Intervals], base: str, raters: int, note: str) -> 
     caption = f"{note} Paired: method minus `{base}`, record by record."
     table = _table(gain, STYLE_METRICS, raters, caption, sign=True, more=[shares])
     return report.Section(heading, [table])
+
+
+def _whose(table: np.ndarray, method: str, styles: Sequence[str]) -> report.Section:
+    return report.Section(f"Styles against readers: {method}", [style_summary.whose(styles, table)])
 
 
 def _diverse(scores: Mapping[str, Intervals], samples: int, note: str) -> report.Section:

@@ -2,7 +2,7 @@
 
 import logging
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -138,6 +138,13 @@ def embeddings(written: Prompts | None, raters: int) -> dict[str, np.ndarray]:
     if written is not None:
         return written.arrays()
     return {split: np.zeros((raters, 1, 1), np.float32) for split in ("train", "held_out")}
+
+
+def style_names(described: Mapping[str, Any] | None, raters: int) -> list[str]:
+    """Returns the names in `Run.prompts`; where no text is read, styles have numbers from 1."""
+    if described is not None:
+        return [style["name"] for style in described["styles"]]
+    return [f"style {k}" for k in range(1, raters + 1)]
 
 
 def run_of(config: Config, data: Data, written: Prompts | None) -> Run:

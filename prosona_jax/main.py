@@ -163,7 +163,7 @@ def _styled(
     nothing = np.zeros((0, 0), np.float32)
     probs, *latents = parts or [np.zeros((0, 0, 0), np.float32), *[nothing] * 4]
     return Styled(
-        [style["name"] for style in written] or [f"style {k + 1}" for k in range(run.raters)],
+        inputs.style_names(run.prompts, run.raters),
         [style["train"][0] for style in written],
         config.data.raters == "by_area",
         panels[len(chosen) // 2] if chosen else None,

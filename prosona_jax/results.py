@@ -261,10 +261,18 @@ def collect_styles(rows: Rows, *, styles: int, bootstrap: int) -> StyleResults:
         trained=means(rows, "prompts_train", metrics, bootstrap),
         held_out=means(rows, "prompts_held_out", metrics, bootstrap),
         difference=differences(rows, "prompts_held_out", "prompts_train", metrics, bootstrap),
-        table=np.array([[of(f"dice_{i}_{j}").mean for j in k] for i in k]),
+        table=dice_table(own, styles),
         own=[of(f"dice_{i}_{i}") for i in k],
         areas=[of(f"area_{i}") for i in k],
     )
+
+
+def dice_table(rows: Rows, styles: int) -> Float[np.ndarray, "k k"]:
+    """Returns the mean Dice of style i's mask (row) with reader j (column); NaN: no row has it."""
+    k = range(1, styles + 1)
+    columns = [[_column(rows, f"dice_{i}_{j}") for j in k] for i in k]
+    known = [[column[~np.isnan(column)] for column in line] for line in columns]
+    return np.array([[x.mean() if len(x) else math.nan for x in line] for line in known])
 
 
 def means(rows: Rows, method: str, metrics: Sequence[Metric], bootstrap: int) -> Intervals:

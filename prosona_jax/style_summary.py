@@ -96,23 +96,28 @@ def _styles(results: StyleResults, styled: Styled, note: str) -> report.Section:
     table = report.Table(
         (*columns, "Dice with its reader", "Area, pixels"), rows, "l" * len(columns) + "rr", note
     )
-    header = ("Asked for", *(f"{name}'s reader" for name in styled.names))
-    dice = [
-        (name, *(_MEAN.number(value) for value in line))
-        for name, line in zip(styled.names, results.table, strict=True)
-    ]
-    caption = (
-        "Whose reader does each prompt draw? Mean Dice of the row's masks with the column's "
-        "reader: the diagonal should be the greatest of its column."
-    )
     return report.Section(
         "Styles",
         [
             report.Text(text + meaning),
             table,
-            report.Table(header, dice, "l" + "r" * k, caption),
+            whose(styled.names, results.table),
         ],
     )
+
+
+def whose(names: Sequence[str], table: Float[np.ndarray, "k k"]) -> report.Table:
+    """Returns the table that shows which reader each style draws."""
+    caption = (
+        "Whose reader does each prompt draw? Mean Dice of the row's masks with the column's "
+        "reader: the diagonal should be the greatest of its column."
+    )
+    rows = [
+        (name, *(_MEAN.number(value) for value in line))
+        for name, line in zip(names, table, strict=True)
+    ]
+    header = ("Asked for", *(f"{name}'s reader" for name in names))
+    return report.Table(header, rows, "l" + "r" * len(names), caption)
 
 
 def _pixels(area: Interval) -> str:

@@ -31,6 +31,8 @@ METHODS = {
     "dpersona_heads": {"stage_two.query": "heads"},
     "prosona": {},
 }
+NAMES = ["core", "snug", "edge", "margin"]
+TABLE = {f"dice_{i}_{j}": 0.1 * i + 0.01 * j for i in range(1, 5) for j in range(1, 5)}
 CAVEAT = "CT simulated: it is rendered from the contours."
 CITATION = "Armato et al. 2011"
 
@@ -43,6 +45,7 @@ def _rows(*methods, seeds=(0, 1)):
         rows += [
             {"record_id": record, "patient_id": patient, "method": kind}
             | dict.fromkeys(names, base + 0.02 * i + 0.1 * seed)
+            | {name: x + base + 0.02 * i + 0.1 * seed for name, x in TABLE.items()}
             | {"run": method, "fold": FOLDS[patient], "seed": seed}
             for seed in seeds
             for kind, (base, names) in kinds.items()
@@ -60,7 +63,7 @@ def write(tmp_path):
             "rows": _rows(),
             "methods": METHODS,
             "samples": 50,
-            "raters": 4,
+            "styles": NAMES,
             "bootstrap": 200,
             "caveats": [CAVEAT],
             "citation": CITATION,
@@ -226,7 +229,8 @@ def test_without_a_baseline_there_are_no_differences(write):
     content, text = write(rows=_rows("prosona"), methods={"prosona": {}})
     assert content["differences"] == {}
     assert _headings(text) == [
-        "One contour per style", "50 samples of the first stage", "4 samples of the first stage",
+        "One contour per style", "Styles against readers: prosona",
+        "50 samples of the first stage", "4 samples of the first stage",
         "What the scores of one contour per style say", "What the scores of samples say",
         "The methods", "Provenance", "Data",
     ]  # fmt: skip
@@ -293,6 +297,18 @@ def test_one_contour_per_style_has_a_column_per_method_and_a_row_per_metric(writ
         "patients." in text
     )
     assert "held-out ones, on which it never trained." in text
+
+
+def test_each_method_shows_whose_reader_its_styles_draw(write):
+    """A mean over seeds and records is .08 above the method's base, in every cell."""
+    content, text = write()
+    assert list(content["dice_tables"]) == ["dpersona", "dpersona_heads", "prosona"]
+    expected = [[0.1 * i + 0.01 * j + 0.38 for j in range(1, 5)] for i in range(1, 5)]
+    np.testing.assert_allclose(content["dice_tables"]["prosona"], expected)
+    table = _table(text, "Styles against readers: prosona")
+    assert table["Asked for"] == [f"{name}'s reader" for name in NAMES]
+    assert table["edge"] == ["69.0", "70.0", "71.0", "72.0"]
+    assert _table(text, "Styles against readers: dpersona")["edge"][0] == "79.0"
 
 
 def test_methods_that_share_a_first_stage_share_a_column(write):
