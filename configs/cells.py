@@ -19,11 +19,13 @@ def get_config() -> ml_collections.ConfigDict:
     c.data.source = "npz"
     c.data.spacing_mm = 0.0
     c.data.validation_share = 0.2  # of 34 or 35 images
-    c.model.channels = (8, 16, 32, 64, 128)
+    c.model.channels = (8, 16, 32, 64)  # a small network: few images, and two CPU cores do
+    c.model.convs_per_scale = 2
+    c.batch_size = 6
     c.prompts.path = "configs/prompts/cells.yaml"
-    c.steps = 1000
-    c.stage_two.steps = 600
-    c.evaluate.every_steps = 200
+    c.steps = 400
+    c.stage_two.steps = 400
+    c.evaluate.every_steps = 100
     c.checkpoint_every_steps = 200
     c.lock()
     return c
