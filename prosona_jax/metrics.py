@@ -130,6 +130,8 @@ def style_scores(
     area [b, k]           pixels of mask i
     ordered               1 if area_1 <= ... <= area_K and area_1 < area_K, else 0
     rank_correlation      Spearman's of area and k, 0 if all areas are equal
+    reader_correlation    Spearman's of area and the readers' areas, 0 if all areas are equal, NaN
+                          if all readers' are
 
     Args: as in :func:`count_overlaps`, S = R = K >= 2.
     """
@@ -142,7 +144,8 @@ def style_scores(
     best = table == table.max(axis=1, keepdims=True)  # [b, i, j]; Dice of counts, so ties are exact
     own_best = np.diagonal(best, axis1=1, axis2=2) / best.sum(axis=1)
     share = _shares(rater_valid)
-    area = np.diagonal(pairs, axis1=1, axis2=2)[:, :k]
+    drawn = np.diagonal(pairs, axis1=1, axis2=2)  # [b, 2 k]: prompts' areas, then readers'
+    area = drawn[:, :k]
     ordered = (np.diff(area, axis=1) >= 0).all(axis=1) & (area[:, 0] < area[:, -1])
     scores = {
         "dice_table": np.where(rater_valid[:, None, :], table, np.nan),
@@ -151,18 +154,26 @@ def style_scores(
         "own_best": np.sum(share * own_best, axis=1),
         "area": area.copy(),
         "ordered": ordered.astype(np.float64),
-        "rank_correlation": _rank_correlation(area),
+        "rank_correlation": _rank_correlation(area, np.arange(k) + np.zeros_like(area)),
+        "reader_correlation": _rank_correlation(
+            np.where(rater_valid, area, np.nan), np.where(rater_valid, drawn[:, k:], np.nan)
+        ),
     }
     return _blank(scores, rater_valid, fewest=1)
 
 
-def _rank_correlation(area: np.ndarray) -> np.ndarray:
-    """Returns Spearman's correlation of each row of [b, k] with 1..k; ties share their rank."""
-    ranks = rankdata(area, axis=1)
-    places = np.arange(area.shape[1], dtype=np.float64)[None]
-    a, b = (x - x.mean(axis=1, keepdims=True) for x in (ranks, places))
+def _rank_correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Returns Spearman's correlation of the rows of two [b, k]; ties share their rank.
+
+    Both have NaN in the same places, which are left out. Where all of `one` are equal it is 0,
+    where all of `other` are, NaN: there is nothing to follow.
+    """
+    a, b = (rankdata(x, axis=1, nan_policy="omit") for x in (one, other))
+    count = np.maximum(np.sum(~np.isnan(a), axis=1, keepdims=True), 1)
+    a, b = (np.nan_to_num(x - np.nansum(x, axis=1, keepdims=True) / count) for x in (a, b))
     size = np.sqrt(np.sum(a * a, axis=1) * np.sum(b * b, axis=1))
-    return np.divide(np.sum(a * b, axis=1), size, out=np.zeros(len(area)), where=size > 0)
+    nothing = np.where((b == 0).all(axis=1), np.nan, 0.0)
+    return np.divide(np.sum(a * b, axis=1), size, out=nothing, where=size > 0)
 
 
 def raters_leave_one_out(

@@ -154,6 +154,14 @@ STYLE_METRICS = (
         False,
         "Spearman's correlation of area and style within an image.",
     ),
+    Metric(
+        "reader_correlation",
+        "Rank correlation with readers",
+        "higher",
+        False,
+        "Spearman's correlation within an image of the areas that the prompts draw and those that "
+        "their readers drew.",
+    ),
 )
 RETRIEVAL = (
     Metric(

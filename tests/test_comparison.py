@@ -287,6 +287,7 @@ def test_one_contour_per_style_has_a_column_per_method_and_a_row_per_metric(writ
         "Dice, own reader ↑", "Dice, prompts shuffled ↓", "Style gain ↑", "GED@4 ↓",
         "GED@4 (D-Persona) ↓", "Dice, matched ↑", "Dice, best prompt of each reader ↑",
         "Own prompt is the best ↑", "Areas in order ↑", "Rank correlation ↑",
+        "Rank correlation with readers ↑",
     ]  # fmt: skip
     _, low, high = content["personalised"]["prosona"]["dice_mean"].values()
     assert table["Dice, own reader ↑"][2] == f"38.0 [{100 * low:.1f}, {100 * high:.1f}]"

@@ -109,6 +109,27 @@ def test_order_and_rank_correlation_by_hand(areas, ordered, correlation):
         np.testing.assert_allclose(scores["rank_correlation"], [expected], atol=1e-12)
 
 
+def test_areas_are_held_against_those_of_the_readers_who_are_there():
+    """Ranks 1 2 3 4 against 2 1 3 4; without the second reader 1 2 3 against 1 2 3."""
+    probs, masks = _of_areas(1, 2, 3, 4).astype(np.float32), _of_areas(5, 2, 6, 9)
+    all_there, one_less = np.ones((1, K), bool), np.array([[True, False, True, True]])
+    assert metrics.style_scores(probs, masks, all_there)["reader_correlation"] == pytest.approx(0.8)
+    assert metrics.style_scores(probs, masks, one_less)["reader_correlation"] == pytest.approx(1.0)
+    alike = _of_areas(7, 7, 7, 7)
+    same = alike.astype(np.float32)
+    assert metrics.style_scores(same, masks, all_there)["reader_correlation"] == 0.0
+    assert np.isnan(metrics.style_scores(probs, alike, all_there)["reader_correlation"])
+
+
+def test_areas_of_random_masks_agree_with_scipy():
+    probs, labels, valid = _random()
+    found = metrics.style_scores(probs, labels, valid)["reader_correlation"]
+    for i, there in enumerate(valid):
+        areas = ((probs[i, there] > 0.5).sum((1, 2)), labels[i, there].sum((1, 2)))
+        expected = spearmanr(*areas).statistic if there.sum() > 1 else np.nan
+        assert found[i] == pytest.approx(expected, abs=1e-12, nan_ok=True)
+
+
 def test_prompts_that_draw_their_readers_gain_what_the_readers_differ():
     """Widths 2, 4, 8: Dice 2/3, 2/5, 2/3 for pairs 12, 13, 23."""
     masks = _of_areas(2, 4, 8)
