@@ -7,17 +7,8 @@ from typing import Any
 import numpy as np
 
 from prosona_jax import report, style_summary
-from prosona_jax.results import (
-    METRICS,
-    STYLE_METRICS,
-    Intervals,
-    Metric,
-    Rows,
-    dice_table,
-    differences,
-    means,
-    share,
-)
+from prosona_jax.catalogue import METRICS, STYLE_METRICS, Metric
+from prosona_jax.results import Intervals, Rows, dice_table, differences, means, share
 
 _TRAINED, _HELD_OUT = ", training sentences", ", held-out sentences"
 BASELINES = ("dpersona", "dpersona_heads", f"prosona{_TRAINED}")

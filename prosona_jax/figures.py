@@ -1,11 +1,11 @@
-"""Arrays become figures, and figures become PNG bytes; no pyplot, hence no global state.
+"""Images with contours become figures, and figures PNG bytes; no pyplot, hence no global state.
 
 A figure is laid out for a page 10 inches wide, with a white ground in every theme.
 """
 
 import io
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,13 +18,13 @@ from matplotlib.patheffects import withStroke
 from skimage.measure import find_contours
 
 DPI = 200
-_WIDTH_IN = 10.0
-_INK, _FAINT = "#333333", "#dddddd"
+WIDTH_IN = 10.0
+INK, FAINT = "#333333", "#dddddd"
 # Okabe and Ito's colours, told apart by colour-blind readers too; yellow is too pale for lines.
 READERS = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2")
 _SAMPLE = "#4DD0E1"
 _PROMPT = "#FF4FD8"  # no reader's colour, and seen on black and on white
-_LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 _BAR_MM = (1, 2, 5, 10, 20, 50, 100)
 
 
@@ -47,7 +47,7 @@ def png(figure: Figure, *, footnote: str = "") -> bytes:
         lines = textwrap.wrap(footnote, width=int(21 * figure.get_figwidth()))
         figure.set_figheight(figure.get_figheight() + len(lines) / 9)
         figure.supxlabel(
-            "\n".join(lines), x=0.01, ha="left", fontsize=6.5, color=_INK, parse_math=False
+            "\n".join(lines), x=0.01, ha="left", fontsize=6.5, color=INK, parse_math=False
         )
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
@@ -77,7 +77,7 @@ def panel(shown: Panel, *, max_samples: int = 16) -> Figure:
     known = bool(np.isfinite(shown.spacing_mm).all())
     window = _window(np.concatenate([masks, samples]).max(0) > 0)
 
-    figure = Figure(figsize=(_WIDTH_IN, 2.15), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 2.15), layout="constrained")
     axes = figure.subplots(1, 5)
     for ax in axes[:3]:
         ax.imshow(shown.image, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
@@ -100,7 +100,7 @@ def panel(shown: Panel, *, max_samples: int = 16) -> Figure:
         "Share of samples",
     )
     for ax, title in zip(axes, titles, strict=True):
-        ax.set_title(title, fontsize=8, color=_INK)
+        ax.set_title(title, fontsize=8, color=INK)
         ax.set(xticks=[], yticks=[])
         ax.set_aspect(row / column if known else 1.0)
         ax.spines[:].set_visible(False)
@@ -121,7 +121,7 @@ def styles_panel(shown: Panel, names: Sequence[str]) -> Figure:
     known = bool(np.isfinite(shown.spacing_mm).all())
     columns = min(5, len(names) + 1)
     rows = -(-(len(names) + 1) // columns)
-    figure = Figure(figsize=(_WIDTH_IN, 2.15 * rows * 5 / columns), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 2.15 * rows * 5 / columns), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes:
         ax.axis("off")
@@ -130,12 +130,12 @@ def styles_panel(shown: Panel, names: Sequence[str]) -> Figure:
         ax.set_aspect(row / column if known else 1.0)
         ax.set(xlim=window[1], ylim=window[0][::-1])
         if not place:
-            ax.set_title("Image", fontsize=8, color=_INK)
+            ax.set_title("Image", fontsize=8, color=INK)
             if known:
                 scale_bar(ax, float(column))
             continue
         k = place - 1
-        ax.set_title(names[k], fontsize=8, color=_INK, parse_math=False)
+        ax.set_title(names[k], fontsize=8, color=INK, parse_math=False)
         if shown.rater_valid[k]:
             draw_outlines(ax, shown.masks[k], READERS[k % len(READERS)], 2.4)
         draw_outlines(ax, shown.prompted[k], _PROMPT, 1.2)
@@ -153,7 +153,7 @@ def walk(
     areas = (probs > 0.5).sum((1, 2))
     places = np.linspace(0, len(names) - 1, points)
     window = _window((probs > 0.5).max(0))
-    figure = Figure(figsize=(_WIDTH_IN, 3.1), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 3.1), layout="constrained")
     grid = figure.add_gridspec(2, pictures, height_ratios=(1, 1.3))
     for column, point in enumerate(np.linspace(0, points - 1, pictures).round().astype(int)):
         ax = figure.add_subplot(grid[0, column])
@@ -162,122 +162,15 @@ def walk(
         ax.axis("off")
         draw_outlines(ax, probs[point], _PROMPT, 1.2)
     ax = figure.add_subplot(grid[1, :])
-    ax.plot(places, areas, color=_LINES[0], lw=1.4)
+    ax.plot(places, areas, color=LINES[0], lw=1.4)
     for k, mask in enumerate(shown.masks):
         if shown.rater_valid[k]:
             ax.plot(k, mask.sum(), "o", color=READERS[k % len(READERS)], ms=6)
     ax.set_xticks(range(len(names)), names, parse_math=False)
-    ax.set_ylabel("area, pixels", fontsize=7, color=_INK)
+    ax.set_ylabel("area, pixels", fontsize=7, color=INK)
     ax.set_ylim(bottom=0)
-    ax.grid(axis="y", color=_FAINT, lw=0.6)
-    _plain_axes(ax)
-    return figure
-
-
-def latent_plane(
-    *,
-    samples: Num[np.ndarray, "s 2"],
-    path: Num[np.ndarray, "t 2"],
-    styles: Num[np.ndarray, "k 2"],
-    readers: Num[np.ndarray, "k 2"],
-    names: Sequence[str],
-    axes: tuple[str, str],
-) -> Figure:
-    """Draws two latent dimensions in units of the prior's sigma around its mean.
-
-    Dots: samples of the prior; line: the way from style to style; stars: styles; rings: where the
-    posterior puts each reader.
-    """
-    figure = Figure(figsize=(5.2, 4.2), layout="constrained")
-    ax = figure.subplots()
-    ax.scatter(
-        samples[:, 0], samples[:, 1], s=6, color="#b8c4cc", lw=0, label="samples of the prior"
-    )
-    ax.plot(path[:, 0], path[:, 1], color=_INK, lw=1, label="from style to style", zorder=2)
-    for k, name in enumerate(names):
-        colour = READERS[k % len(READERS)]
-        ax.scatter(
-            readers[k, 0],
-            readers[k, 1],
-            s=70,
-            facecolors="none",
-            edgecolors=colour,
-            lw=1.8,
-            zorder=3,
-        )
-        ax.scatter(
-            styles[k, 0], styles[k, 1], s=110, marker="*", color=colour, edgecolors="white",
-            lw=0.5, label=name, zorder=4,
-        )  # fmt: skip
-    ax.set_xlabel(f"{axes[0]}, sigma of the prior", fontsize=7, color=_INK)
-    ax.set_ylabel(f"{axes[1]}, sigma of the prior", fontsize=7, color=_INK)
-    ax.grid(color=_FAINT, lw=0.6)
-    ax.set_axisbelow(True)
-    _plain_axes(ax)
-    figure.legend(loc="outside right upper", fontsize=7, frameon=False)
-    return figure
-
-
-def curves(charts: Mapping[str, Mapping[str, Num[np.ndarray, "2 n"]]]) -> Figure:
-    """Draws small multiples {chart: {line: [steps, values]}}; values not finite leave gaps."""
-    columns = min(4, len(charts))
-    rows = -(-len(charts) // columns)
-    figure = Figure(figsize=(2.5 * columns, 0.3 + 1.7 * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
-    names = list(dict.fromkeys(name for lines in charts.values() for name in lines))
-    colours = {name: _LINES[i % len(_LINES)] for i, name in enumerate(names)}
-    handles = {}
-    for ax, (title, lines) in zip(axes, charts.items(), strict=False):
-        for name, (steps, values) in lines.items():
-            marker = "o" if len(steps) <= 40 else ""
-            (handles[name],) = ax.plot(
-                steps, values, color=colours[name], lw=1.1, marker=marker, ms=2
-            )
-        ax.set_title(title, fontsize=8, color=_INK, parse_math=False)
-        _plain_axes(ax)
-        ax.locator_params(nbins=5)
-        ax.grid(axis="y", color=_FAINT, lw=0.6)
-    for ax in axes[len(charts) :]:
-        ax.set_visible(False)
-    for ax in axes[max(0, len(charts) - columns) : len(charts)]:
-        ax.set_xlabel("step", fontsize=7, color=_INK)
-        ax.tick_params(labelbottom=True)
-    figure.legend(
-        handles.values(), handles, loc="outside upper right", ncols=len(handles),
-        fontsize=7, frameon=False,
-    )  # fmt: skip
-    return figure
-
-
-def threshold_bars(
-    values: Float[np.ndarray, " d"], *, threshold: float, label: str, prefix: str
-) -> Figure:
-    """Draws values >= 0 as bars, largest first, on a logarithmic axis with a threshold line.
-
-    Bar i is named `prefix` followed by its index in `values`; those above the threshold are
-    filled. A value below a tenth of the threshold (0, say) is drawn as a stub.
-    """
-    order = np.argsort(-values, kind="stable")
-    floor = threshold / 20
-    heights = np.maximum(values[order], 1.15 * floor)
-    figure = Figure(figsize=(min(_WIDTH_IN, 2.4 + 0.5 * len(values)), 2.4), layout="constrained")
-    ax = figure.subplots()
-    colours = np.where(values[order] > threshold, _LINES[0], "#b8c4cc")
-    ax.bar([f"{prefix}{i}" for i in order], heights, color=colours, width=0.62)
-    for position, (height, value) in enumerate(zip(heights, values[order], strict=True)):
-        ax.annotate(
-            f"{value:.2g}", (position, height), xytext=(0, 2), textcoords="offset points",
-            ha="center", fontsize=7, color=_INK,
-        )  # fmt: skip
-    ax.axhline(threshold, color=_LINES[1], lw=1, ls="--")
-    ax.annotate(
-        f"active above {threshold:g}", (1, threshold), xycoords=("axes fraction", "data"),
-        xytext=(4, 0), textcoords="offset points", va="center", fontsize=7, color=_LINES[1],
-    )  # fmt: skip
-    ax.set_yscale("log")
-    ax.set_ylim(floor, 2 * max(heights.max(), threshold))
-    ax.set_ylabel(label, fontsize=7, color=_INK)
-    _plain_axes(ax)
+    ax.grid(axis="y", color=FAINT, lw=0.6)
+    plain_axes(ax)
     return figure
 
 
@@ -328,7 +221,8 @@ def scale_bar(ax: Axes, column_mm: float) -> None:
             path_effects=[withStroke(linewidth=1.5, foreground="black")])  # fmt: skip
 
 
-def _plain_axes(ax: Axes) -> None:
+def plain_axes(ax: Axes) -> None:
+    """Leaves of a chart's frame its left and lower line."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color("#999999")
-    ax.tick_params(labelsize=7, colors=_INK, width=0.6, length=2.5)
+    ax.tick_params(labelsize=7, colors=INK, width=0.6, length=2.5)

@@ -1,4 +1,4 @@
-"""Rows of scores become means with intervals, and these become the numbers that a report prints."""
+"""Rows of scores become means with intervals."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,206 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from prosona_jax.catalogue import LEAVE_ONE_OUT, METRICS, RETRIEVAL, STYLE_METRICS, Metric
 from prosona_jax.intervals import Interval, bootstrap_difference, bootstrap_mean, bootstrap_ratio
 
 _SEED = 0  # one set of patient resamples for every number
 
 Rows = Sequence[Mapping[str, Any]]  # {"record_id", "patient_id", "method", metric: value...} each
 Intervals = dict[str, Interval]  # by name of the metric
-
-
-class Metric(NamedTuple):
-    """A column of the rows, and how it is read."""
-
-    name: str
-    title: str  # "@S" stands for the number of samples
-    better: str  # "lower" or "higher"
-    points: bool  # printed times 100 with one decimal, else with three
-    meaning: str
-
-    def label(self, samples: int) -> str:
-        return self.title.replace("@S", f"@{samples}")
-
-    def number(self, value: float, *, sign: bool = False) -> str:
-        scaled, decimals = (100 * value, 1) if self.points else (value, 3)
-        return f"{scaled:{'+' if sign else ''}.{decimals}f}".replace("-", "−")
-
-    def between(self, interval: Interval, *, sign: bool = False) -> str:
-        """The interval in words."""
-        if not (limits := bounds(interval)):
-            return "one patient gives no interval"
-        low, high = (self.number(limit, sign=sign) for limit in limits)
-        return f"95 % interval {low} to {high}"
-
-    def cell(self, interval: Interval | None, *, sign: bool = False) -> str:
-        """Mean and interval as a table shows them."""
-        if interval is None:
-            return "–"
-        mean = self.number(interval.mean, sign=sign)
-        if not (limits := bounds(interval)):
-            return mean
-        low, high = (self.number(limit, sign=sign) for limit in limits)
-        return f"{mean} [{low}, {high}]"
-
-
-METRICS = (
-    Metric(
-        "ged", "GED@S", "lower", False,
-        "Distance between the set of samples and the set of readers' masks, 0 if the sets are "
-        "the same: `2 E d(s,y) − E d(s,s′) − E d(y,y′)`, `d = 1 − IoU`, pairs of a mask with "
-        "itself included; two empty masks have `d = 0`.",
-    ),
-    Metric(
-        "ged_dpersona", "GED@S (D-Persona)", "lower", False,
-        "The same in the convention of D-Persona's code: two empty masks have `d = 1`.",
-    ),
-    Metric(
-        "dice_match", "Dice, matched", "higher", True,
-        "Samples and readers are paired one to one so that the sum of Dice is greatest; mean "
-        "over the pairs.",
-    ),
-    Metric(
-        "dice_soft", "Dice, soft", "higher", True,
-        "The mean of all samples against the mean of all readers, both cut at 0.1, 0.3, 0.5, 0.7 "
-        "and 0.9; mean Dice of the five cuts.",
-    ),
-    Metric(
-        "dice_max_samples_per_rater", "Dice, best sample of each reader", "higher", True,
-        "Is every reader covered? The best Dice of any sample with a reader; mean over readers.",
-    ),
-    Metric(
-        "dice_max_raters_per_sample", "Dice, best reader of each sample", "higher", True,
-        "Is every sample plausible? The best Dice of any reader with a sample; mean over samples.",
-    ),
-)  # fmt: skip
-STYLE_METRICS = (
-    Metric(
-        "dice_mean",
-        "Dice, own reader",
-        "higher",
-        True,
-        "The mask that style k's prompt draws against reader k's; mean over styles.",
-    ),
-    Metric(
-        "dice_others",
-        "Dice, prompts shuffled",
-        "lower",
-        True,
-        "The same where no style keeps its prompt, mean over all such shuffles: what is left if "
-        "the sentence is wrong.",
-    ),
-    Metric(
-        "style_gain",
-        "Style gain",
-        "higher",
-        True,
-        "Dice with the own reader minus mean Dice of the other prompts' masks with that reader.",
-    ),
-    Metric(
-        "ged",
-        "GED@S",
-        "lower",
-        False,
-        "Distance between the set of the prompts' masks and the set of readers' masks.",
-    ),
-    Metric(
-        "ged_dpersona",
-        "GED@S (D-Persona)",
-        "lower",
-        False,
-        "The same in the convention of D-Persona's code: two empty masks have `d = 1`.",
-    ),
-    Metric(
-        "dice_match",
-        "Dice, matched",
-        "higher",
-        True,
-        "The prompts' masks and readers paired one to one at best: the distance to `dice_mean` is "
-        "what a wrong order costs.",
-    ),
-    Metric(
-        "dice_max_samples_per_rater",
-        "Dice, best prompt of each reader",
-        "higher",
-        True,
-        "The best Dice of any prompt's mask with a reader; mean over readers.",
-    ),
-    Metric(
-        "own_best",
-        "Own prompt is the best",
-        "higher",
-        True,
-        "Share of readers [%] whose own prompt's mask is closest to theirs of all prompts' masks, "
-        "by Dice; guessing finds one in K.",
-    ),
-    Metric(
-        "ordered",
-        "Areas in order",
-        "higher",
-        True,
-        "Share of images [%] where no style's area is below that of the style before, and the "
-        "last is above the first.",
-    ),
-    Metric(
-        "rank_correlation",
-        "Rank correlation",
-        "higher",
-        False,
-        "Spearman's correlation of area and style within an image.",
-    ),
-    Metric(
-        "reader_correlation",
-        "Rank correlation with readers",
-        "higher",
-        False,
-        "Spearman's correlation within an image of the areas that the prompts draw and those that "
-        "their readers drew.",
-    ),
-)
-RETRIEVAL = (
-    Metric(
-        "latent_text_to_visual",
-        "Prompt finds the reader's latent",
-        "higher",
-        True,
-        "Of an image's readers, the one whose latent offset is closest to the prompt is its own.",
-    ),
-    Metric(
-        "latent_visual_to_text",
-        "Reader's latent finds the prompt",
-        "higher",
-        True,
-        "Of the prompts, the one closest to a reader's latent offset is that reader's.",
-    ),
-    Metric(
-        "visual_text_to_visual",
-        "Prompt finds the reader's features",
-        "higher",
-        True,
-        "The same with features averaged under the reader's mask, its rim and outside.",
-    ),
-    Metric(
-        "visual_visual_to_text",
-        "Reader's features find the prompt",
-        "higher",
-        True,
-        "The same, from features to prompts.",
-    ),
-)
-LEAVE_ONE_OUT = (
-    Metric(
-        "loo_dice", "Dice, all others", "higher", True,
-        "Dice of the one mask with the others' masks; mean over them.",
-    ),
-    Metric(
-        "loo_dice_max", "Dice, closest other", "higher", True,
-        "Dice of the one mask with the closest of the others.",
-    ),
-    Metric(
-        "loo_ged", "GED@1", "lower", False,
-        "Distance of the one mask s from the others as a set: `2 E d(s,y) − E d(y,y′)`.",
-    ),
-)  # fmt: skip
 
 
 class Results(NamedTuple):
@@ -229,13 +36,6 @@ def collect(rows: Rows, *, bootstrap: int) -> Results:
             for method in ("raters", "samples", "prior_mean")
         },
     )
-
-
-def bounds(interval: Interval) -> tuple[float, float] | None:
-    """Returns low and high, or None where there were too few patients for them."""
-    if interval.low is None or interval.high is None:
-        return None
-    return interval.low, interval.high
 
 
 class StyleResults(NamedTuple):

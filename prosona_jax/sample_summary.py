@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from prosona_jax import figures, report
+from prosona_jax import charts, figures, report
+from prosona_jax.catalogue import LEAVE_ONE_OUT, METRICS
 from prosona_jax.distributions import ACTIVE_NATS
 from prosona_jax.figures import Panel
-from prosona_jax.results import LEAVE_ONE_OUT, METRICS, Results, Rows
+from prosona_jax.results import Results, Rows
 
 GED, MATCHED = METRICS[0], METRICS[2]
 
@@ -123,7 +124,7 @@ def latent(kl: Float[np.ndarray, " d"], active: int, png: Callable[..., bytes]) 
         f"{ACTIVE_NATS} nats is called active; {active} of {kl.size} are. The others carry next to "
         "nothing about the reader, though samples may still vary along them."
     )
-    bars = figures.threshold_bars(kl, threshold=ACTIVE_NATS, label="mean KL, nats", prefix="z")
+    bars = charts.threshold_bars(kl, threshold=ACTIVE_NATS, label="mean KL, nats", prefix="z")
     values = ", ".join(f"z{i} {value:.3g}" for i, value in enumerate(kl))
     caption = "Mean KL of each latent dimension, largest first; logarithmic axis."
     figure = report.Figure("latent", png(bars), f"Mean KL in nats: {values}", caption)

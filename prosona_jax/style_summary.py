@@ -6,10 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32
 
-from prosona_jax import figures, report
+from prosona_jax import charts, figures, report
+from prosona_jax.catalogue import RETRIEVAL, STYLE_METRICS, Metric
 from prosona_jax.figures import Panel
 from prosona_jax.intervals import Interval
-from prosona_jax.results import RETRIEVAL, STYLE_METRICS, Metric, StyleResults
+from prosona_jax.results import StyleResults
 
 Png = Callable[..., bytes]
 _FACTS = tuple(
@@ -219,7 +220,7 @@ def _plane(styled: Styled, png: Png) -> list[report.Block]:
     """The latent space in the two dimensions along which the styles lie furthest apart."""
     first, second = np.argsort(-np.ptp(styled.at_styles, axis=0), kind="stable")[:2]
     pick = [first, second]
-    plane = figures.latent_plane(
+    plane = charts.latent_plane(
         samples=styled.samples[:, pick],
         path=styled.path[:, pick],
         styles=styled.at_styles[:, pick],

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from prosona_jax import figures, report, sample_summary, style_summary
+from prosona_jax import charts, figures, report, sample_summary, style_summary
+from prosona_jax.catalogue import bounds
 from prosona_jax.distributions import ACTIVE_NATS
 from prosona_jax.figures import Panel
 from prosona_jax.intervals import Interval
@@ -17,7 +18,6 @@ from prosona_jax.results import (
     Results,
     Rows,
     StyleResults,
-    bounds,
     collect,
     collect_styles,
 )
@@ -51,8 +51,8 @@ def write_report(
         title: heading of the report.
         rows: one per record and method, {"record_id", "patient_id", "method", metric: value};
             absent and NaN values count nowhere. Methods: "samples" (S draws of the prior) and
-            "prior_mean" (f(x, mu_p) repeated S times) with the metrics of `results.METRICS` and
-            `results.LEAVE_ONE_OUT`, "raters" with the latter alone; "prompts_mean",
+            "prior_mean" (f(x, mu_p) repeated S times) with the metrics of `catalogue.METRICS` and
+            `catalogue.LEAVE_ONE_OUT`, "raters" with the latter alone; "prompts_mean",
             "prompts_train" and "prompts_held_out" with those of `evaluate.evaluate_styles`.
         history: by stage, rows {"step", "split": "train" | "validation", name: value...}.
         latent_kl: mean KL(q || p) of each latent dimension [nats].
@@ -221,19 +221,19 @@ def _training(stage: str, history: Rows, png: Callable[..., bytes]) -> report.Se
         for name in set(names) - {"step", "split", "seconds"}:
             line = points.setdefault(name, {}).setdefault(row["split"], [])
             line.append((row["step"], row[name]))
-    charts = {
+    drawn = {
         name: {split: np.array(line).T for split, line in lines.items()}
         for name, lines in sorted(points.items())
     }
-    if not charts:
+    if not drawn:
         return report.Section(f"Training, {stage}", [])
     caption = (
         "Each logged quantity by optimiser step, on its own scale. Scores during training may rest "
         "on fewer samples than those of this report."
     )
-    alt = f"Curves of {', '.join(charts)}"
+    alt = f"Curves of {', '.join(drawn)}"
     figure = report.Figure(
-        f"curves-{stage.replace(' ', '-')}", png(figures.curves(charts)), alt, caption
+        f"curves-{stage.replace(' ', '-')}", png(charts.curves(drawn)), alt, caption
     )
     return report.Section(f"Training, {stage}", [figure])
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from prosona_jax import comparison, intervals
-from prosona_jax.results import METRICS, STYLE_METRICS
+from prosona_jax.catalogue import METRICS, STYLE_METRICS
 
 RECORDS = {"r0": "p1", "r1": "p1", "r2": "p2", "r3": "p3"}  # and whose they are
 FOLDS = {"p1": 0, "p2": 0, "p3": 1}

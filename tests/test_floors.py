@@ -17,8 +17,8 @@ FLOORS = [  # a name keeps its place until it is written
     {"models", "augment", "losses", "metrics", "intervals"},
     {"step", "stage_one", "stage_two", "personalise"},
     {
-        *("parallel", "checkpoint", "monitor", "provenance", "workdir", "results"),
-        *("figures", "overlay", "report", "text_encoder"),
+        *("parallel", "checkpoint", "monitor", "provenance", "workdir", "text_encoder"),
+        *("catalogue", "results", "figures", "charts", "overlay", "report"),
     },
     {
         "build",

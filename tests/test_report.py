@@ -9,7 +9,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from prosona_jax import figures, report
+from prosona_jax import charts, figures, report
 from prosona_jax.types import InputError
 
 HOSTILE = '<script>alert("x")</script> & [a](http://b) | *c* `d|<e>` _f_ g_h'
@@ -18,7 +18,7 @@ FILES = ["figures", "report.html", "report.json", "report.md", "rows.csv"]
 
 @pytest.fixture(scope="module")
 def png():
-    bars = figures.threshold_bars(np.array([1.0, 0.1]), threshold=0.5, label="y", prefix="x")
+    bars = charts.threshold_bars(np.array([1.0, 0.1]), threshold=0.5, label="y", prefix="x")
     return figures.png(bars)
 
 

@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from prosona_jax import figures, intervals, report, results, style_summary
+from prosona_jax import catalogue, charts, figures, intervals, report, results, style_summary
 
 NAMES = ("core", "full", "margin")
 PATIENTS = ["p1", "p1", "p2", "p3"]
-STYLE = [metric.name for metric in results.STYLE_METRICS]
-RETRIEVAL = [metric.name for metric in results.RETRIEVAL]
+STYLE = [metric.name for metric in catalogue.STYLE_METRICS]
+RETRIEVAL = [metric.name for metric in catalogue.RETRIEVAL]
 NOTE = "Means over 4 records."
 
 
@@ -167,7 +167,7 @@ def test_held_out_sentences_stand_beside_those_of_training_with_the_difference()
 
 def test_retrieval_stands_against_chance():
     _, table = _sections(_rows(), _styled())["Retrieval"]
-    assert [row[0] for row in table.rows] == [metric.title for metric in results.RETRIEVAL]
+    assert [row[0] for row in table.rows] == [metric.title for metric in catalogue.RETRIEVAL]
     assert list(table.columns) == [
         "", "Chance", "Styles", "Training sentences", "Held-out sentences",
         "Held-out minus training", "What it says",
@@ -210,9 +210,9 @@ def test_pictures_and_walk_are_there_with_their_input():
 
 def test_the_latent_is_shown_where_the_styles_lie_furthest_apart(monkeypatch):
     shown = {}
-    plane = figures.latent_plane
+    plane = charts.latent_plane
     monkeypatch.setattr(
-        figures, "latent_plane", lambda **given: shown.update(given) or plane(**given)
+        charts, "latent_plane", lambda **given: shown.update(given) or plane(**given)
     )
     at_styles = np.array([[0, 0, 5, -2], [0.1, 1, 5, 0], [0, 0, 5, 2]], np.float64)
     _sections(_rows(), _styled(walked=_panel("r2"), at_styles=at_styles))

@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from prosona_jax import figures, intervals, results, summary
+from prosona_jax import catalogue, figures, intervals, summary
 
-NAMES = [metric.name for metric in results.METRICS]
-LOO = [metric.name for metric in results.LEAVE_ONE_OUT]
+NAMES = [metric.name for metric in catalogue.METRICS]
+LOO = [metric.name for metric in catalogue.LEAVE_ONE_OUT]
 HISTORY = [
     {"step": 10, "split": "train", "kl": 0.5},
     {"step": 20, "split": "validation", "kl": 0.4, "ged": 0.3},

@@ -1,0 +1,116 @@
+"""Numbers become charts: the latent plane, curves of training, bars."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float, Num
+from matplotlib.figure import Figure
+
+from prosona_jax.figures import FAINT, INK, LINES, READERS, WIDTH_IN, plain_axes
+
+
+def latent_plane(
+    *,
+    samples: Num[np.ndarray, "s 2"],
+    path: Num[np.ndarray, "t 2"],
+    styles: Num[np.ndarray, "k 2"],
+    readers: Num[np.ndarray, "k 2"],
+    names: Sequence[str],
+    axes: tuple[str, str],
+) -> Figure:
+    """Draws two latent dimensions in units of the prior's sigma around its mean.
+
+    Dots: samples of the prior; line: the way from style to style; stars: styles; rings: where the
+    posterior puts each reader.
+    """
+    figure = Figure(figsize=(5.2, 4.2), layout="constrained")
+    ax = figure.subplots()
+    ax.scatter(
+        samples[:, 0], samples[:, 1], s=6, color="#b8c4cc", lw=0, label="samples of the prior"
+    )
+    ax.plot(path[:, 0], path[:, 1], color=INK, lw=1, label="from style to style", zorder=2)
+    for k, name in enumerate(names):
+        colour = READERS[k % len(READERS)]
+        ax.scatter(
+            readers[k, 0],
+            readers[k, 1],
+            s=70,
+            facecolors="none",
+            edgecolors=colour,
+            lw=1.8,
+            zorder=3,
+        )
+        ax.scatter(
+            styles[k, 0], styles[k, 1], s=110, marker="*", color=colour, edgecolors="white",
+            lw=0.5, label=name, zorder=4,
+        )  # fmt: skip
+    ax.set_xlabel(f"{axes[0]}, sigma of the prior", fontsize=7, color=INK)
+    ax.set_ylabel(f"{axes[1]}, sigma of the prior", fontsize=7, color=INK)
+    ax.grid(color=FAINT, lw=0.6)
+    ax.set_axisbelow(True)
+    plain_axes(ax)
+    figure.legend(loc="outside right upper", fontsize=7, frameon=False)
+    return figure
+
+
+def curves(charts: Mapping[str, Mapping[str, Num[np.ndarray, "2 n"]]]) -> Figure:
+    """Draws small multiples {chart: {line: [steps, values]}}; values not finite leave gaps."""
+    columns = min(4, len(charts))
+    rows = -(-len(charts) // columns)
+    figure = Figure(figsize=(2.5 * columns, 0.3 + 1.7 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
+    names = list(dict.fromkeys(name for lines in charts.values() for name in lines))
+    colours = {name: LINES[i % len(LINES)] for i, name in enumerate(names)}
+    handles = {}
+    for ax, (title, lines) in zip(axes, charts.items(), strict=False):
+        for name, (steps, values) in lines.items():
+            marker = "o" if len(steps) <= 40 else ""
+            (handles[name],) = ax.plot(
+                steps, values, color=colours[name], lw=1.1, marker=marker, ms=2
+            )
+        ax.set_title(title, fontsize=8, color=INK, parse_math=False)
+        plain_axes(ax)
+        ax.locator_params(nbins=5)
+        ax.grid(axis="y", color=FAINT, lw=0.6)
+    for ax in axes[len(charts) :]:
+        ax.set_visible(False)
+    for ax in axes[max(0, len(charts) - columns) : len(charts)]:
+        ax.set_xlabel("step", fontsize=7, color=INK)
+        ax.tick_params(labelbottom=True)
+    figure.legend(
+        handles.values(), handles, loc="outside upper right", ncols=len(handles),
+        fontsize=7, frameon=False,
+    )  # fmt: skip
+    return figure
+
+
+def threshold_bars(
+    values: Float[np.ndarray, " d"], *, threshold: float, label: str, prefix: str
+) -> Figure:
+    """Draws values >= 0 as bars, largest first, on a logarithmic axis with a threshold line.
+
+    Bar i is named `prefix` followed by its index in `values`; those above the threshold are
+    filled. A value below a tenth of the threshold (0, say) is drawn as a stub.
+    """
+    order = np.argsort(-values, kind="stable")
+    floor = threshold / 20
+    heights = np.maximum(values[order], 1.15 * floor)
+    figure = Figure(figsize=(min(WIDTH_IN, 2.4 + 0.5 * len(values)), 2.4), layout="constrained")
+    ax = figure.subplots()
+    colours = np.where(values[order] > threshold, LINES[0], "#b8c4cc")
+    ax.bar([f"{prefix}{i}" for i in order], heights, color=colours, width=0.62)
+    for position, (height, value) in enumerate(zip(heights, values[order], strict=True)):
+        ax.annotate(
+            f"{value:.2g}", (position, height), xytext=(0, 2), textcoords="offset points",
+            ha="center", fontsize=7, color=INK,
+        )  # fmt: skip
+    ax.axhline(threshold, color=LINES[1], lw=1, ls="--")
+    ax.annotate(
+        f"active above {threshold:g}", (1, threshold), xycoords=("axes fraction", "data"),
+        xytext=(4, 0), textcoords="offset points", va="center", fontsize=7, color=LINES[1],
+    )  # fmt: skip
+    ax.set_yscale("log")
+    ax.set_ylim(floor, 2 * max(heights.max(), threshold))
+    ax.set_ylabel(label, fontsize=7, color=INK)
+    plain_axes(ax)
+    return figure

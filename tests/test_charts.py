@@ -1,0 +1,44 @@
+"""What is charted is what was given."""
+
+import numpy as np
+
+from prosona_jax import charts, figures
+
+
+def test_curves_hold_the_given_values():
+    given = {
+        "kl": {
+            "train": np.array([[1, 2, 3], [0.1, np.nan, 0.3]]),
+            "validation": np.array([[2], [0.2]]),
+        },
+        "ged": {"validation": np.array([[2], [0.4]])},
+    }
+    figure = charts.curves(given)
+    lines = {
+        ax.get_title(): [(list(x.get_xdata()), list(x.get_ydata())) for x in ax.lines]
+        for ax in figure.axes
+    }
+    assert lines["ged"] == [([2], [0.4])]
+    assert lines["kl"][1] == ([2], [0.2])
+    np.testing.assert_array_equal(lines["kl"][0], given["kl"]["train"])
+    colours = [ax.lines[-1].get_color() for ax in figure.axes]
+    assert colours[0] == colours[1]  # one colour for validation in every chart
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["train", "validation"]
+    assert figure.get_figwidth() * figures.DPI == 1000
+
+
+def test_curves_hide_the_places_left_over():
+    figure = charts.curves({str(i): {"train": np.array([[1], [i]])} for i in range(5)})
+    assert [ax.get_visible() for ax in figure.axes] == [True] * 5 + [False] * 3
+
+
+def test_bars_are_sorted_and_filled_above_the_threshold():
+    values = np.array([0.02, 0.0, 1.5, 0.01])
+    figure = charts.threshold_bars(values, threshold=0.01, label="nats", prefix="z")
+    ax = figure.axes[0]
+    np.testing.assert_allclose([bar.get_height() for bar in ax.patches][:3], [1.5, 0.02, 0.01])
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["z2", "z0", "z3", "z1"]
+    assert [text.get_text() for text in ax.texts][:4] == ["1.5", "0.02", "0.01", "0"]
+    filled = [bar.get_facecolor() == ax.patches[0].get_facecolor() for bar in ax.patches]
+    assert filled == [True, True, False, False]  # a threshold is to be exceeded
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), [0.01, 0.01])
