@@ -17,6 +17,13 @@ class Metric(NamedTuple):
     def label(self, samples: int) -> str:
         return self.title.replace("@S", f"@{samples}")
 
+    def scaled(self, interval: Interval) -> Interval:
+        """The interval in the unit that is printed."""
+        unit = 100 if self.points else 1
+        limits = bounds(interval)
+        low, high = (unit * limits[0], unit * limits[1]) if limits else (None, None)
+        return Interval(unit * interval.mean, low, high)
+
     def number(self, value: float, *, sign: bool = False) -> str:
         scaled, decimals = (100 * value, 1) if self.points else (value, 3)
         return f"{scaled:{'+' if sign else ''}.{decimals}f}".replace("-", "−")
@@ -36,7 +43,7 @@ class Metric(NamedTuple):
         if not (limits := bounds(interval)):
             return mean
         low, high = (self.number(limit, sign=sign) for limit in limits)
-        return f"{mean} [{low}, {high}]"
+        return f"{mean} [{low},\N{NO-BREAK SPACE}{high}]"  # a narrow column breaks before it
 
 
 METRICS = (

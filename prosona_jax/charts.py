@@ -1,4 +1,4 @@
-"""Numbers become charts: the latent plane, curves of training, bars."""
+"""Numbers become charts: the latent plane, curves of training, intervals, bars."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,6 +7,7 @@ from jaxtyping import Float, Num
 from matplotlib.figure import Figure
 
 from prosona_jax.figures import FAINT, INK, LINES, READERS, WIDTH_IN, plain_axes
+from prosona_jax.intervals import Interval
 
 
 def latent_plane(
@@ -81,6 +82,30 @@ def curves(charts: Mapping[str, Mapping[str, Num[np.ndarray, "2 n"]]]) -> Figure
         handles.values(), handles, loc="outside upper right", ncols=len(handles),
         fontsize=7, frameon=False,
     )  # fmt: skip
+    return figure
+
+
+def forest(charts: Mapping[str, Mapping[str, Interval]]) -> Figure:
+    """Draws {chart: {method: interval}} side by side: a dot for each mean, a line for its interval.
+
+    Methods stand in order from the top, and each chart has a scale of its own.
+    """
+    methods = list(dict.fromkeys(method for one in charts.values() for method in one))
+    figure = Figure(figsize=(WIDTH_IN, 0.8 + 0.24 * len(methods)), layout="constrained")
+    axes = figure.subplots(1, len(charts), squeeze=False, sharey=True)[0]
+    for ax, (title, intervals) in zip(axes, charts.items(), strict=True):
+        for method, (mean, low, high) in intervals.items():
+            place = methods.index(method)
+            if low is not None and high is not None:
+                ax.plot([low, high], [place, place], color=LINES[0], lw=1.4)
+            ax.plot(mean, place, "o", color=LINES[0], ms=5)
+        ax.set_title(title, fontsize=8, color=INK)
+        ax.set_yticks(range(len(methods)), methods, parse_math=False)
+        ax.locator_params(axis="x", nbins=6)
+        ax.grid(axis="x", color=FAINT, lw=0.6)
+        ax.set_axisbelow(True)
+        plain_axes(ax)
+    axes[0].invert_yaxis()
     return figure
 
 

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from prosona_jax import report, style_summary
+from prosona_jax import charts, figures, report, style_summary
 from prosona_jax.catalogue import METRICS, STYLE_METRICS, Metric
 from prosona_jax.results import Intervals, Rows, dice_table, differences, means, share
 
 _TRAINED, _HELD_OUT = ", training sentences", ", held-out sentences"
 BASELINES = ("dpersona", "dpersona_heads", f"prosona{_TRAINED}")
 _GED = next(metric for metric in STYLE_METRICS if metric.name == "ged_dpersona")
+_DRAWN = tuple(m for m in STYLE_METRICS if m.name in ("dice_mean", "ged"))
 _SHARE = f"{_GED.name}_share"  # of the baseline's mean
 _ARROWS = {"higher": "\N{NO-BREAK SPACE}↑", "lower": "\N{NO-BREAK SPACE}↓"}
 _IDS = ("record_id", "patient_id")
@@ -74,8 +75,9 @@ def write_report(
         f"from {bootstrap} bootstrap resamples of the {patients} patients. Dice in points: 100 is "
         "perfect. ↑ higher, ↓ lower is better."
     )
+    footnote = report.footnote(caveats, citation)
     sections = [
-        _personal(personal, raters, note),
+        _personal(personal, raters, note, footnote),
         *(_gains(gain, base, raters, note) for base, gain in gains.items()),
         *(_whose(table, method, styles) for method, table in tables.items()),
         *(_diverse(scores, count, note) for count, scores in diversified.items()),
@@ -173,7 +175,9 @@ def _table(
     return report.Table(("Metric", *scores), [*table, *more], "l" + "r" * len(scores), caption)
 
 
-def _personal(personal: Mapping[str, Intervals], raters: int, note: str) -> report.Section:
+def _personal(
+    personal: Mapping[str, Intervals], raters: int, note: str, footnote: str
+) -> report.Section:
     heading = "One contour per style"
     if not personal:
         return report.Section(heading, [])
@@ -188,8 +192,25 @@ def _personal(personal: Mapping[str, Intervals], raters: int, note: str) -> repo
             "training sentences. Single sentences are scored besides: those of training, and "
             "held-out ones, on which it never trained."
         )
+    drawn = charts.forest(
+        {
+            metric.label(raters) + _ARROWS[metric.better]: {
+                label: metric.scaled(scores[metric.name])
+                for label, scores in personal.items()
+                if metric.name in scores
+            }
+            for metric in _DRAWN
+        }
+    )
+    figure = report.Figure(
+        "styles",
+        figures.png(drawn, footnote=footnote),
+        "Dice with the own reader, and GED, of each method, with intervals",
+        "Means and 95 % intervals over patients. Where two intervals overlap the paired difference "
+        "below can still be clear of zero.",
+    )
     return report.Section(
-        heading, [report.Text(text), _table(personal, STYLE_METRICS, raters, note)]
+        heading, [report.Text(text), _table(personal, STYLE_METRICS, raters, note), figure]
     )
 
 

@@ -155,11 +155,19 @@ def entries(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str
 def origin(provenance: Mapping[str, Any]) -> Section:
     """Returns the section on how the numbers came about; "config", if there, is folded away."""
     entered = {key: value for key, value in provenance.items() if key != "config"}
+    if "versions" in entered:
+        entered["versions"] = [f"{name} {x}" for name, x in entered["versions"].items()]
     blocks: list[Block] = [Table(("How it came about", ""), entries(entered), "ll")]
     if "config" in provenance:
         config = json.dumps(provenance["config"], indent=2, default=str)
         blocks.append(Listing("Configuration", config))
     return Section("Provenance", blocks)
+
+
+def footnote(caveats: Sequence[str], citation: str) -> str:
+    """Returns what stands below each figure: the caveats' claims, and whose data are shown."""
+    claims = [f"{caveat.partition(': ')[0].rstrip('.')}." for caveat in caveats]
+    return " ".join([*claims, *([f"Data: {citation}"] if citation else [])])
 
 
 def _replace(folder: pathlib.Path, files: Mapping[str, bytes]) -> None:

@@ -124,7 +124,7 @@ def whose(names: Sequence[str], table: Float[np.ndarray, "k k"]) -> report.Table
 def _pixels(area: Interval) -> str:
     if area.low is None or area.high is None:
         return f"{area.mean:.0f}"
-    return f"{area.mean:.0f} [{area.low:.0f}, {area.high:.0f}]"
+    return f"{area.mean:.0f} [{area.low:.0f},\N{NO-BREAK SPACE}{area.high:.0f}]"
 
 
 def _pictures(panels: Sequence[Panel], styled: Styled, png: Png) -> report.Section:

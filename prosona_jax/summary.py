@@ -81,7 +81,7 @@ def write_report(
     patients = len({row["patient_id"] for row in scored})
     results = collect(rows, bootstrap=bootstrap)
     active = int((latent_kl > ACTIVE_NATS).sum())
-    png = functools.partial(figures.png, footnote=_footnote(caveats, citation))
+    png = functools.partial(figures.png, footnote=report.footnote(caveats, citation))
     note = (
         f"Means over {len(scored)} records; in brackets the 95 % interval, from {bootstrap} "
         f"bootstrap resamples of the {patients} patients. Dice in points: 100 is perfect."
@@ -236,11 +236,6 @@ def _training(stage: str, history: Rows, png: Callable[..., bytes]) -> report.Se
         f"curves-{stage.replace(' ', '-')}", png(charts.curves(drawn)), alt, caption
     )
     return report.Section(f"Training, {stage}", [figure])
-
-
-def _footnote(caveats: Sequence[str], citation: str) -> str:
-    claims = [f"{caveat.partition(': ')[0].rstrip('.')}." for caveat in caveats]
-    return " ".join([*claims, *([f"Data: {citation}"] if citation else [])])
 
 
 def _mapping(intervals: Intervals) -> dict[str, dict[str, float | None]]:

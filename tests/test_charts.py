@@ -3,6 +3,7 @@
 import numpy as np
 
 from prosona_jax import charts, figures
+from prosona_jax.intervals import Interval
 
 
 def test_curves_hold_the_given_values():
@@ -30,6 +31,19 @@ def test_curves_hold_the_given_values():
 def test_curves_hide_the_places_left_over():
     figure = charts.curves({str(i): {"train": np.array([[1], [i]])} for i in range(5)})
     assert [ax.get_visible() for ax in figure.axes] == [True] * 5 + [False] * 3
+
+
+def test_a_forest_has_a_dot_and_a_line_for_each_method():
+    given = {
+        "Dice": {"a": Interval(80.0, 70.0, 90.0), "b": Interval(60.0, None, None)},
+        "GED": {"b": Interval(0.2, 0.1, 0.4)},
+    }
+    dice, ged = charts.forest(given).axes
+    drawn = [(list(line.get_xdata()), list(line.get_ydata())) for line in dice.lines]
+    assert drawn == [([70, 90], [0, 0]), ([80], [0]), ([60], [1])]
+    assert [list(line.get_ydata()) for line in ged.lines] == [[1, 1], [1]]
+    assert [label.get_text() for label in dice.get_yticklabels()] == ["a", "b"]
+    assert dice.get_ylim()[0] > dice.get_ylim()[1]  # the first method is on top
 
 
 def test_bars_are_sorted_and_filled_above_the_threshold():

@@ -12,7 +12,7 @@ import random
 import numpy as np
 import pytest
 
-from prosona_jax import comparison, intervals
+from prosona_jax import comparison, figures, intervals
 from prosona_jax.catalogue import METRICS, STYLE_METRICS
 
 RECORDS = {"r0": "p1", "r1": "p1", "r2": "p2", "r3": "p3"}  # and whose they are
@@ -298,6 +298,14 @@ def test_one_contour_per_style_has_a_column_per_method_and_a_row_per_metric(writ
         "patients." in text
     )
     assert "held-out ones, on which it never trained." in text
+
+
+def test_the_picture_of_the_intervals_carries_the_caveat(write, tmp_path, monkeypatch):
+    footnotes = []
+    monkeypatch.setattr(figures, "png", lambda figure, footnote: footnotes.append(footnote) or b"")
+    _, text = write()
+    assert footnotes == [f"CT simulated. Data: {CITATION}"]
+    assert "![Dice with the own reader, and GED, of each method, with intervals](" in text
 
 
 def test_each_method_shows_whose_reader_its_styles_draw(write):

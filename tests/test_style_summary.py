@@ -125,8 +125,8 @@ def test_styles_show_sentence_dice_area_and_the_table_of_all_readers():
     assert own.caption == NOTE
     area = _collect(_rows()).areas[1]
     assert list(own.rows[1]) == [
-        "full", "“Take all.”", "88.0 [88.0, 88.0]",
-        f"22 [{area.low:.0f}, {area.high:.0f}]",
+        "full", "“Take all.”", "88.0 [88.0, 88.0]",
+        f"22 [{area.low:.0f}, {area.high:.0f}]",
     ]  # fmt: skip
     assert table.columns == ("Asked for", "core's reader", "full's reader", "margin's reader")
     assert [list(row) for row in table.rows] == [
@@ -158,7 +158,7 @@ def test_held_out_sentences_stand_beside_those_of_training_with_the_difference()
     first, ged = list(table.rows[0]), list(table.rows[STYLE.index("ged")])
     assert first[:2] == ["Dice, own reader", "higher"]
     assert [cell.partition(" ")[0] for cell in first[2:]] == ["61.5", "60.5", "58.5", "−2.0"]
-    assert first[5] == "−2.0 [−2.0, −2.0]"
+    assert first[5] == "−2.0 [−2.0, −2.0]"
     assert ged[0] == "GED@3"
     assert [cell.partition(" ")[0] for cell in ged[2:]] == ["0.618", "0.608", "0.588", "−0.020"]
     assert "never trained on" in text.body

@@ -120,7 +120,7 @@ def test_tables_show_the_rounded_means_and_bounds(write):
         "| split | test |",
         "| whole data set, mask area | 23 / 84 / 587 pixels |",
         "| seed | 7 |",
-        "| versions, jax | 1.2 |",
+        "| versions | jax 1.2 |",
     ):
         assert line in text
     assert "area px" not in text
