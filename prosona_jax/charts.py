@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float, Num
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from prosona_jax.figures import FAINT, INK, LINES, READERS, WIDTH_IN, plain_axes
 from prosona_jax.intervals import Interval
@@ -106,6 +107,41 @@ def forest(charts: Mapping[str, Mapping[str, Interval]]) -> Figure:
         ax.set_axisbelow(True)
         plain_axes(ax)
     axes[0].invert_yaxis()
+    return figure
+
+
+def whose(names: Sequence[str], table: Float[np.ndarray, "k k"]) -> Figure:
+    """Draws how much closer to each reader (column) a style's masks (row) are than all styles'.
+
+    A cell is table[i, j] - mean_i table[i, j] in points: readers who are hard for every style are
+    comparable with the others. The greatest of each column has a frame.
+    """
+    above = 100 * (table - table.mean(axis=0))
+    k = len(names)
+    side = min(0.5 * k + 2.2, WIDTH_IN)
+    figure = Figure(figsize=(side, 0.8 * side), layout="constrained")
+    ax = figure.subplots()
+    most = np.nanmax(np.abs(above), initial=0.1)
+    heat = ax.imshow(above, cmap="PuOr", vmin=-most, vmax=most)
+    for i in range(k):
+        for j in np.flatnonzero(~np.isnan(above[i])):  # a reader may be absent from all records
+            number = f"{above[i, j]:+.1f}".replace("-", "\N{MINUS SIGN}")
+            colour = "white" if abs(above[i, j]) > 0.6 * most else INK
+            ax.text(j, i, number, ha="center", va="center", fontsize=6.5, color=colour)
+            if above[i, j] == above[:, j].max():
+                ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, ec=INK, lw=1.4))
+    ax.set_xticks(
+        range(k), names, rotation=40, ha="right", rotation_mode="anchor", parse_math=False
+    )
+    ax.set_yticks(range(k), names, parse_math=False)
+    ax.set_xlabel("reader", fontsize=8, color=INK)
+    ax.set_ylabel("asked for", fontsize=8, color=INK)
+    ax.tick_params(labelsize=7, colors=INK, length=0)
+    ax.spines[:].set_visible(False)
+    bar = figure.colorbar(heat, ax=ax, shrink=0.7)
+    bar.set_label("Dice, points above the column's mean", fontsize=7, color=INK)
+    bar.ax.tick_params(labelsize=7)
+    bar.outline.set_visible(False)
     return figure
 
 

@@ -1,5 +1,6 @@
 """Rows of many methods, folds and seeds become one report: tables, and paired differences."""
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 from prosona_jax import charts, figures, report, style_summary
 from prosona_jax.catalogue import METRICS, STYLE_METRICS, Metric
 from prosona_jax.results import Intervals, Rows, dice_table, differences, means, share
+from prosona_jax.style_summary import Png
 
 _TRAINED, _HELD_OUT = ", training sentences", ", held-out sentences"
 BASELINES = ("dpersona", "dpersona_heads", f"prosona{_TRAINED}")
@@ -75,11 +77,11 @@ def write_report(
         f"from {bootstrap} bootstrap resamples of the {patients} patients. Dice in points: 100 is "
         "perfect. ↑ higher, ↓ lower is better."
     )
-    footnote = report.footnote(caveats, citation)
+    png = functools.partial(figures.png, footnote=report.footnote(caveats, citation))
     sections = [
-        _personal(personal, raters, note, footnote),
+        _personal(personal, raters, note, png),
         *(_gains(gain, base, raters, note) for base, gain in gains.items()),
-        *(_whose(table, method, styles) for method, table in tables.items()),
+        *(_whose(table, method, styles, png) for method, table in tables.items()),
         *(_diverse(scores, count, note) for count, scores in diversified.items()),
         *_meanings(raters, samples, styled=bool(personal)),
         _methods(methods),
@@ -176,7 +178,7 @@ def _table(
 
 
 def _personal(
-    personal: Mapping[str, Intervals], raters: int, note: str, footnote: str
+    personal: Mapping[str, Intervals], raters: int, note: str, png: Png
 ) -> report.Section:
     heading = "One contour per style"
     if not personal:
@@ -204,7 +206,7 @@ def _personal(
     )
     figure = report.Figure(
         "styles",
-        figures.png(drawn, footnote=footnote),
+        png(drawn),
         "Dice with the own reader, and GED, of each method, with intervals",
         "Means and 95 % intervals over patients. Where two intervals overlap the paired difference "
         "below can still be clear of zero.",
@@ -227,8 +229,9 @@ def _gains(gain: Mapping[str, Intervals], base: str, raters: int, note: str) -> 
     return report.Section(heading, [table])
 
 
-def _whose(table: np.ndarray, method: str, styles: Sequence[str]) -> report.Section:
-    return report.Section(f"Styles against readers: {method}", [style_summary.whose(styles, table)])
+def _whose(table: np.ndarray, method: str, styles: Sequence[str], png: Png) -> report.Section:
+    blocks = style_summary.whose(styles, table, png, name=f"whose-{method}")
+    return report.Section(f"Styles against readers: {method}", blocks)
 
 
 def _diverse(scores: Mapping[str, Intervals], samples: int, note: str) -> report.Section:

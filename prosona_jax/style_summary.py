@@ -53,7 +53,7 @@ def sections(
 ) -> list[report.Section]:
     """Returns the sections on styles; `note` says what the intervals are."""
     return [
-        _styles(results, styled, note),
+        _styles(results, styled, note, png),
         _pictures(panels, styled, png),
         _scores(results, styled, note),
         _retrieval(results, styled, note),
@@ -61,7 +61,7 @@ def sections(
     ]
 
 
-def _styles(results: StyleResults, styled: Styled, note: str) -> report.Section:
+def _styles(results: StyleResults, styled: Styled, note: str, png: Png) -> report.Section:
     k = len(styled.names)
     text = (
         f"The first stage is frozen; the second one turns each of {k} styles into a query that "
@@ -102,13 +102,15 @@ def _styles(results: StyleResults, styled: Styled, note: str) -> report.Section:
         [
             report.Text(text + meaning),
             table,
-            whose(styled.names, results.table),
+            *whose(styled.names, results.table, png),
         ],
     )
 
 
-def whose(names: Sequence[str], table: Float[np.ndarray, "k k"]) -> report.Table:
-    """Returns the table that shows which reader each style draws."""
+def whose(
+    names: Sequence[str], table: Float[np.ndarray, "k k"], png: Png, *, name: str = "whose"
+) -> list[report.Block]:
+    """Returns table and picture of which reader each style draws; `name` is the picture's."""
     caption = (
         "Whose reader does each prompt draw? Mean Dice of the row's masks with the column's "
         "reader: the diagonal should be the greatest of its column."
@@ -118,7 +120,16 @@ def whose(names: Sequence[str], table: Float[np.ndarray, "k k"]) -> report.Table
         for name, line in zip(names, table, strict=True)
     ]
     header = ("Asked for", *(f"{name}'s reader" for name in names))
-    return report.Table(header, rows, "l" + "r" * len(names), caption)
+    return [
+        report.Table(header, rows, "l" + "r" * len(names), caption),
+        report.Figure(
+            name,
+            png(charts.whose(names, table)),
+            "How much closer to each reader each style's masks are than those of all styles",
+            "The same, less each column's mean, since some readers are hard for every style; the "
+            "greatest of a column has a frame.",
+        ),
+    ]
 
 
 def _pixels(area: Interval) -> str:

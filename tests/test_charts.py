@@ -46,6 +46,20 @@ def test_a_forest_has_a_dot_and_a_line_for_each_method():
     assert dice.get_ylim()[0] > dice.get_ylim()[1]  # the first method is on top
 
 
+def test_each_style_is_held_against_the_mean_of_a_readers_column():
+    """Column means .6, .5; the third reader was never there."""
+    table = np.array([[0.7, 0.5, np.nan], [0.6, 0.2, np.nan], [0.5, 0.8, np.nan]])
+    ax = charts.whose(["small", "middle", "large"], table).axes[0]
+    found = {tuple(map(int, text.get_position())): text.get_text() for text in ax.texts}
+    assert found == {
+        (0, 0): "+10.0", (0, 1): "+0.0", (0, 2): "−10.0",
+        (1, 0): "+0.0", (1, 1): "−30.0", (1, 2): "+30.0",
+    }  # fmt: skip
+    framed = [tuple(int(x + 0.5) for x in frame.get_xy()) for frame in ax.patches]
+    assert framed == [(0, 0), (1, 2)]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["small", "middle", "large"]
+
+
 def test_bars_are_sorted_and_filled_above_the_threshold():
     values = np.array([0.02, 0.0, 1.5, 0.01])
     figure = charts.threshold_bars(values, threshold=0.01, label="nats", prefix="z")

@@ -304,7 +304,7 @@ def test_the_picture_of_the_intervals_carries_the_caveat(write, tmp_path, monkey
     footnotes = []
     monkeypatch.setattr(figures, "png", lambda figure, footnote: footnotes.append(footnote) or b"")
     _, text = write()
-    assert footnotes == [f"CT simulated. Data: {CITATION}"]
+    assert footnotes == [f"CT simulated. Data: {CITATION}"] * 4  # and each method's table
     assert "![Dice with the own reader, and GED, of each method, with intervals](" in text
 
 

@@ -120,7 +120,7 @@ def test_facts_are_the_scores_of_each_styles_own_prompt():
 
 
 def test_styles_show_sentence_dice_area_and_the_table_of_all_readers():
-    text, own, table = _sections(_rows(), _styled())["Styles"]
+    text, own, table, picture = _sections(_rows(), _styled())["Styles"]
     assert own.columns == ("Style", "One of its sentences", "Dice with its reader", "Area, pixels")
     assert own.caption == NOTE
     area = _collect(_rows()).areas[1]
@@ -135,6 +135,7 @@ def test_styles_show_sentence_dice_area_and_the_table_of_all_readers():
         ["margin", "67.0", "77.0", "87.0"],
     ]
     assert "is the mean over its training sentences. Style k" in text.body
+    assert picture.name == "whose"
 
 
 def test_only_masks_sorted_by_area_are_called_so():
@@ -182,7 +183,7 @@ def test_a_baseline_without_text_has_no_sentence_no_held_out_score_and_no_retrie
         _rows("prompts_mean", retrieval=False), _styled(sentences=()), [_panel("r1")]
     )
     assert list(sections) == ["Styles", "What each style draws", "Scores of the styles"]
-    text, own, _ = sections["Styles"]
+    text, own, *_ = sections["Styles"]
     assert "this run is a baseline that knows styles by number" in text.body
     assert own.columns == ("Style", "Dice with its reader", "Area, pixels")
     assert [len(row) for row in own.rows] == [3, 3, 3]
