@@ -123,13 +123,12 @@ def whose(names: Sequence[str], table: Float[np.ndarray, "k k"]) -> Figure:
     ax = figure.subplots()
     most = np.nanmax(np.abs(above), initial=0.1)
     heat = ax.imshow(above, cmap="PuOr", vmin=-most, vmax=most)
-    for i in range(k):
-        for j in np.flatnonzero(~np.isnan(above[i])):  # a reader may be absent from all records
-            number = f"{above[i, j]:+.1f}".replace("-", "\N{MINUS SIGN}")
-            colour = "white" if abs(above[i, j]) > 0.6 * most else INK
-            ax.text(j, i, number, ha="center", va="center", fontsize=6.5, color=colour)
-            if above[i, j] == above[:, j].max():
-                ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, ec=INK, lw=1.4))
+    for i, j in np.argwhere(~np.isnan(above)).tolist():  # a reader may be absent from all records
+        number = f"{above[i, j]:+.1f}".replace("-", "\N{MINUS SIGN}")
+        colour = "white" if abs(above[i, j]) > 0.6 * most else INK
+        ax.text(j, i, number, ha="center", va="center", fontsize=6.5, color=colour)
+        if above[i, j] == above[:, j].max():
+            ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, ec=INK, lw=1.4))
     ax.set_xticks(
         range(k), names, rotation=40, ha="right", rotation_mode="anchor", parse_math=False
     )
