@@ -24,7 +24,8 @@ def get_config() -> ml_collections.ConfigDict:
     c.batch_size = 6
     c.prompts.path = "configs/prompts/cells.yaml"
     c.steps = 400
-    c.stage_two.steps = 400
+    c.stage_two.steps = 200
+    c.stage_two.batch_size = 4  # D-Persona's ten heads cost more than the rest together
     c.evaluate.every_steps = 100
     c.checkpoint_every_steps = 200
     c.lock()

@@ -3,7 +3,9 @@
 Each stage one is trained and scored once per fold and seed, each method's second stage on the one
 it needs, and out-of-fold scores are pooled into one table. Run again with the same flags, it goes
 on where it was. More methods, seeds or folds join those that are there; the report is of what the
-flags name.
+flags name. Folds and seeds may be trained side by side, by several processes in one workdir, or on
+several machines whose fold folders are then copied into one; a call that names all of them writes
+the table.
 """
 
 import contextlib
@@ -135,11 +137,7 @@ def stage_one_name(config: Config) -> str:
 def score(cell: Cell) -> list[dict[str, Any]]:
     """Trains a cell and returns its rows; found done, reads them."""
     parallel.first_process_first(lambda: workdir.claim(cell.folder, cell.run))
-    one = cell.shared / stage_one_name(cell.config)
-    return _once(
-        cell.folder / _ROWS,
-        lambda: [*_once(one / _ROWS, lambda: _sampled(cell, one)), *_styled(cell, one)],
-    )
+    return _once(cell.folder / _ROWS, lambda: _trained(cell))
 
 
 def _once(done: pathlib.Path, make: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -152,6 +150,18 @@ def _once(done: pathlib.Path, make: Callable[[], list[dict[str, Any]]]) -> list[
         partial.write_text(json.dumps(rows))
         os.replace(partial, done)
     return rows
+
+
+def _trained(cell: Cell) -> list[dict[str, Any]]:
+    """Trains a cell and returns its rows, while no other process works on its fold and seed."""
+    one = cell.shared / stage_one_name(cell.config)
+    with _alone(cell.shared):
+        return [*_once(one / _ROWS, lambda: _sampled(cell, one)), *_styled(cell, one)]
+
+
+def _alone(folder: pathlib.Path) -> contextlib.AbstractContextManager[None]:
+    """Keeps other comparisons out of a folder; of the processes of one, the first does."""
+    return workdir.hold(folder) if jax.process_index() == 0 else contextlib.nullcontext()
 
 
 def _sampled(cell: Cell, one: pathlib.Path) -> list[dict[str, Any]]:
@@ -196,16 +206,16 @@ def run(
     place = folder / "report"
     parallel.first_process_first(lambda: workdir.claim(folder, whole))
     parallel.first_process_first(lambda: report.check(place))
-    with workdir.hold(folder) if jax.process_index() == 0 else contextlib.nullcontext():
-        for cell in every:  # before the first is trained, which takes hours
-            workdir.check(cell.folder, cell.run)
-        rows: list[dict[str, Any]] = []
-        for cell in every:
-            fold, seed = cell.config.data.fold, cell.config.seed
-            _LOG.info("fold %d, seed %d: %s", fold, seed, cell.method)
-            origin = {"run": cell.method, "fold": fold, "seed": seed}
-            rows += [row | origin for row in score(cell)]
-        if jax.process_index() == 0:
+    for cell in every:  # before the first is trained, which takes hours
+        workdir.check(cell.folder, cell.run)
+    rows: list[dict[str, Any]] = []
+    for cell in every:
+        fold, seed = cell.config.data.fold, cell.config.seed
+        _LOG.info("fold %d, seed %d: %s", fold, seed, cell.method)
+        origin = {"run": cell.method, "fold": fold, "seed": seed}
+        rows += [row | origin for row in score(cell)]
+    if jax.process_index() == 0:
+        with _alone(folder):
             _report(config, place, rows, every, methods, seeds, folds)
 
 

@@ -68,7 +68,7 @@ def hold(folder: str | os.PathLike[str]) -> Iterator[None]:
     """Keeps other runs out of the folder; the system lets go of it when the process dies.
 
     Raises:
-        InputError: another process trains there, or nothing can be written.
+        InputError: another process holds it, or nothing can be written.
     """
     path = pathlib.Path(folder) / "lock"
     try:
@@ -80,7 +80,8 @@ def hold(folder: str | os.PathLike[str]) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
-                f"{folder}: another process trains here; wait for it, or choose another --workdir"
+                f"{folder}: another process is at work here; wait for it, or choose another "
+                "--workdir"
             ) from None
         yield
 

@@ -134,7 +134,7 @@ def test_stage_one_is_trained_once_for_all_methods_that_share_it(both):
     assert not ones[0].keys() & ones[1].keys()
     for fold, found in enumerate(ones):
         place = whole / f"fold{fold}-seed0"
-        assert {path.name for path in place.iterdir()} == {*METHODS, *found}
+        assert {path.name for path in place.iterdir()} == {*METHODS, *found, "lock"}
         assert len(found) == 2
         for history, _ in found.values():
             assert [row["step"] for row in history if row["split"] == "train"] == [1, 2]
@@ -177,7 +177,7 @@ def test_a_killed_comparison_goes_on_where_it_was(both):
 
 
 def test_what_cannot_be_is_refused_in_one_line_and_leaves_nothing(folder, both):
-    whole, broken, _ = both
+    whole, _, _ = both
     before = {path: path.stat().st_mtime_ns for path in whole.rglob("*.json")}
     run = whole / "run.json"
     asked = {
@@ -196,16 +196,34 @@ def test_what_cannot_be_is_refused_in_one_line_and_leaves_nothing(folder, both):
         f"{run}: this workdir was trained on other data (digest ": (
             "whole", "--methods=prob_unet", f"--config.data.path={folder / 'other.npz'}",
         ),
-        f"{broken}: another process trains here; wait for it, or choose another --workdir": (
-            "broken", "--methods=prob_unet",
-        ),
+        f"{whole / 'fold0-seed1'}: another process is at work here; wait for it, or choose another "
+        "--workdir": ("whole", "--methods=prob_unet", "--seeds=1"),
     }  # fmt: skip
-    with workdir.hold(broken):
+    (whole / "fold0-seed1").mkdir()
+    with workdir.hold(whole / "fold0-seed1"):
         started = {said: _compare(folder, *arguments) for said, arguments in asked.items()}
         for said, process in started.items():
             assert end(process, status=2).strip().splitlines()[-1].startswith(said)
+    shutil.rmtree(whole / "fold0-seed1")
     assert not (folder / "never").exists()
     assert {path: path.stat().st_mtime_ns for path in whole.rglob("*.json")} == before
+
+
+def test_folds_are_trained_side_by_side_and_joined_where_they_were_made_elsewhere(folder, both):
+    """One process holds a fold; what others have done is copied, without checkpoints, and read."""
+    whole, _, _ = both
+    joined = folder / "joined"
+    for path in whole.glob("fold*/*/run.json"):
+        copy = joined / path.parent.relative_to(whole)
+        copy.mkdir(parents=True)
+        shutil.copy(path, copy)
+        shutil.copy(path.with_name("rows.json"), copy)
+    shutil.rmtree(joined / "fold1-seed0" / "expert_id")
+    with workdir.hold(joined / "fold0-seed0"):
+        end(_compare(folder, "joined"))
+    tables = [json.loads((at / "report" / "report.json").read_text()) for at in (whole, joined)]
+    for kind in ("personalised", "differences", "diversified"):
+        assert tables[0][kind] == tables[1][kind]
 
 
 def test_a_foreign_file_in_the_report_is_named_before_anything_is_trained(folder):

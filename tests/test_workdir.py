@@ -140,7 +140,7 @@ def test_a_folder_that_cannot_be_held_is_named(tmp_path):
 def test_two_runs_never_hold_one_folder(tmp_path):
     with (
         workdir.hold(tmp_path),
-        pytest.raises(InputError, match=r"another process trains here; wait for it, or choose"),
+        pytest.raises(InputError, match=r"another process is at work here; wait for it, or choose"),
         workdir.hold(tmp_path),
     ):
         pass
