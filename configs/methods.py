@@ -1,12 +1,16 @@
 """The methods that `prosona_jax.compare` knows: what each changes in a run's config.
 
 U-Net, data, augmentation, budget of images and rule of selection are those of the config for all.
-All second stages have one learning rate, since three that were tried for the heads made no
+All second stages have the config's learning rate, since three that were tried for the heads made no
 difference (docs/experiments.md, trial 14).
 """
 
-# Queries that read no text have nothing to align.
-_NO_TEXT = {"stage_two.latent": 0.0, "stage_two.visual": 0.0}
+# Queries that read no text have nothing to align, and no image beside it.
+_NO_TEXT = {
+    "stage_two.latent": 0.0,
+    "stage_two.visual": 0.0,
+    "stage_two.image_conditioned": False,
+}
 
 # D-Persona's heads choose by softmax(q . z), unscaled: the temperature cancels sqrt(d), d = 6.
 _HEADS = {
@@ -14,10 +18,9 @@ _HEADS = {
     "stage_two.query": "heads",
     "stage_two.projection": "bank",
     "stage_two.tau": 6**-0.5,
-    "stage_two.learning_rate": 1e-3,
 }
 
-METHODS = {
+METHODS: dict[str, dict[str, object]] = {
     # ProSona's stage one alone: samples of the prior, no styles.
     "prob_unet": {"stage_two.query": "none", **_NO_TEXT},
     # D-Persona's mechanism whole: the posterior sees all masks and the bound loss trains samples.
@@ -33,5 +36,5 @@ METHODS = {
     "dpersona_heads": _HEADS,
     # ProSona with a learned query per style: does language cost accuracy?
     "expert_id": {**_NO_TEXT, "stage_two.query": "id"},
-    "prosona": {},
+    "prosona": {"stage_two.query": "text"},
 }

@@ -12,7 +12,7 @@ import numpy as np
 from data_pipelines import images
 from data_pipelines.images.picture import Picture
 from data_pipelines.transforms import Placement
-from prosona_jax import build, experiment, predictions, prompts, text_encoder
+from prosona_jax import build, experiment, inputs, predictions, prompts, text_encoder
 from prosona_jax import workdir as workdirs
 from prosona_jax.inputs import Config
 from prosona_jax.types import InputError
@@ -45,7 +45,7 @@ class Answer(NamedTuple):
     nearest: str  # sentence in training
     style: str  # that sentence's
     similarity: float  # cosine
-    far: bool  # farther from training than each held-out sentence
+    far: bool  # farther from training than 95 % of held-out sentences
     cut: bool  # longer than the text encoder reads
 
 
@@ -115,6 +115,7 @@ def caveats(
 ) -> list[str]:
     """Returns what a reader must know before believing a contour."""
     said = [NOTE, *([SIMULATED] if model.run.simulated else [])]
+    said += inputs.unfinished(model.config, model.folder)
     if picture.intensity_unit != model.run.intensity_unit:
         said.append(
             f"The image's numbers are {_UNITS[picture.intensity_unit]}, and the model was trained "

@@ -1,5 +1,6 @@
 """Every score that a report prints: its name, how it is written, and what it says."""
 
+import math
 from typing import NamedTuple
 
 from prosona_jax.intervals import Interval
@@ -37,7 +38,7 @@ class Metric(NamedTuple):
 
     def cell(self, interval: Interval | None, *, sign: bool = False) -> str:
         """Mean and interval as a table shows them."""
-        if interval is None:
+        if interval is None or math.isnan(interval.mean):
             return "–"
         mean = self.number(interval.mean, sign=sign)
         if not (limits := bounds(interval)):

@@ -114,7 +114,7 @@ def whose(names: Sequence[str], table: Float[np.ndarray, "k k"]) -> Figure:
     """Draws how much closer to each reader (column) a style's masks (row) are than all styles'.
 
     A cell is table[i, j] - mean_i table[i, j] in points: readers who are hard for every style are
-    comparable with the others. The greatest of each column has a frame.
+    comparable with the others. The diagonal is bold, the greatest of each column has a frame.
     """
     above = 100 * (table - table.mean(axis=0))
     k = len(names)
@@ -124,9 +124,12 @@ def whose(names: Sequence[str], table: Float[np.ndarray, "k k"]) -> Figure:
     most = np.nanmax(np.abs(above), initial=0.1)
     heat = ax.imshow(above, cmap="PuOr", vmin=-most, vmax=most)
     for i, j in np.argwhere(~np.isnan(above)).tolist():  # a reader may be absent from all records
-        number = f"{above[i, j]:+.1f}".replace("-", "\N{MINUS SIGN}")
+        number = f"{above[i, j].round(1) + 0.0:+.1f}".replace("-", "\N{MINUS SIGN}")  # no -0.0
+        weight = "bold" if i == j else "normal"
         colour = "white" if abs(above[i, j]) > 0.6 * most else INK
-        ax.text(j, i, number, ha="center", va="center", fontsize=6.5, color=colour)
+        ax.text(
+            j, i, number, ha="center", va="center", fontsize=6.5, color=colour, fontweight=weight
+        )
         if above[i, j] == above[:, j].max():
             ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, ec=INK, lw=1.4))
     ax.set_xticks(

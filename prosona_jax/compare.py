@@ -75,6 +75,11 @@ def configure(config: Config, method: str, *, seed: int, fold: int) -> Config:
     """Returns the config of one method on one fold with one seed; InputError if unknown."""
     if method not in METHODS:
         raise InputError(f"--methods: {method!r} is unknown; choose from {', '.join(METHODS)}")
+    if config.data.split != "test":
+        raise InputError(
+            f"config.data.split is {config.data.split!r}: a comparison is of the folds' test "
+            "patients; leave it at 'test'"
+        )
     changed = ml_collections.ConfigDict(config.to_dict()).lock()
     changed.seed, changed.data.fold = seed, fold
     changed.update_from_flattened_dict(METHODS[method])
@@ -141,10 +146,14 @@ def score(cell: Cell) -> list[dict[str, Any]]:
 
 
 def _once(done: pathlib.Path, make: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Returns the rows in a file; where there is none, makes and writes them."""
+    """Returns the rows in a file; where there is none, makes and writes them.
+
+    A row tells which commit's code scored it, for a later one may score otherwise.
+    """
     if done.exists():
         return json.loads(done.read_text())
-    rows = make()
+    commit = provenance.commit()
+    rows = [{"commit": commit} | row for row in make()]
     if jax.process_index() == 0:
         partial = done.with_suffix(".partial")
         partial.write_text(json.dumps(rows))
@@ -213,10 +222,25 @@ def run(
         fold, seed = cell.config.data.fold, cell.config.seed
         _LOG.info("fold %d, seed %d: %s", fold, seed, cell.method)
         origin = {"run": cell.method, "fold": fold, "seed": seed}
-        rows += [row | origin for row in score(cell)]
+        scored = [row | origin for row in score(cell)]
+        _check_scores(rows, scored, cell.folder / _ROWS)
+        rows += scored
     if jax.process_index() == 0:
         with _alone(folder):
             _report(config, place, rows, every, methods, seeds, folds)
+
+
+def _check_scores(
+    before: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], file: pathlib.Path
+) -> None:
+    """Raises InputError unless the rows of a file hold the scores of those of their kind before."""
+    known = {row["method"]: row.keys() for row in before}
+    for row in rows:
+        if differing := sorted(row.keys() ^ known.get(row["method"], row.keys())):
+            raise InputError(
+                f"{file}: was scored by other code than the cells before it, for {differing[0]!r} "
+                "is in one of them alone; delete the rows.json that lack it, to score again"
+            )
 
 
 def _whole(config: Config, cell: Cell) -> workdir.Run:
@@ -242,6 +266,7 @@ def _report(
         rows=rows,
         methods={method: METHODS[method] for method in methods},
         samples=config.evaluate.samples,
+        by_area=config.data.raters == "by_area",
         styles=inputs.style_names(prompts, data.raters),
         bootstrap=config.evaluate.bootstrap,
         caveats=inputs.about(data),
@@ -250,7 +275,9 @@ def _report(
         | {
             "folds": list(folds),
             "seeds": list(seeds),
+            "scored_by": sorted({str(row["commit"]) for row in rows}),  # commits
             "data_set": data.dataset.fingerprint,
+            "prompts": prompts and {"encoder": prompts["encoder"]},
             "config": config.to_dict(),
         },
     )

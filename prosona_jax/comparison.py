@@ -9,17 +9,18 @@ import numpy as np
 
 from prosona_jax import charts, figures, report, style_summary
 from prosona_jax.catalogue import METRICS, STYLE_METRICS, Metric
+from prosona_jax.intervals import Interval
 from prosona_jax.results import Intervals, Rows, dice_table, differences, means, share
 from prosona_jax.style_summary import Png
 
 _TRAINED, _HELD_OUT = ", training sentences", ", held-out sentences"
 BASELINES = ("dpersona", "dpersona_heads", f"prosona{_TRAINED}")
-_GED = next(metric for metric in STYLE_METRICS if metric.name == "ged_dpersona")
+_GEDS = tuple(metric for metric in STYLE_METRICS if metric.name in ("ged", "ged_dpersona"))
 _DRAWN = tuple(m for m in STYLE_METRICS if m.name in ("dice_mean", "ged"))
-_SHARE = f"{_GED.name}_share"  # of the baseline's mean
+_SHARE = "_share"  # of the baseline's mean
 _ARROWS = {"higher": "\N{NO-BREAK SPACE}↑", "lower": "\N{NO-BREAK SPACE}↓"}
 _IDS = ("record_id", "patient_id")
-_NOT_SCORES = (*_IDS, "run", "method", "fold", "seed")
+_NOT_SCORES = (*_IDS, "run", "method", "fold", "seed", "commit")
 
 
 def write_report(
@@ -29,6 +30,7 @@ def write_report(
     methods: Mapping[str, Mapping[str, Any]],
     samples: int,
     styles: Sequence[str],
+    by_area: bool,
     bootstrap: int,
     caveats: Sequence[str],
     citation: str,
@@ -39,11 +41,12 @@ def write_report(
     Args:
         folder: holds the report and nothing else; a report before it is replaced.
         rows: one per record, run, seed and method: {"run": the compared method, "seed", "fold",
-            "record_id", "patient_id", "method": "samples@<S>", "prompts_mean",
-            "prompts_train" or "prompts_held_out", metric: value}.
+            "commit": of the code that scored it, "record_id", "patient_id", "method":
+            "samples@<S>", "prompts_mean", "prompts_train" or "prompts_held_out", metric: value}.
         methods: the runs in the order of the tables, and the config fields that each changes.
         samples: S of the diversified scores.
         styles: names of the K styles, as many as readers.
+        by_area: the readers have no identity; place k is an image's k-th smallest mask.
         bootstrap: resamples of patients behind each interval.
         caveats: what a reader must know first, "Short claim: explanation." each.
         citation: of the data.
@@ -64,7 +67,7 @@ def write_report(
         for count in dict.fromkeys((samples, raters))
     }
     tables = {
-        method: dice_table([row for row in styled if row["method"] == method], raters)
+        method: dice_table([row for row in styled if row["method"] == method], raters, bootstrap)
         for method in methods
         if method in personal
     }
@@ -79,7 +82,7 @@ def write_report(
     )
     png = functools.partial(figures.png, footnote=report.footnote(caveats, citation))
     sections = [
-        _personal(personal, raters, note, png),
+        _personal(personal, raters, style_summary.meaning(by_area), note, png),
         *(_gains(gain, base, raters, note) for base, gain in gains.items()),
         *(_whose(table, method, styles, png) for method, table in tables.items()),
         *(_diverse(scores, count, note) for count, scores in diversified.items()),
@@ -101,7 +104,11 @@ def write_report(
         "seeds": seeds,
         "methods": methods,
         "personalised": _plain(personal),
-        "dice_tables": {method: table.tolist() for method, table in tables.items()},
+        "styles": list(styles),
+        "dice_tables": {
+            method: [[interval._asdict() for interval in line] for line in table]
+            for method, table in tables.items()
+        },
         "differences": {base: _plain(gain) for base, gain in gains.items()},
         "diversified": {count: _plain(scores) for count, scores in diversified.items()},
         "provenance": provenance,
@@ -151,8 +158,9 @@ def _differences_to(
         if label != base
     }
     for label, intervals in found.items():
-        if intervals and (part := share(rows, label, base, _GED, bootstrap)):
-            intervals[_SHARE] = part
+        for metric in _GEDS:
+            if intervals and (part := share(rows, label, base, metric, bootstrap)):
+                intervals[metric.name + _SHARE] = part
     return {label: intervals for label, intervals in found.items() if intervals}
 
 
@@ -178,15 +186,15 @@ def _table(
 
 
 def _personal(
-    personal: Mapping[str, Intervals], raters: int, note: str, png: Png
+    personal: Mapping[str, Intervals], raters: int, meaning: str, note: str, png: Png
 ) -> report.Section:
     heading = "One contour per style"
     if not personal:
         return report.Section(heading, [])
     text = (
         "Each method draws one contour for every style, and style k's is held against reader k's. "
-        "Prompts shuffled: no style keeps its own query, be it a sentence or not, which leaves the "
-        "set of contours, hence GED and matched Dice, as it is."
+        f"{meaning} Prompts shuffled: no style keeps its own query, be it a sentence or not, which "
+        "leaves the set of contours, hence GED and matched Dice, as it is."
     )
     if any(label.endswith(_HELD_OUT) for label in personal):
         text += (
@@ -220,16 +228,24 @@ def _gains(gain: Mapping[str, Intervals], base: str, raters: int, note: str) -> 
     heading = f"Differences to {base}"
     if not gain:
         return report.Section(heading, [])
-    shares = (
-        f"{_GED.label(raters)}, % of the baseline's{_ARROWS[_GED.better]}",
-        *(_GED._replace(points=True).cell(x.get(_SHARE), sign=True) for x in gain.values()),
-    )
+    shares = [
+        (
+            f"{metric.label(raters)}, % of the baseline's{_ARROWS[metric.better]}",
+            *(
+                metric._replace(points=True).cell(x.get(metric.name + _SHARE), sign=True)
+                for x in gain.values()
+            ),
+        )
+        for metric in _GEDS
+    ]
     caption = f"{note} Paired: method minus `{base}`, record by record."
-    table = _table(gain, STYLE_METRICS, raters, caption, sign=True, more=[shares])
+    table = _table(gain, STYLE_METRICS, raters, caption, sign=True, more=shares)
     return report.Section(heading, [table])
 
 
-def _whose(table: np.ndarray, method: str, styles: Sequence[str], png: Png) -> report.Section:
+def _whose(
+    table: list[list[Interval]], method: str, styles: Sequence[str], png: Png
+) -> report.Section:
     blocks = style_summary.whose(styles, table, png, name=f"whose-{method}")
     return report.Section(f"Styles against readers: {method}", blocks)
 

@@ -209,6 +209,20 @@ def caveats(config: Config, data: Data, run: Run, folder: pathlib.Path) -> list[
             "Trained on simulated CT: the images that trained this model were rendered from the "
             "readers' own shapes, and those scored here were not."
         )
+    said += unfinished(config, folder)
+    seen = {*run.patients["train"], *run.patients["validation"]}
+    known = seen.intersection(data.dataset.patient_ids[i] for i in data.indices[config.data.split])
+    if known:
+        said.append(
+            f"Known patients: {len(known)} of the scored patients were among those that trained or "
+            "selected the model, so these scores are too good."
+        )
+    return said
+
+
+def unfinished(config: Config, folder: pathlib.Path) -> list[str]:
+    """Returns which stages of the run in a folder have steps left to do."""
+    said = []
     planned = {"one": config.steps, "two": config.stage_two.steps}
     if config.stage_two.query == "none":
         del planned["two"]
@@ -217,15 +231,8 @@ def caveats(config: Config, data: Data, run: Run, folder: pathlib.Path) -> list[
         if (done := history[-1]["step"] if history else 0) < steps:
             said.append(
                 f"Training unfinished: of stage {stage}, {done} of {steps} steps are done, and the "
-                "best checkpoint so far is scored."
+                "best checkpoint so far is used."
             )
-    seen = {*run.patients["train"], *run.patients["validation"]}
-    known = seen.intersection(data.dataset.patient_ids[i] for i in data.indices[config.data.split])
-    if known:
-        said.append(
-            f"Known patients: {len(known)} of the scored patients were among those that trained or "
-            "selected the model, so these scores are too good."
-        )
     return said
 
 

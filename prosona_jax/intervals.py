@@ -47,10 +47,10 @@ def bootstrap_ratio(
     resamples: int,
     seed: int,
 ) -> Interval:
-    """Returns sum(above) / sum(below) over the records and its interval; `below` is positive.
+    """Returns sum(above) / sum(below) over the records and its interval; `below` is not negative.
 
-    Both sums are of the same draws. Other arguments, and NaN in either, as in
-    :func:`bootstrap_mean`, which is the ratio to ones.
+    There is no interval where a resample has nothing below. Both sums are of the same draws. Other
+    arguments, and NaN in either, as in :func:`bootstrap_mean`, which is the ratio to ones.
     """
     known = ~np.isnan(above + below)
     if not known.any():
@@ -62,7 +62,10 @@ def bootstrap_ratio(
     if len(over) < 2:
         return Interval(ratio, None, None)
     drawn = np.random.default_rng(seed).integers(len(over), size=(resamples, len(over)))
-    ratios = over[drawn].sum(axis=1) / under[drawn].sum(axis=1)  # [resamples]
+    sums = under[drawn].sum(axis=1)  # [resamples]
+    if not sums.all():  # a share of nothing
+        return Interval(ratio, None, None)
+    ratios = over[drawn].sum(axis=1) / sums
     low, high = np.percentile(ratios, PERCENTILES)
     return Interval(ratio, float(low), float(high))
 

@@ -20,6 +20,21 @@ class Style(NamedTuple):
     held_out: tuple[str, ...]  # never trained on: they test language
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a mapping that names a key twice, of which YAML's own loader keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Returns the mapping; ConstructorError at a key that stands there twice."""
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands there twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def parse(text: str, source: str) -> tuple[Style, ...]:
     """Returns the styles of a prompt file, ``styles: [{name, train: [...], held_out: [...]}]``.
 
@@ -31,17 +46,19 @@ def parse(text: str, source: str) -> tuple[Style, ...]:
         InputError: no YAML, a field missing or unknown, no sentence, or a style or sentence twice.
     """
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{source}: no valid YAML ({reason}); mend it there") from None
     entries = content.get("styles") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries:
         raise InputError(f"{source}: has no list `styles`; see configs/prompts/lidc.yaml")
+    if others := sorted(map(str, content.keys() - {"styles"})):
+        raise InputError(f"{source}: has an unknown field `{others[0]}`; all belongs into `styles`")
     styles = tuple(_style(entry, f"{source}: style {k}") for k, entry in enumerate(entries, 1))
     _once((style.name for style in styles), source, "style")
     sentences = (s for style in styles for s in (*style.train, *style.held_out))
-    _once((" ".join(s.lower().split()).rstrip(".") for s in sentences), source, "sentence")
+    _once((" ".join(s.lower().split()).rstrip(".!?") for s in sentences), source, "sentence")
     return styles
 
 
@@ -67,12 +84,13 @@ def nearest(
 
 
 def least_familiar(held_out: Float[np.ndarray, "h e"], trained: Float[np.ndarray, "n e"]) -> float:
-    """Returns min_h max_n s_h . t_n: how near the farthest held-out sentence is to a trained one.
+    """Returns how near 95 % of held-out sentences are to a trained one: a percentile of the cosine.
 
-    Held-out sentences paraphrase the styles. What lies farther from all trained sentences than each
-    of them is beyond what the scores of held-out sentences speak for.
+    Held-out sentences paraphrase the styles. What lies farther from all trained sentences than
+    nearly all of them is beyond what the scores of held-out sentences speak for. The very farthest
+    is one odd sentence, and too low a measure.
     """
-    return float(nearest(held_out, trained)[1].min())
+    return float(np.percentile(nearest(held_out, trained)[1], 5))
 
 
 def _style(entry: Any, where: str) -> Style:

@@ -21,7 +21,7 @@ def describe() -> dict[str, Any]:
     devices = jax.devices()
     return {
         "command": shlex.join(["python", "-m", _program(), *sys.argv[1:]]),
-        "commit": commit_of(pathlib.Path(__file__).parent),
+        "commit": commit(),
         "python": platform.python_version(),
         "versions": {"prosona_jax": __version__}
         | {name: importlib.metadata.version(name) for name in _PACKAGES},
@@ -34,6 +34,11 @@ def describe() -> dict[str, Any]:
 def _program() -> str:
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     return spec.name if spec else pathlib.Path(sys.argv[0]).name
+
+
+def commit() -> str | None:
+    """Returns the commit of this code, as :func:`commit_of`."""
+    return commit_of(pathlib.Path(__file__).parent)
 
 
 def commit_of(folder: str | os.PathLike[str]) -> str | None:

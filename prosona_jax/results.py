@@ -49,8 +49,7 @@ class StyleResults(NamedTuple):
     trained: Intervals  # training sentences, each alone; {} where no text is read
     held_out: Intervals  # held-out sentences, likewise
     difference: Intervals  # held-out minus training sentences
-    table: Float[np.ndarray, "k k"]  # mean Dice of style i's mask (row) with reader j
-    own: list[Interval]  # its diagonal
+    table: list[list[Interval]]  # Dice of style i's mask (row) with reader j
     areas: list[Interval]  # pixels of style i's mask
 
 
@@ -58,42 +57,31 @@ def collect_styles(rows: Rows, *, styles: int, bootstrap: int) -> StyleResults:
     """Averages the rows of "prompts_mean", "prompts_train" and "prompts_held_out"."""
     metrics = (*STYLE_METRICS, *RETRIEVAL)
     own = [row for row in rows if row["method"] == "prompts_mean"]
-    patients = [row["patient_id"] for row in own]
-
-    def of(name: str) -> Interval:
-        return bootstrap_mean(_column(own, name), patients, resamples=bootstrap, seed=_SEED)
-
-    k = range(1, styles + 1)
     return StyleResults(
         styles=means(rows, "prompts_mean", metrics, bootstrap),
         trained=means(rows, "prompts_train", metrics, bootstrap),
         held_out=means(rows, "prompts_held_out", metrics, bootstrap),
         difference=differences(rows, "prompts_held_out", "prompts_train", metrics, bootstrap),
-        table=dice_table(own, styles),
-        own=[of(f"dice_{i}_{i}") for i in k],
-        areas=[of(f"area_{i}") for i in k],
+        table=dice_table(own, styles, bootstrap),
+        areas=[_mean(own, f"area_{k}", bootstrap) for k in range(1, styles + 1)],
     )
 
 
-def dice_table(rows: Rows, styles: int) -> Float[np.ndarray, "k k"]:
-    """Returns the mean Dice of style i's mask (row) with reader j (column); NaN: no row has it."""
+def dice_table(rows: Rows, styles: int, bootstrap: int) -> list[list[Interval]]:
+    """Returns the Dice of style i's mask (row) with reader j (column); mean NaN: no row has it."""
     k = range(1, styles + 1)
-    columns = [[_column(rows, f"dice_{i}_{j}") for j in k] for i in k]
-    known = [[column[~np.isnan(column)] for column in line] for line in columns]
-    return np.array([[x.mean() if len(x) else math.nan for x in line] for line in known])
+    return [[_mean(rows, f"dice_{i}_{j}", bootstrap) for j in k] for i in k]
+
+
+def _mean(rows: Rows, name: str, bootstrap: int) -> Interval:
+    patients = [row["patient_id"] for row in rows]
+    return bootstrap_mean(_column(rows, name), patients, resamples=bootstrap, seed=_SEED)
 
 
 def means(rows: Rows, method: str, metrics: Sequence[Metric], bootstrap: int) -> Intervals:
     """Returns the means of a method's rows; a metric that no row has is absent."""
     own = [row for row in rows if row["method"] == method]
-    patients = [row["patient_id"] for row in own]
-    return _known(
-        (
-            metric.name,
-            bootstrap_mean(_column(own, metric.name), patients, resamples=bootstrap, seed=_SEED),
-        )
-        for metric in metrics
-    )
+    return _known((metric.name, _mean(own, metric.name, bootstrap)) for metric in metrics)
 
 
 def differences(
@@ -120,7 +108,7 @@ def share(
     """Returns the difference as a share of `from_method`'s mean; None where that is 0 or absent."""
     own, paired = _pairs(rows, method, from_method)
     a, b = _column(own, metric.name), _column(paired, metric.name)
-    if not np.nansum(b) > 0:
+    if not np.sum(b[~np.isnan(a + b)]) > 0:
         return None
     patients = [row["patient_id"] for row in own]
     return bootstrap_ratio(a - b, b, patients, resamples=bootstrap, seed=_SEED)

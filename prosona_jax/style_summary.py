@@ -74,13 +74,6 @@ def _styles(results: StyleResults, styled: Styled, note: str, png: Png) -> repor
             else "The query is no sentence's: this run is a baseline that knows styles by number. "
         )
     )
-    meaning = (
-        "Style k is the k-th smallest of an image's masks, in training and in scoring, since "
-        "nobody knows which reader drew which. All that a style can mean is how generously to "
-        "draw; nothing else was there to be learned."
-        if styled.by_area
-        else "Style k is rater k, the same person or tool in every image."
-    )
     sentences = styled.sentences or [""] * k
     rows = [
         (
@@ -90,7 +83,11 @@ def _styles(results: StyleResults, styled: Styled, note: str, png: Png) -> repor
             _pixels(area),
         )
         for name, sentence, own, area in zip(
-            styled.names, sentences, results.own, results.areas, strict=True
+            styled.names,
+            sentences,
+            (x[k] for k, x in enumerate(results.table)),
+            results.areas,
+            strict=True,
         )
     ]
     columns = ["Style", *(["One of its sentences"] if styled.sentences else [])]
@@ -100,23 +97,34 @@ def _styles(results: StyleResults, styled: Styled, note: str, png: Png) -> repor
     return report.Section(
         "Styles",
         [
-            report.Text(text + meaning),
+            report.Text(text + meaning(styled.by_area)),
             table,
             *whose(styled.names, results.table, png),
         ],
     )
 
 
+def meaning(by_area: bool) -> str:
+    """Returns what a style is in the data; `by_area`: the k-th smallest mask, else rater k."""
+    if by_area:
+        return (
+            "Style k is the k-th smallest of an image's masks, in training and in scoring, since "
+            "nobody knows which reader drew which. All that a style can mean is how generously to "
+            "draw; nothing else was there to be learned."
+        )
+    return "Style k is rater k, the same person or tool in every image."
+
+
 def whose(
-    names: Sequence[str], table: Float[np.ndarray, "k k"], png: Png, *, name: str = "whose"
+    names: Sequence[str], table: list[list[Interval]], png: Png, *, name: str = "whose"
 ) -> list[report.Block]:
     """Returns table and picture of which reader each style draws; `name` is the picture's."""
     caption = (
-        "Whose reader does each prompt draw? Mean Dice of the row's masks with the column's "
-        "reader: the diagonal should be the greatest of its column."
+        "Whose reader does each prompt draw? Dice of the row's masks with the column's reader, and "
+        "its interval as above: the diagonal should be the greatest of its column."
     )
     rows = [
-        (name, *(_MEAN.number(value) for value in line))
+        (name, *(_MEAN.cell(interval) for interval in line))
         for name, line in zip(names, table, strict=True)
     ]
     header = ("Asked for", *(f"{name}'s reader" for name in names))
@@ -124,10 +132,10 @@ def whose(
         report.Table(header, rows, "l" + "r" * len(names), caption),
         report.Figure(
             name,
-            png(charts.whose(names, table)),
+            png(charts.whose(names, np.array([[x.mean for x in line] for line in table]))),
             "How much closer to each reader each style's masks are than those of all styles",
-            "The same, less each column's mean, since some readers are hard for every style; the "
-            "greatest of a column has a frame.",
+            "The same, less each column's mean, since some readers are hard for every style. Bold: "
+            "a style with its own reader; framed: the greatest of a column.",
         ),
     ]
 

@@ -130,13 +130,14 @@ def write_report(
 def _styles(results: StyleResults | None) -> dict[str, Any]:
     if results is None:
         return {}
-    own = {"dice_style": [interval._asdict() for interval in results.own]}
+    table = [[interval._asdict() for interval in line] for line in results.table]
+    own = {"dice_style": [line[k] for k, line in enumerate(table)]}
     return {
         "prompts_mean": _mapping(results.styles) | own,
         "prompts_train": _mapping(results.trained),
         "prompts_held_out": _mapping(results.held_out),
         "difference": _mapping(results.difference),
-        "dice_table": results.table,
+        "dice_table": table,
         "area": [interval._asdict() for interval in results.areas],
     }
 

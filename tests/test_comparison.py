@@ -46,7 +46,7 @@ def _rows(*methods, seeds=(0, 1)):
             {"record_id": record, "patient_id": patient, "method": kind}
             | dict.fromkeys(names, base + 0.02 * i + 0.1 * seed)
             | {name: x + base + 0.02 * i + 0.1 * seed for name, x in TABLE.items()}
-            | {"run": method, "fold": FOLDS[patient], "seed": seed}
+            | {"run": method, "fold": FOLDS[patient], "seed": seed, "commit": "abc"}
             for seed in seeds
             for kind, (base, names) in kinds.items()
             for i, (record, patient) in enumerate(RECORDS.items())
@@ -64,6 +64,7 @@ def write(tmp_path):
             "methods": METHODS,
             "samples": 50,
             "styles": NAMES,
+            "by_area": True,
             "bootstrap": 200,
             "caveats": [CAVEAT],
             "citation": CITATION,
@@ -208,8 +209,10 @@ def test_a_share_of_nothing_is_not_shown(write):
             if row["run"] == "dpersona_heads":
                 row["ged_dpersona"] = math.nan
     _, text = write(rows=rows)
+    both = _table(text, "Differences to dpersona")
+    assert both["GED@4, % of the baseline's ↓"][1].startswith("−20.8 [")
     label = "GED@4 (D-Persona), % of the baseline's ↓"
-    assert _table(text, "Differences to dpersona")[label] == ["–", "–", "–"]
+    assert both[label] == ["–", "–", "–"]
     assert _table(text, "Differences to dpersona_heads")[label] == ["–", "–", "–"]
 
 
@@ -298,6 +301,8 @@ def test_one_contour_per_style_has_a_column_per_method_and_a_row_per_metric(writ
         "patients." in text
     )
     assert "held-out ones, on which it never trained." in text
+    assert "All that a style can mean is how generously to draw" in text
+    assert "rater k, the same person" in write(by_area=False)[1]
 
 
 def test_the_picture_of_the_intervals_carries_the_caveat(write, tmp_path, monkeypatch):
@@ -312,12 +317,15 @@ def test_each_method_shows_whose_reader_its_styles_draw(write):
     """A mean over seeds and records is .08 above the method's base, in every cell."""
     content, text = write()
     assert list(content["dice_tables"]) == ["dpersona", "dpersona_heads", "prosona"]
-    expected = [[0.1 * i + 0.01 * j + 0.38 for j in range(1, 5)] for i in range(1, 5)]
-    np.testing.assert_allclose(content["dice_tables"]["prosona"], expected)
+    assert content["styles"] == NAMES
+    for i, line in enumerate(content["dice_tables"]["prosona"], 1):
+        for j, cell in enumerate(line, 1):
+            base = 0.1 * i + 0.01 * j
+            assert cell == _mean([base + x for x in (0.35, 0.37, 0.39, 0.41)])
     table = _table(text, "Styles against readers: prosona")
     assert table["Asked for"] == [f"{name}'s reader" for name in NAMES]
-    assert table["edge"] == ["69.0", "70.0", "71.0", "72.0"]
-    assert _table(text, "Styles against readers: dpersona")["edge"][0] == "79.0"
+    assert [cell.split()[0] for cell in table["edge"]] == ["69.0", "70.0", "71.0", "72.0"]
+    assert _table(text, "Styles against readers: dpersona")["edge"][0].startswith("79.0 [")
 
 
 def test_methods_that_share_a_first_stage_share_a_column(write):

@@ -109,7 +109,7 @@ def test_an_unfinished_training_is_named(tmp_path):
     data = _data()
     assert inputs.caveats(_config({}), data, _run(data), tmp_path) == [
         "Training unfinished: of stage two, 3 of 4 steps are done, and the best checkpoint so far "
-        "is scored."
+        "is used."
     ]
     assert inputs.caveats(_config(NO_TEXT), data, _run(data), tmp_path) == []
 

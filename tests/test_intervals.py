@@ -122,6 +122,13 @@ def test_ratio_is_of_sums_over_the_same_draws():
     assert interval.high == pytest.approx(interval.mean + half, abs=0.1 * half)
 
 
+def test_a_share_of_nothing_has_no_interval():
+    """Some resamples draw the first patient alone, who has nothing below."""
+    above, below = np.array([1.0, 1.0, 2.0]), np.array([0.0, 0.0, 4.0])
+    ratio = bootstrap_ratio(above, below, ["a", "b", "c"], resamples=500, seed=0)
+    assert ratio == Interval(1.0, None, None)
+
+
 def test_summary_is_plain_json():
     scores = {
         "ged": np.array([0.25, 0.25]),

@@ -151,6 +151,24 @@ def test_there_is_one_style_for_each_mask():
         )
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("styles: [{name: a, train: [x], train: [y], held_out: [z]}]", "train"),
+        ("styles: []\nstyles: [{name: a, train: [x], held_out: [z]}]", "styles"),
+    ],
+)
+def test_a_key_that_stands_there_twice_loses_no_sentence(text, key):
+    said = _fault(text)
+    assert said.startswith(f"p.yaml: no valid YAML (the key '{key}' stands there twice in ")
+    assert "line" in said
+
+
+def test_what_stands_beside_the_styles_is_named():
+    text = "style: [{name: b}]\nstyles: [{name: a, train: [x], held_out: [z]}]"
+    assert _fault(text) == "p.yaml: has an unknown field `style`; all belongs into `styles`"
+
+
 def test_how_near_sentences_are_is_the_cosine_of_the_nearest():
     at = lambda *degrees: np.stack(  # noqa: E731
         [np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], axis=1
@@ -159,5 +177,8 @@ def test_how_near_sentences_are_is_the_cosine_of_the_nearest():
     place, similarity = prompts.nearest(at(30.0, 80.0, 180.0), trained)
     assert place.tolist() == [0, 1, 1]  # of equals the first
     np.testing.assert_allclose(similarity, [3**0.5 / 2, np.cos(np.radians(10)), 0], atol=1e-12)
-    # 60 degrees lie 30 from the nearest, 225 lie 135: the farther one is the measure.
-    assert prompts.least_familiar(at(60.0, 225.0), trained) == pytest.approx(-(0.5**0.5))
+    # 60 degrees lie 30 from the nearest, 225 lie 135: of 21 sentences the second farthest is the
+    # measure, so that one odd one does not count.
+    assert prompts.least_familiar(at(*[60.0] * 20, 225.0), trained) == pytest.approx(3**0.5 / 2)
+    odd = prompts.least_familiar(at(*[60.0] * 19, 225.0, 225.0), trained)
+    assert odd == pytest.approx(-(0.5**0.5))
