@@ -47,6 +47,10 @@ _METHODS = flags.DEFINE_list("methods", list(METHODS), "Of configs/methods.py.")
 _SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds; scores of a record are averaged over them.")
 _FOLDS = flags.DEFINE_list("folds", None, "Test folds; all of config.data.folds if absent.")
 
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False, "One of several processes, such as the hosts of a TPU slice."
+)
+
 _LOG = logging.getLogger("prosona_jax.compare")
 _ROWS = "rows.json"
 
@@ -308,6 +312,8 @@ def main(argv: Sequence[str]) -> None:
         raise app.UsageError(f"unknown arguments {argv[1:]}")
     absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax and TFDS tell of every file
     logging.getLogger("prosona_jax").setLevel(logging.INFO)
+    if _DISTRIBUTED.value:
+        jax.distributed.initialize()
     config = _CONFIG.value
     with experiment.ending():
         folds = list(range(max(config.data.folds, 1)))

@@ -5,12 +5,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from prosona_jax import charts, figures, report, style_summary
 from prosona_jax.catalogue import METRICS, STYLE_METRICS, Metric
 from prosona_jax.intervals import Interval
-from prosona_jax.results import Intervals, Rows, dice_table, differences, means, share
+from prosona_jax.results import Intervals, Rows, dice_table, differences, means, pool, share
 from prosona_jax.style_summary import Png
 
 _TRAINED, _HELD_OUT = ", training sentences", ", held-out sentences"
@@ -19,8 +17,6 @@ _GEDS = tuple(metric for metric in STYLE_METRICS if metric.name in ("ged", "ged_
 _DRAWN = tuple(m for m in STYLE_METRICS if m.name in ("dice_mean", "ged"))
 _SHARE = "_share"  # of the baseline's mean
 _ARROWS = {"higher": "\N{NO-BREAK SPACE}↑", "lower": "\N{NO-BREAK SPACE}↓"}
-_IDS = ("record_id", "patient_id")
-_NOT_SCORES = (*_IDS, "run", "method", "fold", "seed", "commit")
 
 
 def write_report(
@@ -86,7 +82,7 @@ def write_report(
         *(_gains(gain, base, raters, note) for base, gain in gains.items()),
         *(_whose(table, method, styles, png) for method, table in tables.items()),
         *(_diverse(scores, count, note) for count, scores in diversified.items()),
-        *_meanings(raters, samples, styled=bool(personal)),
+        *_meanings(personal, raters, samples),
         _methods(methods),
         report.origin(provenance),
         report.Section("Data", [report.Text(citation)] if citation else []),
@@ -116,29 +112,6 @@ def write_report(
         "citation": citation,
     }
     return report.write(folder, document, data=content, rows=rows)
-
-
-def pool(rows: Rows, suffixes: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Returns one row per record and run: each score's mean over the run's seeds.
-
-    Args:
-        rows: as in :func:`write_report`.
-        suffixes: which methods to keep, and what each adds to the run's name in "method".
-    """
-    groups: dict[tuple[str, ...], list[Any]] = {}
-    for row in rows:
-        if row["method"] in suffixes:
-            label = row["run"] + suffixes[row["method"]]
-            groups.setdefault((label, row["record_id"], row["patient_id"]), []).append(row)
-    return [
-        dict(zip(("method", *_IDS), key, strict=True))
-        | {
-            name: float(np.mean([row[name] for row in group]))
-            for name in group[0]
-            if name not in _NOT_SCORES
-        }
-        for key, group in groups.items()
-    ]
 
 
 def _scores(
@@ -265,14 +238,15 @@ def _diverse(scores: Mapping[str, Intervals], samples: int, note: str) -> report
     return report.Section(heading, [report.Text(text), _table(columns, METRICS, samples, note)])
 
 
-def _meanings(raters: int, samples: int, *, styled: bool) -> list[report.Section]:
+def _meanings(personal: Mapping[str, Intervals], raters: int, samples: int) -> list[report.Section]:
     legend = (
         "s, s′: samples; y, y′: readers' masks; E: mean over all pairs; IoU: intersection over "
         "union; Dice: twice the intersection over the sum of both areas, 1 for two empty masks, 0 "
         "if one of them is empty."
     )
+    styled = [m for m in STYLE_METRICS if any(m.name in scores for scores in personal.values())]
     kinds: dict[str, tuple[Sequence[Metric], int]] = {
-        **({"one contour per style": (STYLE_METRICS, raters)} if styled else {}),
+        **({"one contour per style": (styled, raters)} if styled else {}),
         "samples": (METRICS, samples),
     }
     return [

@@ -13,6 +13,8 @@ from prosona_jax.intervals import Interval, bootstrap_difference, bootstrap_mean
 _SEED = 0  # one set of patient resamples for every number
 
 Rows = Sequence[Mapping[str, Any]]  # {"record_id", "patient_id", "method", metric: value...} each
+_IDS = ("record_id", "patient_id")
+_NOT_SCORES = (*_IDS, "run", "method", "fold", "seed", "commit")
 Intervals = dict[str, Interval]  # by name of the metric
 
 
@@ -76,6 +78,29 @@ def dice_table(rows: Rows, styles: int, bootstrap: int) -> list[list[Interval]]:
 def _mean(rows: Rows, name: str, bootstrap: int) -> Interval:
     patients = [row["patient_id"] for row in rows]
     return bootstrap_mean(_column(rows, name), patients, resamples=bootstrap, seed=_SEED)
+
+
+def pool(rows: Rows, suffixes: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Returns one row per record and run: each score's mean over the run's seeds.
+
+    Args:
+        rows: of any runs and seeds, {"run", "seed", "fold", "commit", ...} beside what `Rows` hold.
+        suffixes: which methods to keep, and what each adds to the run's name in "method".
+    """
+    groups: dict[tuple[str, ...], list[Any]] = {}
+    for row in rows:
+        if row["method"] in suffixes:
+            label = row["run"] + suffixes[row["method"]]
+            groups.setdefault((label, row["record_id"], row["patient_id"]), []).append(row)
+    return [
+        dict(zip(("method", *_IDS), key, strict=True))
+        | {
+            name: float(np.mean([row[name] for row in group]))
+            for name in group[0]
+            if name not in _NOT_SCORES
+        }
+        for key, group in groups.items()
+    ]
 
 
 def means(rows: Rows, method: str, metrics: Sequence[Metric], bootstrap: int) -> Intervals:

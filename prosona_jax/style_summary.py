@@ -165,11 +165,8 @@ def _pictures(panels: Sequence[Panel], styled: Styled, png: Png) -> report.Secti
 def _scores(results: StyleResults, styled: Styled, note: str) -> report.Section:
     k = len(styled.names)
     worded = _SENTENCES if results.trained else ()
-    rows = [
-        (metric.label(k), metric.better, *_cells(results, metric))
-        for metric in STYLE_METRICS
-        if metric.name in results.styles
-    ]
+    known = [metric for metric in STYLE_METRICS if metric.name in results.styles]
+    rows = [(metric.label(k), metric.better, *_cells(results, metric)) for metric in known]
     columns = ["Metric", "Better", "Styles", *worded]
     text = (
         "Styles: each style's own contour. The other scores are of single sentences, one per "
@@ -179,7 +176,7 @@ def _scores(results: StyleResults, styled: Styled, note: str) -> report.Section:
         if worded
         else ""
     ) + f"GED is that of {k} masks against {k} readers: never compare it with other counts."
-    meanings = [(m.label(k), f"`{m.name}`", m.meaning) for m in STYLE_METRICS]
+    meanings = [(m.label(k), f"`{m.name}`", m.meaning) for m in known]
     return report.Section(
         "Scores of the styles",
         [

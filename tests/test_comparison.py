@@ -12,7 +12,7 @@ import random
 import numpy as np
 import pytest
 
-from prosona_jax import comparison, figures, intervals
+from prosona_jax import comparison, figures, intervals, results
 from prosona_jax.catalogue import METRICS, STYLE_METRICS
 
 RECORDS = {"r0": "p1", "r1": "p1", "r2": "p2", "r3": "p3"}  # and whose they are
@@ -115,7 +115,7 @@ def test_pooling_averages_a_record_over_seeds_and_joins_the_folds():
         row | {"fold": 1, "seed": 0, "ged": 0.4, "dice_match": 0.3}
         | {"record_id": "r1", "patient_id": "p2"},
     ]  # fmt: skip
-    pooled = comparison.pool(rows, {"samples@4": ", few"})
+    pooled = results.pool(rows, {"samples@4": ", few"})
     found = {
         (row.pop("method"), row.pop("record_id"), row.pop("patient_id")): row for row in pooled
     }
@@ -127,7 +127,7 @@ def test_pooling_averages_a_record_over_seeds_and_joins_the_folds():
 
 
 def test_a_method_of_a_run_gets_its_own_label():
-    pooled = comparison.pool(_rows("prosona"), {"prompts_mean": "", "prompts_held_out": "+"})
+    pooled = results.pool(_rows("prosona"), {"prompts_mean": "", "prompts_held_out": "+"})
     assert [row["method"] for row in pooled] == ["prosona"] * 4 + ["prosona+"] * 4
     assert [row["ged"] for row in pooled] == pytest.approx(
         [0.35, 0.37, 0.39, 0.41, 0.41, 0.43, 0.45, 0.47]
@@ -137,7 +137,7 @@ def test_a_method_of_a_run_gets_its_own_label():
 def test_a_score_that_a_record_lacks_in_one_seed_is_lacking():
     rows = _rows("prosona")
     rows[0]["ged"] = math.nan
-    pooled = comparison.pool(rows, {"samples@50": ""})
+    pooled = results.pool(rows, {"samples@50": ""})
     assert [math.isnan(row["ged"]) for row in pooled] == [True, False, False, False]
     assert pooled[0]["dice_match"] == pytest.approx(0.35)
 
