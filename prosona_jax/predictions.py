@@ -53,7 +53,7 @@ def score_stage_two(
     *,
     prompts_of: str,
 ) -> list[evaluate.Row]:
-    """Scores the masks that prompts ask for; every sentence of `prompts_of` counts alike.
+    """Scores the masks that prompts ask for; every sentence counts alike, but for the repeated ones.
 
     `prompts_of` is "train", "held_out", or "mean": one mask per style, by the mean of the queries
     of its training sentences.
