@@ -53,7 +53,7 @@ def score_stage_two(
     *,
     prompts_of: str,
 ) -> list[evaluate.Row]:
-    """Scores the masks that prompts ask for; every sentence counts alike, but for the repeated ones.
+    """Scores the masks that prompts ask for; every sentence counts alike, a repeated one twice.
 
     `prompts_of` is "train", "held_out", or "mean": one mask per style, by the mean of the queries
     of its training sentences.
