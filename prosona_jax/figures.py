@@ -21,7 +21,10 @@ DPI = 200
 WIDTH_IN = 10.0
 INK, FAINT = "#333333", "#dddddd"
 # Okabe and Ito's colours, told apart by colour-blind readers too; yellow is too pale for lines.
-READERS = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2")
+READERS = (
+    *("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2"),
+    *("#9C6ADE", "#A3A500", "#F8766D", "#A0785A"),  # ours, where there are more readers than that
+)
 _SAMPLE = "#4DD0E1"
 _PROMPT = "#FF4FD8"  # no reader's colour, and seen on black and on white
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
@@ -165,7 +168,8 @@ def walk(
     ax.plot(places, areas, color=LINES[0], lw=1.4)
     for k, mask in enumerate(shown.masks):
         if shown.rater_valid[k]:
-            ax.plot(k, mask.sum(), "o", color=READERS[k % len(READERS)], ms=6)
+            colour = READERS[k % len(READERS)]
+            ax.plot(k, mask.sum(), "o", color=colour, ms=6, clip_on=False, zorder=3)
     ax.set_xticks(range(len(names)), names, parse_math=False)
     ax.set_ylabel("area, pixels", fontsize=7, color=INK)
     ax.set_ylim(bottom=0)
