@@ -12,12 +12,11 @@ _NO_TEXT = {
     "stage_two.image_conditioned": False,
 }
 
-# D-Persona's heads choose by softmax(q . z), unscaled: the temperature cancels sqrt(d), d = 6.
+# D-Persona's heads choose by softmax(q . z), unscaled, for which `compare` sets the temperature.
 _HEADS = {
     **_NO_TEXT,
     "stage_two.query": "heads",
     "stage_two.projection": "bank",
-    "stage_two.tau": 6**-0.5,
 }
 
 METHODS: dict[str, dict[str, object]] = {

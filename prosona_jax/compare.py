@@ -87,6 +87,8 @@ def configure(config: Config, method: str, *, seed: int, fold: int) -> Config:
     changed = ml_collections.ConfigDict(config.to_dict()).lock()
     changed.seed, changed.data.fold = seed, fold
     changed.update_from_flattened_dict(METHODS[method])
+    if changed.stage_two.query == "heads":
+        changed.stage_two.tau = changed.model.latent_dim**-0.5  # cancels the projection's sqrt(d)
     build.check(changed)
     return changed
 
@@ -279,7 +281,7 @@ def _report(
         | {
             "folds": list(folds),
             "seeds": list(seeds),
-            "scored_by": sorted({str(row["commit"]) for row in rows}),  # commits
+            "scored_by": sorted({row["commit"] or "unknown" for row in rows}),  # commits
             "data_set": data.dataset.fingerprint,
             "prompts": prompts and {"encoder": prompts["encoder"]},
             "config": config.to_dict(),

@@ -157,6 +157,11 @@ def test_the_report_pools_the_folds(both):
     )
     assert set(result["differences"]) == {*BASELINES}
     assert result["methods"]["expert_id"]["stage_two.query"] == "id"
+    scaled = workdir.read(whole / "fold0-seed0" / "dpersona").config
+    assert scaled["stage_two"]["tau"] * scaled["model"]["latent_dim"] ** 0.5 == pytest.approx(1)
+    assert {row["commit"] or "unknown" for row in _rows(whole)} == {
+        *result["provenance"]["scored_by"]
+    }
 
 
 def test_a_killed_comparison_goes_on_where_it_was(both):
