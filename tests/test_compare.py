@@ -253,6 +253,17 @@ def test_rows_of_a_method_as_it_was_before_are_refused(folder, both):
     assert said.startswith(f"{path}: this workdir was trained with config.stage_two.tau = 0.2, not")
 
 
+def test_rows_that_other_code_scored_are_refused(folder, both):
+    whole, _, _ = both
+    path = whole / "fold1-seed0" / "expert_id" / "rows.json"
+    kept = path.read_text()
+    older = [{name: x for name, x in row.items() if name != "ged"} for row in json.loads(kept)]
+    path.write_text(json.dumps(older))
+    said = end(_compare(folder, "whole", "--methods=expert_id"), status=2).strip().splitlines()[-1]
+    path.write_text(kept)
+    assert said.startswith(f"{path}: was scored by other code than the cells before it, for 'ged'")
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_methods_change_fields_that_a_config_has(method):
     lidc.get_config("smoke").update_from_flattened_dict(METHODS[method])
