@@ -30,7 +30,17 @@ FLOORS = [  # a name keeps its place until it is written
         "style_summary",
         "comparison",
     },
-    {"inputs", "predictions", "experiment", "answers", "main", "compare", "predict", "score"},
+    {
+        "inputs",
+        "predictions",
+        "experiment",
+        "grid",
+        "answers",
+        "main",
+        "compare",
+        "predict",
+        "score",
+    },
 ]
 FLOOR = {unit: number for number, units in enumerate(FLOORS) for unit in units}
 STEP, TOP = FLOOR["step"], FLOOR["main"]  # up to the step: pure; at the top: flags and data

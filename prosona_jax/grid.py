@@ -1,0 +1,183 @@
+"""Every method on every fold with every seed: what is trained for it, once, and its rows."""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import ml_collections
+
+from configs.methods import METHODS
+from prosona_jax import build, experiment, inputs, parallel, predictions, provenance, workdir
+from prosona_jax.inputs import Config
+from prosona_jax.types import InputError
+
+_ROWS = "rows.json"
+
+
+class Cell(NamedTuple):
+    """One method on one fold with one seed."""
+
+    method: str
+    config: Config
+    data: inputs.Data  # split for the fold
+    written: inputs.Prompts | None
+    shared: pathlib.Path  # the folder of fold and seed, with the first stages
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """Holds what belongs to the method alone."""
+        return self.shared / self.method
+
+    @property
+    def run(self) -> workdir.Run:
+        """What the cell is made from."""
+        return inputs.run_of(self.config, self.data, self.written)
+
+
+def configure(config: Config, method: str, *, seed: int, fold: int) -> Config:
+    """Returns the config of one method on one fold with one seed; InputError if unknown."""
+    if method not in METHODS:
+        raise InputError(f"--methods: {method!r} is unknown; choose from {', '.join(METHODS)}")
+    if config.data.split != "test":
+        raise InputError(
+            f"config.data.split is {config.data.split!r}: a comparison is of the folds' test "
+            "patients; leave it at 'test'"
+        )
+    changed = ml_collections.ConfigDict(config.to_dict()).lock()
+    changed.seed, changed.data.fold = seed, fold
+    changed.update_from_flattened_dict(METHODS[method])
+    if changed.stage_two.query == "heads":
+        changed.stage_two.tau = changed.model.latent_dim**-0.5  # cancels the projection's sqrt(d)
+    build.check(changed)
+    return changed
+
+
+def cells(
+    config: Config,
+    folder: pathlib.Path,
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    folds: Sequence[int],
+) -> list[Cell]:
+    """Returns every method on every fold with every seed; writes nothing into the folder.
+
+    Raises:
+        InputError: an unknown method, a fold or split without patients, or faulty prompts.
+    """
+    every = [(method, seed, fold) for fold in folds for seed in seeds for method in methods]
+    configs = [configure(config, method, seed=seed, fold=fold) for method, seed, fold in every]
+    # No method changes data or sentences: each fold and each query needs them once.
+    data = {
+        fold: inputs.load_data(changed, needed=("train", "validation", "test"))
+        for fold, changed in {changed.data.fold: changed for changed in configs}.items()
+    }
+    raters = data[folds[0]].raters
+    for changed in configs:
+        experiment.check(changed, raters)
+    written = {
+        query: inputs.load_prompts(changed, raters)
+        for query, changed in {changed.stage_two.query: changed for changed in configs}.items()
+    }
+    return [
+        Cell(
+            method,
+            changed,
+            data[fold],
+            written[changed.stage_two.query],
+            folder / f"fold{fold}-seed{seed}",
+        )
+        for (method, seed, fold), changed in zip(every, configs, strict=True)
+    ]
+
+
+def stage_one_name(config: Config) -> str:
+    """Returns a name that configs share if and only if their first stages are the same."""
+    relevant = {
+        name: value
+        for name, value in workdir.fields(config.to_dict()).items()
+        if not name.startswith(("stage_two.", "prompts."))
+    }
+    digest = hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+    return f"stage_one-{digest[:8]}"
+
+
+def score(cell: Cell) -> list[dict[str, Any]]:
+    """Trains a cell and returns its rows; found done, reads them."""
+    parallel.first_process_first(lambda: workdir.claim(cell.folder, cell.run))
+    return _once(cell.folder / _ROWS, lambda: _trained(cell))
+
+
+def _once(done: pathlib.Path, make: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Returns the rows in a file; where there is none, makes and writes them.
+
+    A row tells which commit's code scored it, for a later one may score otherwise.
+    """
+    if done.exists():
+        return json.loads(done.read_text())
+    commit = provenance.commit()
+    rows = [{"commit": commit} | row for row in make()]
+    if jax.process_index() == 0:
+        partial = done.with_suffix(".partial")
+        partial.write_text(json.dumps(rows))
+        os.replace(partial, done)
+    return rows
+
+
+def _trained(cell: Cell) -> list[dict[str, Any]]:
+    """Trains a cell and returns its rows, while no other process works on its fold and seed."""
+    one = cell.shared / stage_one_name(cell.config)
+    with alone(cell.shared):
+        return [*_once(one / _ROWS, lambda: _sampled(cell, one)), *_styled(cell, one)]
+
+
+def alone(folder: pathlib.Path) -> contextlib.AbstractContextManager[None]:
+    """Keeps other comparisons out of a folder; of the processes of one, the first does."""
+    return workdir.hold(folder) if jax.process_index() == 0 else contextlib.nullcontext()
+
+
+def _sampled(cell: Cell, one: pathlib.Path) -> list[dict[str, Any]]:
+    """Trains the cell's stage one in the folder `one` and scores its samples."""
+    config, data = cell.config, cell.data
+    experiment.fit_stage_one(config, one, data)
+    _, params = experiment.read_stage_one(config, one, channels=data.channels, raters=data.raters)
+    # Both counts: many samples show the range, as many as readers can be held against styles.
+    return [
+        inputs.with_ids(row, data.dataset) | {"method": f"samples@{samples}"}
+        for samples in dict.fromkeys((config.evaluate.samples, data.raters))
+        for row in predictions.score_stage_one(config, params, data, "test", samples=samples).rows
+        if row["method"] == "samples"
+    ]
+
+
+def _styled(cell: Cell, one: pathlib.Path) -> list[dict[str, Any]]:
+    """Trains the cell's stage two on that stage one and scores its contours, if it has one."""
+    config, data, two = cell.config, cell.data, cell.folder / "stage_two"
+    if config.stage_two.query == "none":
+        return []
+    shape = {"channels": data.channels, "raters": data.raters}
+    _, params = experiment.read_stage_one(config, one, **shape)
+    experiment.fit_stage_two(config, two, data, params, cell.written)
+    second = experiment.read_stage_two(config, two, cell.run.prompts, **shape)
+    return [
+        inputs.with_ids(row, data.dataset)
+        for row in predictions.score_prompts(config, params, second, data, "test")
+    ]
+
+
+def check_scores(
+    before: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], cell: Cell
+) -> None:
+    """Raises InputError unless the rows of a cell hold the scores of those of their kind before."""
+    known = {row["method"]: row.keys() for row in before}
+    for row in rows:
+        if differing := sorted(row.keys() ^ known.get(row["method"], row.keys())):
+            raise InputError(
+                f"{cell.folder / _ROWS}: was scored by other code than the cells before it, for "
+                f"{differing[0]!r} is in one of them alone; delete the rows.json that lack it, to "
+                "score again"
+            )
