@@ -159,7 +159,7 @@ def test_two_processes_end_where_two_devices_do(folder, trained, wrapper):
         one, two = _leaves(trained, stage), _leaves(folder / wrapper, stage)
         assert one.keys() == two.keys()
         for name, value in one.items():
-            # Eight steps of Adam go up to 1e-3 far; of a gradient near zero, rounding sets the sign.
+            # Adam goes up to 1e-3 far here; of a gradient near zero, rounding sets the sign.
             np.testing.assert_allclose(two[name], value, atol=1e-4, err_msg=name)
         rows = zip(_history(folder / wrapper, stage), _history(trained, stage), strict=True)
         for mine, theirs in rows:
