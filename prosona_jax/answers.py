@@ -110,12 +110,16 @@ def answer(
     return answers
 
 
+def of_every_contour(run: workdirs.Run) -> list[str]:
+    """Returns the caveats that each mask and picture of a run's model carries."""
+    return [NOTE, SIMULATED] if run.simulated else [NOTE]
+
+
 def caveats(
     model: Model, picture: Picture, placement: Placement, answers: Sequence[Answer]
 ) -> list[str]:
     """Returns what a reader must know before believing a contour."""
-    said = [NOTE, *([SIMULATED] if model.run.simulated else [])]
-    said += inputs.unfinished(model.config, model.folder)
+    said = of_every_contour(model.run) + inputs.unfinished(model.config, model.folder)
     if picture.intensity_unit != model.run.intensity_unit:
         said.append(
             f"The image's numbers are {_UNITS[picture.intensity_unit]}, and the model was trained "

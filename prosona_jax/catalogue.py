@@ -1,6 +1,8 @@
 """Every score that a report prints: its name, how it is written, and what it says."""
 
+import functools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 from prosona_jax.intervals import Interval
@@ -38,13 +40,7 @@ class Metric(NamedTuple):
 
     def cell(self, interval: Interval | None, *, sign: bool = False) -> str:
         """Mean and interval as a table shows them."""
-        if interval is None or math.isnan(interval.mean):
-            return "–"
-        mean = self.number(interval.mean, sign=sign)
-        if not (limits := bounds(interval)):
-            return mean
-        low, high = (self.number(limit, sign=sign) for limit in limits)
-        return f"{mean} [{low},\N{NO-BREAK SPACE}{high}]"  # a narrow column breaks before it
+        return written(interval, functools.partial(self.number, sign=sign))
 
 
 METRICS = (
@@ -212,3 +208,14 @@ def bounds(interval: Interval) -> tuple[float, float] | None:
     if interval.low is None or interval.high is None:
         return None
     return interval.low, interval.high
+
+
+def written(interval: Interval | None, number: Callable[[float], str]) -> str:
+    """Returns mean and interval as a table shows them; a dash where there is no mean."""
+    if interval is None or math.isnan(interval.mean):
+        return "–"
+    mean = number(interval.mean)
+    if not (limits := bounds(interval)):
+        return mean
+    low, high = map(number, limits)
+    return f"{mean} [{low},\N{NO-BREAK SPACE}{high}]"  # a narrow column breaks before it

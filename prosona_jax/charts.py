@@ -7,6 +7,7 @@ from jaxtyping import Float, Num
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from prosona_jax.catalogue import bounds
 from prosona_jax.figures import FAINT, INK, LINES, READERS, WIDTH_IN, plain_axes
 from prosona_jax.intervals import Interval
 
@@ -95,11 +96,11 @@ def forest(charts: Mapping[str, Mapping[str, Interval]]) -> Figure:
     figure = Figure(figsize=(WIDTH_IN, 0.8 + 0.24 * len(methods)), layout="constrained")
     axes = figure.subplots(1, len(charts), squeeze=False, sharey=True)[0]
     for ax, (title, intervals) in zip(axes, charts.items(), strict=True):
-        for method, (mean, low, high) in intervals.items():
+        for method, interval in intervals.items():
             place = methods.index(method)
-            if low is not None and high is not None:
-                ax.plot([low, high], [place, place], color=LINES[0], lw=1.4)
-            ax.plot(mean, place, "o", color=LINES[0], ms=5)
+            if limits := bounds(interval):
+                ax.plot(limits, [place, place], color=LINES[0], lw=1.4)
+            ax.plot(interval.mean, place, "o", color=LINES[0], ms=5)
         ax.set_title(title, fontsize=8, color=INK)
         ax.set_yticks(range(len(methods)), methods, parse_math=False)
         ax.locator_params(axis="x", nbins=6)

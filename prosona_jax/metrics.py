@@ -154,7 +154,7 @@ def style_scores(
         "own_best": np.sum(share * own_best, axis=1),
         "area": area.copy(),
         "ordered": ordered.astype(np.float64),
-        "rank_correlation": _rank_correlation(area, np.arange(k) + np.zeros_like(area)),
+        "rank_correlation": _rank_correlation(area, np.broadcast_to(np.arange(k), area.shape)),
         "reader_correlation": _rank_correlation(
             np.where(rater_valid, area, np.nan), np.where(rater_valid, drawn[:, k:], np.nan)
         ),

@@ -22,7 +22,7 @@ from data_pipelines.images.picture import Picture
 from data_pipelines.settings import Settings
 from data_pipelines.transforms import Placement
 from prosona_jax import answers, figures, overlay, provenance
-from prosona_jax.answers import NOTE, SIMULATED, Answer, Model
+from prosona_jax.answers import Answer, Model
 from prosona_jax.types import InputError
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the trained run.", required=True)
@@ -78,7 +78,7 @@ def run(
     caveats = answers.caveats(model, picture, placement, drawn)
     for caveat in caveats:
         _LOG.warning("%s", caveat)
-    note = " ".join([NOTE, SIMULATED] if model.run.simulated else [NOTE])
+    note = " ".join(answers.of_every_contour(model.run))
     masks = np.stack([each.mask for each in drawn])
     files = images.encode_masks(
         pathlib.Path(picture.path.name.removesuffix(".gz")).stem,

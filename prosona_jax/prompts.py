@@ -27,6 +27,8 @@ class _Loader(yaml.SafeLoader):
         """Returns the mapping; ConstructorError at a key that stands there twice."""
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # no key of a mapping, as the loader itself says
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key.value!r} stands there twice", key.start_mark

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from prosona_jax import charts, figures, report
-from prosona_jax.catalogue import RETRIEVAL, STYLE_METRICS, Metric
+from prosona_jax.catalogue import RETRIEVAL, STYLE_METRICS, Metric, written
 from prosona_jax.figures import Panel
 from prosona_jax.intervals import Interval
 from prosona_jax.results import StyleResults
@@ -80,7 +80,7 @@ def _styles(results: StyleResults, styled: Styled, note: str, png: Png) -> repor
             name,
             *([f"“{sentence}”"] if styled.sentences else []),
             _MEAN.cell(own),
-            _pixels(area),
+            written(area, "{:.0f}".format),
         )
         for name, sentence, own, area in zip(
             styled.names,
@@ -138,12 +138,6 @@ def whose(
             "a style with its own reader; framed: the greatest of a column.",
         ),
     ]
-
-
-def _pixels(area: Interval) -> str:
-    if area.low is None or area.high is None:
-        return f"{area.mean:.0f}"
-    return f"{area.mean:.0f} [{area.low:.0f},\N{NO-BREAK SPACE}{area.high:.0f}]"
 
 
 def _pictures(panels: Sequence[Panel], styled: Styled, png: Png) -> report.Section:

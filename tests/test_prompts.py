@@ -164,6 +164,10 @@ def test_a_key_that_stands_there_twice_loses_no_sentence(text, key):
     assert "line" in said
 
 
+def test_a_key_that_is_a_list_is_no_key():
+    assert _fault("? [a, b]\n: c").startswith("p.yaml: no valid YAML (while constructing a mapping")
+
+
 def test_what_stands_beside_the_styles_is_named():
     text = "style: [{name: b}]\nstyles: [{name: a, train: [x], held_out: [z]}]"
     assert _fault(text) == "p.yaml: has an unknown field `style`; all belongs into `styles`"

@@ -12,7 +12,17 @@ import pytest
 from PIL import Image
 
 from configs import lidc
-from prosona_jax import build, experiment, figures, inputs, predict, predictions, stage_two, workdir
+from prosona_jax import (
+    answers,
+    build,
+    experiment,
+    figures,
+    inputs,
+    predict,
+    predictions,
+    stage_two,
+    workdir,
+)
 
 SENTENCES = ("Draw a very small contour.", "Draw a very large contour.", "hug the solid core")
 FAR = "Apple pie with cinnamon."
@@ -153,7 +163,7 @@ def test_nifti(make_nifti, ask, disc):
         assert each["area_mm2"] == pytest.approx(
             each["area_px"] * np.prod(np.linalg.norm(source.affine[:3, :2], axis=0)), rel=1e-5
         )
-        assert found.header["descrip"].item().decode().startswith(predict.NOTE)
+        assert found.header["descrip"].item().decode().startswith(answers.NOTE)
     # 1.5 mm in the model: the disc, here of 0.7 x 0.9 mm, comes in smaller and goes out whole.
     assert 0 < record["prompts"][0]["area_px"] < record["prompts"][1]["area_px"]
     assert [caveat.split(" ", 4)[:4] for caveat in record["caveats"][2:]] == [
@@ -206,7 +216,7 @@ def test_the_record_says_what_was_asked_of_which_model(trained, ask):
     assert record["training_data_sha256"] == data.dataset.fingerprint["sha256"]
     assert record["encoder"] == workdir.read(folder).prompts["encoder"]
     assert (record["slice"], record["point"]) == (0, [20, 20])
-    assert record["caveats"][:2] == [predict.NOTE, predict.SIMULATED]
+    assert record["caveats"][:2] == [answers.NOTE, answers.SIMULATED]
     drawn = masks_of(files)
     assert [each["area_px"] for each in record["prompts"]] == drawn.sum(axis=(1, 2)).tolist()
     assert {"command", "commit", "versions", "hardware"} <= record.keys()
