@@ -51,6 +51,13 @@ def _check_divisible(batch: Any, devices: int) -> None:
         )
 
 
+def _put(tree: T, sharding: NamedSharding) -> T:
+    """Returns what this process has of each array, on its devices."""
+    # device_put would compare a replicated array among the processes: a round of messages for each.
+    place = functools.partial(jax.make_array_from_process_local_data, sharding)
+    return jax.tree.map(lambda x: place(np.asarray(x)), tree)
+
+
 class OnMesh:
     """``jax.jit`` over all devices of all processes; the compiler inserts the sums."""
 
@@ -60,12 +67,11 @@ class OnMesh:
         self._whole = NamedSharding(mesh, PartitionSpec())
 
     def replicate(self, tree: Any) -> Any:
-        return jax.device_put(tree, self._whole)
+        return _put(tree, self._whole)
 
     def shard(self, batch: T) -> T:
         _check_divisible(batch, jax.local_device_count())
-        place = functools.partial(jax.make_array_from_process_local_data, self._split)
-        return jax.tree.map(place, batch)
+        return _put(batch, self._split)
 
     def gather(self, tree: Any) -> Any:
         def local(array: jax.Array) -> np.ndarray:
@@ -98,7 +104,7 @@ class UnderPmap:
 
     def replicate(self, tree: Any) -> Any:
         # Where the step's results lie, or its second call would compile anew.
-        return jax.device_put(tree, NamedSharding(self._mesh, PartitionSpec()))
+        return _put(tree, NamedSharding(self._mesh, PartitionSpec()))
 
     def shard(self, batch: T) -> T:
         devices = jax.local_device_count()

@@ -58,7 +58,8 @@ def initialise(
     image = jnp.zeros((1, *image_shape))
     masks = jnp.zeros((1, posterior_masks, *image_shape[:2]), jnp.uint8)
     valid = jnp.ones((1, posterior_masks), bool)
-    return model.init(rng.stream_key(root, "init"), image, masks, valid)
+    # Compiled, what the parameters do not need is left out, which is nearly all of it.
+    return jax.jit(model.init)(rng.stream_key(root, "init"), image, masks, valid)
 
 
 def draw_rater(keys: Key[Array, " b"], rater_valid: Bool[Array, "b r"]) -> jax.Array:

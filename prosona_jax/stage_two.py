@@ -167,7 +167,8 @@ def initialise(
         valid=jnp.ones(1),
     )
     text = jnp.zeros((1, styles, text_dim))
-    return prompter.init(rng.stream_key(root, "init"), text, frozen)
+    # Compiled, what the parameters do not need is left out, which is nearly all of it.
+    return jax.jit(prompter.init)(rng.stream_key(root, "init"), text, frozen)
 
 
 def project(
