@@ -23,7 +23,7 @@ demo: install  ## train on the CPU in minutes; the report is runs/demo/report/re
 	$(RUN) -m prosona_jax.main --config=configs/lidc.py:demo --workdir=runs/demo
 
 test: lint  ## lint, then all tests
-	$(RUN) -m pytest -n 2
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: install  ## style, format and types
 	$(RUN) -m ruff check

@@ -9,6 +9,7 @@ import numpy as np
 
 PATIENTS = [f"p{i:02d}" for i in range(24)]
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+FEW_PROMPTS = "--config.prompts.path=tests/prompts.yaml"  # a thousand take longer than all else
 
 
 def write_discs(path, patients, seed, channels=1):

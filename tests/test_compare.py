@@ -16,7 +16,7 @@ from data_pipelines import splits
 from prosona_jax import workdir
 from prosona_jax.comparison import BASELINES
 from prosona_jax.monitor import read_history
-from tests.programs import PATIENTS, end, start, wait_until, write_discs
+from tests.programs import FEW_PROMPTS, PATIENTS, end, start, wait_until, write_discs
 
 RECORDS = [f"{patient}-nodule" for patient in PATIENTS]
 INDICES = [
@@ -45,6 +45,7 @@ def folder(tmp_path_factory):
 def _compare(folder, name, *arguments):
     """Starts a comparison; two folds, so that a fold's training patients are the other's test."""
     shared = (
+        FEW_PROMPTS,
         "--config.data.folds=2",
         "--config.data.validation_share=0.3",
         "--config.steps=2",

@@ -146,7 +146,7 @@ def test_other_numbers_of_raters_fit_where_nothing_depends_on_them(changes, depe
 def test_prompts_are_found_from_any_directory(tmp_path, monkeypatch):
     """A file in the working directory comes first; a name that is nowhere is given back."""
     monkeypatch.chdir(tmp_path)
-    config = _config({})
+    config = _config({"prompts.path": "tests/prompts.yaml"})
     assert len(inputs.load_prompts(config, 4).styles) == 4
     path = pathlib.Path(config.prompts.path)
     path.parent.mkdir(parents=True)

@@ -16,7 +16,7 @@ import pytest
 
 from data_pipelines import splits
 from prosona_jax.monitor import read_history
-from tests.programs import PATIENTS, end, start, wait_until, write_discs
+from tests.programs import FEW_PROMPTS, PATIENTS, end, start, wait_until, write_discs
 
 STEPS = 8  # of each stage
 STAGES = ("stage_one", "stage_two")
@@ -38,6 +38,7 @@ def folder(tmp_path_factory):
 
 def _train(folder, workdir, *arguments, **environment):
     data = (
+        FEW_PROMPTS,
         f"--config.steps={STEPS}",
         f"--config.stage_two.steps={STEPS}",
         # Where a gradient is little more than rounding, Adam, which divides by its size, makes

@@ -18,7 +18,12 @@ from prosona_jax import build, experiment, inputs, predictions, text_encoder, wo
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "notebooks" / "latent_interpolation.ipynb"
 FIGURES = ("image", "prompts", "readers", "prior", "plane", "grid")  # ids of the cells that draw
-FASTER = {"STEPS = 400": "STEPS = 100", "(8, 16, 32, 64)": "(4, 8)"}  # of what the reader trains
+FASTER = {  # of what the reader trains
+    "STEPS = 400": "STEPS = 100",
+    "config.model.channels = (8, 16, 32, 64)": (
+        'config.model.channels, config.prompts.path = (4, 8), "tests/prompts.yaml"'
+    ),
+}
 KEPT = (
     *("prompt_stops", "prompt_areas", "reader_stops", "reader_areas", "prior_stops", "prior_areas"),
     *("style_stops", "grid", "places", "SENTENCES", "POINTS", "NOTE"),
