@@ -1,10 +1,13 @@
 """How the programs read their flags and end: one line for what the user can mend, status 2."""
 
+import logging
 import signal
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
-from absl import flags
+from absl import app, flags
+from absl import logging as absl_logging
 
 INPUT_STATUS = 2
 DIVERGED_STATUS = 3
@@ -27,6 +30,14 @@ def parse_flags(argv: list[str]) -> list[str]:
         stop("--config has no fields within a text or a tuple; configs/base.py lists all fields")
     except (OSError, flags.Error) as error:  # a traceback as text, and last what was raised
         stop(str(error.__cause__ or error).splitlines()[-1].strip().removeprefix("ValueError: "))
+
+
+def begin(argv: Sequence[str]) -> None:
+    """Refuses arguments that are no flags; from here on other packages tell of warnings only."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown arguments {argv[1:]}")
+    absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax and TFDS tell of every file
+    logging.getLogger("prosona_jax").setLevel(logging.INFO)
 
 
 def stop(fault: object, status: int = INPUT_STATUS) -> NoReturn:

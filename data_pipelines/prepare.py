@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import tqdm
-from absl import app, flags, logging
+from absl import app, flags
 from ml_collections import config_flags
 
 from data_pipelines import command, fingerprint, prepared, sources, splits
@@ -69,9 +69,7 @@ def describe(dataset: prepared.Dataset, data: Mapping[str, Any]) -> list[str]:
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command; exits with 2 on input that the user can mend."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unknown arguments {argv[1:]}")
-    logging.set_verbosity(logging.WARNING)  # TFDS tells of every file it opens
+    command.begin(argv)
     # As an exception, so that nothing half written stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(command.PREEMPTED_STATUS))
     data = _CONFIG.value.data

@@ -18,7 +18,7 @@ from prosona_jax.inputs import Config
 from prosona_jax.types import InputError
 
 NOTE = "Research use only, no clinical evidence."
-SIMULATED = "Model trained on simulated CT."
+TRAINED_ON_SIMULATED = "Model trained on simulated CT."
 _SLACK = 1e-4  # by which a similarity may differ between devices
 _SPACING_SLACK = 0.1  # relative, beyond the training images' pixels
 _UNITS = {"HU": "in HU", "unit": "from 0 to 1", "arbitrary": "of an arbitrary unit"}
@@ -112,7 +112,7 @@ def answer(
 
 def of_every_contour(run: workdirs.Run) -> list[str]:
     """Returns the caveats that each mask and picture of a run's model carries."""
-    return [NOTE, SIMULATED] if run.simulated else [NOTE]
+    return [NOTE, TRAINED_ON_SIMULATED] if run.simulated else [NOTE]
 
 
 def caveats(

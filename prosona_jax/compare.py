@@ -15,7 +15,6 @@ from typing import Any
 
 import jax
 from absl import app, flags
-from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from configs.methods import METHODS
@@ -131,10 +130,7 @@ def _numbers(flag: str, values: Sequence[str]) -> list[int]:
 
 def main(argv: Sequence[str]) -> None:
     """Runs the comparison; exits as `prosona_jax.main` does."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unknown arguments {argv[1:]}")
-    absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax and TFDS tell of every file
-    logging.getLogger("prosona_jax").setLevel(logging.INFO)
+    command.begin(argv)
     if _DISTRIBUTED.value:
         jax.distributed.initialize()
     config = _CONFIG.value

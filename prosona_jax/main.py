@@ -15,7 +15,6 @@ import jax
 import ml_collections
 import numpy as np
 from absl import app, flags
-from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from data_pipelines import command, prepared
@@ -220,10 +219,7 @@ def run_evaluation(config: Config, folder: pathlib.Path, overrides: Mapping[str,
 
 def main(argv: Sequence[str]) -> None:
     """Runs the mode; exits with 2 on bad input, 3 on divergence, 143 after SIGTERM."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unknown arguments {argv[1:]}")
-    absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax and TFDS tell of every file
-    logging.getLogger("prosona_jax").setLevel(logging.INFO)
+    command.begin(argv)
     if _DISTRIBUTED.value:
         jax.distributed.initialize()
     folder = pathlib.Path(_WORKDIR.value)

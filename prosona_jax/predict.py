@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from absl import app, flags
-from absl import logging as absl_logging
 
 from data_pipelines import command, images, transforms
 from data_pipelines.images.picture import Picture
@@ -180,10 +179,7 @@ def _point(values: Sequence[str] | None) -> tuple[float, float] | None:
 
 def main(argv: Sequence[str]) -> None:
     """Runs the prediction; exits with 2 on input that the user can mend."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unknown arguments {argv[1:]}")
-    absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax tells of every file
-    logging.getLogger("prosona_jax").setLevel(logging.INFO)
+    command.begin(argv)
     try:
         run(
             pathlib.Path(_WORKDIR.value),

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import app, logging
 
+from data_pipelines import command
 from data_pipelines.sources import npz
 from prosona_jax import intervals, metrics
 from prosona_jax.types import InputError
@@ -128,8 +129,7 @@ def main(argv: Sequence[str]) -> None:
             logging.warning("%s has no patient_id: intervals resample records", path)
         result = score_masks(path, masks)
     except InputError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(2)
+        command.stop(error)
     sys.stdout.write(json.dumps(result, indent=2, allow_nan=False) + "\n")
 
 

@@ -216,7 +216,7 @@ def test_the_record_says_what_was_asked_of_which_model(trained, ask):
     assert record["training_data_sha256"] == data.dataset.fingerprint["sha256"]
     assert record["encoder"] == workdir.read(folder).prompts["encoder"]
     assert (record["slice"], record["point"]) == (0, [20, 20])
-    assert record["caveats"][:2] == [answers.NOTE, answers.SIMULATED]
+    assert record["caveats"][:2] == [answers.NOTE, answers.TRAINED_ON_SIMULATED]
     drawn = masks_of(files)
     assert [each["area_px"] for each in record["prompts"]] == drawn.sum(axis=(1, 2)).tolist()
     assert {"command", "commit", "versions", "hardware"} <= record.keys()
