@@ -58,14 +58,14 @@ def start(program, folder, workdir, *arguments, devices=2, **environment):
 
 def end(process, status=0):
     """Waits for the end and returns what the program said on stderr."""
-    error = process.communicate(timeout=300)[1]
+    error = process.communicate(timeout=900)[1]
     assert process.returncode == status, error
     return error
 
 
 def wait_until(process, happened):
     """Waits while the process runs; it may not end before."""
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 600
     while not happened():
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
