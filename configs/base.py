@@ -76,7 +76,7 @@ def get_config() -> ml_collections.ConfigDict:
     two.cross_entropy = 1.0  # mean pixel cross-entropy of the same
     two.latent = 0.1  # contrast of prompts and readers' latent offsets
     two.visual = 0.1  # contrast of prompts and features under readers' masks
-    two.views = 4  # augmented copies of the training images, whose frozen features are kept
+    two.views = 4  # augmented copies of the training images; each takes H W (2 F + R) bytes of RAM
     two.batch_size = 12  # images per step, over all devices and processes
     two.steps = 2000  # optimiser updates; validation and checkpoints come as often as in stage one
     two.learning_rate = 1e-3  # peak; the rest is as in c.optimizer, without warm-up
@@ -85,11 +85,11 @@ def get_config() -> ml_collections.ConfigDict:
     optimizer.learning_rate = 1e-3  # peak, Adam with cosine decay to zero
     optimizer.warmup_steps = 0
     optimizer.weight_decay = 0.0  # decoupled (AdamW), on kernels only
-    optimizer.clip_norm = 5.0  # global gradient norm
+    optimizer.clip_norm = 5.0  # the gradient's global norm is cut to this; above 0
     optimizer.ema_decay = 0.99  # evaluate an exponential moving average of the parameters; 0: off
 
     c.evaluate = evaluate = ml_collections.ConfigDict()
-    evaluate.every_steps = 1000  # validate, and keep the checkpoint with the lowest GED
+    evaluate.every_steps = 1000  # validate, keep the best: the lowest GED, in stage two dice_mean
     evaluate.validation_samples = 16  # S while training
     evaluate.samples = 50  # S of the report
     evaluate.batch_size = 16

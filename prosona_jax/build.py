@@ -31,6 +31,7 @@ def check(config: Config) -> None:
         if value not in allowed:
             raise InputError(f"config.{field} is {value!r}; choose from {', '.join(allowed)}")
     least = {
+        "seed": (config.seed, 0),
         "steps": (config.steps, 1),
         "batch_size": (config.batch_size, 1),
         "log_every_steps": (config.log_every_steps, 1),
@@ -73,8 +74,15 @@ def check(config: Config) -> None:
             "config.evaluate.mirror shows the model mirrored and turned images: set it to False, "
             "or train on such images, by augment.flip and augment.rotate_degrees of 90 or more"
         )
-    if two.tau <= 0:
-        raise InputError(f"config.stage_two.tau is {two.tau}; it must be above 0")
+    positive = {
+        "stage_two.tau": two.tau,
+        "optimizer.clip_norm": config.optimizer.clip_norm,
+        "optimizer.learning_rate": config.optimizer.learning_rate,
+        "stage_two.learning_rate": two.learning_rate,
+    }
+    for field, value in positive.items():
+        if value <= 0:
+            raise InputError(f"config.{field} is {value}; it must be above 0")
     if min(config.model.channels, default=0) < 1:
         raise InputError(
             f"config.model.channels is {tuple(config.model.channels)}; it must name at least one "

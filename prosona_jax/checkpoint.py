@@ -48,6 +48,9 @@ class Checkpoints:
         other is set aside as ``unreadable-last-<step>``. If none can be read, InputError, and all
         stay where they are: the next attempt must not start over in silence.
 
+        Where there is none, a ``best`` that an earlier attempt has left is removed: no earlier step
+        can be saved beside it.
+
         Args:
             like: a tree of arrays with the wanted shapes, types and shardings.
         """
@@ -69,6 +72,8 @@ class Checkpoints:
                 f"{self._folder / 'last'}: none of the checkpoints {sorted(steps)} can be "
                 "read; restore the folder from a copy, or remove it to start over"
             )
+        for step in self._series["best"].all_steps():
+            self._series["best"].delete(step)
         return None
 
     def _set_aside(self, steps: list[int]) -> None:
@@ -87,6 +92,11 @@ class Checkpoints:
         """Waits and frees the writers."""
         for manager in self._series.values():
             manager.close()
+
+
+def is_saved(workdir: str | pathlib.Path, step: int) -> bool:
+    """Returns whether a ``last`` checkpoint of that step is there, complete."""
+    return (pathlib.Path(workdir) / "checkpoints" / "last" / str(step)).is_dir()
 
 
 def read_best(workdir: str | pathlib.Path, like: Tree) -> tuple[int, Tree, dict[str, Any]]:

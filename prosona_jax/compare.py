@@ -64,8 +64,8 @@ def run(
         scored = [row | origin for row in grid.score(cell)]
         grid.check_scores(rows, scored, cell)
         rows += scored
-    if jax.process_index() == 0:
-        with grid.alone(folder):
+    with experiment.alone(folder):
+        if jax.process_index() == 0:
             _report(config, place, rows, every, methods, seeds, folds)
 
 

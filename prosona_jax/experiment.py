@@ -23,6 +23,7 @@ from prosona_jax import (
     predictions,
     stage_two,
     step,
+    workdir,
 )
 from prosona_jax.inputs import Config, Data
 from prosona_jax.train import Diverged, Preempted, Schedule, train
@@ -40,6 +41,19 @@ def ending() -> Iterator[None]:
         command.stop(fault, command.DIVERGED_STATUS)
     except Preempted as notice:
         command.stop(notice, command.PREEMPTED_STATUS)
+
+
+@contextlib.contextmanager
+def alone(folder: pathlib.Path) -> Iterator[None]:
+    """Keeps other runs out of a folder; the first process holds it for all, or all are refused."""
+    with contextlib.ExitStack() as stack:
+
+        def hold() -> None:
+            if jax.process_index() == 0:
+                stack.enter_context(workdir.hold(folder))
+
+        parallel.first_process_first(hold)
+        yield
 
 
 def check(config: Config, raters: int) -> None:
@@ -134,6 +148,8 @@ def fit_stage_two(
     written: inputs.Prompts | None,
 ) -> None:
     """Trains the second stage of the config on frozen parameters, or goes on training it."""
+    if checkpoint.is_saved(folder, config.stage_two.steps):  # or all would be frozen for nothing
+        return
     devices = parallel.create(config.parallel)
     text = inputs.embeddings(written, data.raters)
     kept = _freeze(config, data, stage_one)
@@ -202,6 +218,7 @@ def _freeze(config: Config, data: Data, stage_one: step.Params) -> stage_two.Fro
     devices = parallel.create(config.parallel)
     return freeze.keep(
         lambda: inputs.eval_batches(config, data.dataset, data.indices["train"]),
+        data.indices["train"],
         views=config.stage_two.views,
         params=stage_one,
         freeze_step=devices.eval_step(build.freeze_step(config)),

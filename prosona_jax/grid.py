@@ -1,6 +1,5 @@
 """Every method on every fold with every seed: what is trained for it, once, and its rows."""
 
-import contextlib
 import hashlib
 import json
 import os
@@ -131,13 +130,8 @@ def _once(done: pathlib.Path, make: Callable[[], list[dict[str, Any]]]) -> list[
 def _trained(cell: Cell) -> list[dict[str, Any]]:
     """Trains a cell and returns its rows, while no other process works on its fold and seed."""
     one = cell.shared / stage_one_name(cell.config)
-    with alone(cell.shared):
+    with experiment.alone(cell.shared):
         return [*_once(one / _ROWS, lambda: _sampled(cell, one)), *_styled(cell, one)]
-
-
-def alone(folder: pathlib.Path) -> contextlib.AbstractContextManager[None]:
-    """Keeps other comparisons out of a folder; of the processes of one, the first does."""
-    return workdir.hold(folder) if jax.process_index() == 0 else contextlib.nullcontext()
 
 
 def _sampled(cell: Cell, one: pathlib.Path) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 Flags in, files out. Run again with the same flags, it goes on where it was.
 """
 
-import contextlib
 import functools
 import logging
 import pathlib
@@ -99,7 +98,7 @@ def _report(config: Config, folder: pathlib.Path, place: pathlib.Path, data: Dat
             "training_data_sha256": run.data_digest,
             "config": config.to_dict(),
         },
-        data={"split": config.data.split, "data_set": data.dataset.fingerprint},
+        data=_scored(config, data),
         described=inputs.describe(config, data, run),
         caveats=inputs.caveats(config, data, run, folder),
         citation=data.dataset.citation,
@@ -110,6 +109,11 @@ def _report(config: Config, folder: pathlib.Path, place: pathlib.Path, data: Dat
         bootstrap=config.evaluate.bootstrap,
     )
     _LOG.info("report: %s", place / "report.html")
+
+
+def _scored(config: Config, data: Data) -> dict[str, Any]:
+    """What a report's scores are of."""
+    return {"split": config.data.split, "data_set": data.dataset.fingerprint}
 
 
 def _panels(
@@ -193,7 +197,7 @@ def run_training(config: Config, folder: pathlib.Path) -> None:
     place = folder / "report"
     parallel.first_process_first(lambda: workdir.claim(folder, run))
     parallel.first_process_first(lambda: report.check(place))
-    with workdir.hold(folder) if jax.process_index() == 0 else contextlib.nullcontext():
+    with experiment.alone(folder):
         experiment.fit(config, folder, data, written)
     _report(config, folder, place, data)
 
@@ -211,8 +215,9 @@ def run_evaluation(config: Config, folder: pathlib.Path, overrides: Mapping[str,
         trained.data[name.removeprefix("data.")] = value
     build.check(trained)
     place = folder / f"eval-{pathlib.Path(trained.data.path).stem or trained.data.source}"
-    parallel.first_process_first(lambda: report.check(place))
     data = inputs.load_data(trained, needed=(trained.data.split,))
+    scored = _scored(trained, data)
+    parallel.first_process_first(lambda: report.check(place, scored))
     inputs.check_fits(trained, data, run)
     _report(trained, folder, place, data)
 

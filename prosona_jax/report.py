@@ -27,7 +27,8 @@ from markupsafe import Markup, escape
 
 from prosona_jax.types import InputError
 
-_FILES = {"report.html", "report.md", "report.json", "rows.csv", "figures"}
+_DATA = "report.json"
+_FILES = {"report.html", "report.md", _DATA, "rows.csv", "figures"}
 
 
 class Text(NamedTuple):
@@ -109,11 +110,11 @@ def write(
     """
     check(folder)
     folder = pathlib.Path(folder).resolve()
-    text = json.dumps(_plain(data), indent=2, allow_nan=False, default=str, ensure_ascii=False)
+    text = _json(data)
     files = {
         "report.html": _html(document).encode(),
         "report.md": _markdown(document).encode(),
-        "report.json": f"{text}\n".encode(),
+        _DATA: f"{text}\n".encode(),
         "rows.csv": _csv(rows).encode(),
     }
     for figure in _figures(document):
@@ -122,8 +123,11 @@ def write(
     return json.loads(text)
 
 
-def check(folder: str | os.PathLike[str]) -> None:
-    """Raises InputError if no report can be written in `folder`, or only over foreign files."""
+def check(folder: str | os.PathLike[str], data: Mapping[str, Any] | None = None) -> None:
+    """Raises InputError if no report can be written in `folder`, or only over what is not one.
+
+    Nor may it be written over a report whose "data" are others than `data`, JSON, if given.
+    """
     folder = pathlib.Path(folder).resolve()
     try:
         found = {path.name for path in folder.iterdir()} if folder.exists() else set()
@@ -138,6 +142,17 @@ def check(folder: str | os.PathLike[str]) -> None:
             f"{folder}: {foreign[0]!r} is not part of a report, and writing one replaces the whole "
             "folder; choose another folder or move that file away"
         )
+    if data is not None and _DATA in found:
+        before = json.loads((folder / _DATA).read_text(encoding="utf-8"))["data"]
+        if before != json.loads(_json(data)):
+            raise InputError(
+                f"{folder}: holds the report of another data set or split; move it away, and run "
+                "this again"
+            )
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    return json.dumps(_plain(data), indent=2, allow_nan=False, default=str, ensure_ascii=False)
 
 
 def entries(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -104,7 +104,13 @@ def test_the_config_of_the_cells_passes():
             ({f"stage_two__{name}": 0}, f"config.stage_two.{name} is 0; it must be at least 1")
             for name in ("width", "codes", "test_codes", "views", "batch_size", "steps")
         ),
+        ({"seed": -1}, "config.seed is -1; it must be at least 0"),
         ({"stage_two__tau": 0.0}, "config.stage_two.tau is 0.0; it must be above 0"),
+        ({"optimizer__clip_norm": 0.0}, "config.optimizer.clip_norm is 0.0; it must be above 0"),
+        (
+            {"stage_two__learning_rate": -1.0},
+            "config.stage_two.learning_rate is -1.0; it must be above 0",
+        ),
         *(
             (
                 {"stage_two__query": query} | NO_CONTRAST | change,

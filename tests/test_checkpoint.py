@@ -100,6 +100,18 @@ def test_nothing_saved_is_none(tmp_path):
         read_best(tmp_path, _array())
 
 
+def test_starting_over_the_best_of_the_attempt_before_is_gone(tmp_path):
+    """The series keeps no step below its newest, so that one would be read for ever."""
+    _save(tmp_path, "best", 6)
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.resume(_array()) is None
+    checkpoints.save("best", 2, _array(2), {"best": 0.5})
+    checkpoints.close()
+    step, tree, note = read_best(tmp_path, _array())
+    assert (step, note) == (2, {"best": 0.5})
+    _assert_identical(tree, _array(2))
+
+
 @pytest.mark.parametrize("how", ["removed", "cut short"])
 def test_an_unreadable_checkpoint_falls_back_to_the_one_before(tmp_path, caplog, how):
     _save(tmp_path, "last", 2, 4)

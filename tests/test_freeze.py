@@ -54,6 +54,7 @@ def _keep(params, devices):
     step = stage_two.make_freeze(MODEL, "single", AUGMENTATION)
     return freeze.keep(
         _batches,
+        np.array(ORDER),
         views=2,
         params=params,
         freeze_step=devices.eval_step(step),

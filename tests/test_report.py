@@ -210,6 +210,15 @@ def test_other_peoples_files_are_not_replaced(tmp_path, document):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_the_report_of_other_data_is_not_replaced(tmp_path, document):
+    scored = {"split": "test", "dice": float("nan"), "shape": (4, 4)}
+    report.write(tmp_path / "eval", document, data={"data": scored}, rows=[])
+    report.check(tmp_path / "eval", scored)
+    report.check(tmp_path / "eval")
+    with pytest.raises(InputError, match="/eval: holds the report of another data set or split"):
+        report.check(tmp_path / "eval", scored | {"split": "all"})
+
+
 def test_a_place_that_cannot_be_written_is_named_beforehand(tmp_path):
     report.check(tmp_path / "new" / "report")
     assert not (tmp_path / "new" / "report").exists()
