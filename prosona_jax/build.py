@@ -204,11 +204,13 @@ def train_step_of_stage_two(
 
 
 def eval_step_of_stage_two(
-    config: Config, *, together: bool
+    config: Config, *, together: bool, drawn: bool
 ) -> Callable[..., personalise.Personalised]:
     """Returns the pure evaluation step of both stages' parameters and prompts."""
     posterior_input = config.model.posterior_input
-    return personalise.make_eval_step(*_evaluated(config), posterior_input, together=together)
+    return personalise.make_eval_step(
+        *_evaluated(config), posterior_input, together=together, drawn=drawn
+    )
 
 
 def prompt_step(config: Config) -> Callable[..., jax.Array]:

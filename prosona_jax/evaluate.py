@@ -113,16 +113,19 @@ def spread_by_score(rows: Sequence[Row], count: int) -> list[int]:
 
 def _score(batch: Batch, prediction: Prediction) -> list[Row]:
     """Returns the rows of one batch; the samples' rows carry the KL per dimension besides."""
-    by_method = {"raters": _held_out(metrics.raters_leave_one_out(batch.masks, batch.rater_valid))}
+    valid = batch.rater_valid
+    by_method: dict[str, metrics.Scores] = {}
     probs_of = {
         "samples": prediction.samples,
         # Repeated, so that it is matched with every rater; no other score changes by that.
         "prior_mean": np.repeat(prediction.prior_mean[:, None], batch.masks.shape[1], axis=1),
     }
     for method, probs in probs_of.items():
-        seen: tuple[Any, Any, Any] = (probs, batch.masks, batch.rater_valid)
-        scores = metrics.score_batch(*seen) | _held_out(metrics.samples_leave_one_out(*seen))
+        overlaps = metrics.count_overlaps(probs, batch.masks, valid)
+        scores = metrics.score_batch(overlaps, valid)
+        scores |= _held_out(metrics.samples_leave_one_out(overlaps, valid))
         by_method[method] = {name: value for name, value in scores.items() if value.ndim == 1}
+        by_method["raters"] = _held_out(metrics.raters_leave_one_out(overlaps, valid))
     rows = [
         {"index": int(index), "method": method}
         | {name: float(value[i]) for name, value in scores.items()}
@@ -135,16 +138,17 @@ def _score(batch: Batch, prediction: Prediction) -> list[Row]:
 
 def _style_scores(batch: Batch, prediction: Personalised) -> metrics.Scores:
     """Returns every score of one batch, [b] each."""
-    sets: list[metrics.Scores] = []
-    for prompts in range(prediction.probs.shape[1]):
-        seen = (prediction.probs[:, prompts], batch.masks, batch.rater_valid)
-        scores = metrics.score_batch(*seen) | metrics.style_scores(*seen)
-        scores.pop("dice_style")  # the table's diagonal
-        table, area = scores.pop("dice_table"), scores.pop("area")
-        k = range(area.shape[1])
-        scores |= {f"dice_{i + 1}_{j + 1}": table[:, i, j] for i in k for j in k}
-        sets.append(scores | {f"area_{i + 1}": area[:, i] for i in k})
-    means = {name: np.mean([scores[name] for scores in sets], axis=0) for name in sets[0]}
+    b, p = prediction.overlaps.pairs.shape[:2]
+    # Each set of prompts as a record of its own.
+    sets = metrics.Overlaps(*(x.reshape(b * p, *x.shape[2:]) for x in prediction.overlaps))
+    valid = np.repeat(batch.rater_valid, p, axis=0)
+    scores = metrics.score_batch(sets, valid) | metrics.style_scores(sets, valid)
+    del scores["dice_style"]  # the table's diagonal
+    means = {name: x.reshape(b, p, *x.shape[1:]).mean(axis=1) for name, x in scores.items()}
+    table, area = means.pop("dice_table"), means.pop("area")
+    k = range(area.shape[1])
+    means |= {f"dice_{i + 1}_{j + 1}": table[:, i, j] for i in k for j in k}
+    means |= {f"area_{i + 1}": area[:, i] for i in k}
     found = np.stack([prediction.text_to_visual, prediction.visual_to_text])  # [2, b, p, levels, k]
     known, over = ~np.isnan(found), (2, 4)
     shares = np.where(known, found, 0).sum(axis=over) / np.maximum(known.sum(axis=over), 1)

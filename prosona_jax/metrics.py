@@ -70,11 +70,7 @@ def _shared_pixels(masks: jax.Array) -> jax.Array:
     return jnp.einsum("...ip,...jp->...ij", masks, masks)
 
 
-def score_batch(
-    probs: Float[Array | np.ndarray, "b s h w"],
-    labels: UInt8[Array | np.ndarray, "b r h w"],
-    rater_valid: Bool[Array | np.ndarray, "b r"],
-) -> Scores:
+def score_batch(overlaps: Overlaps, rater_valid: Bool[Array | np.ndarray, "b r"]) -> Scores:
     """Returns every score of the samples against the raters; R counts a record's valid raters.
 
     ged                         2 E d(s,y) - E d(s,s') - E d(y,y'), self pairs included, d = 0 for
@@ -91,11 +87,13 @@ def score_batch(
     All but ``ged`` as in D-Persona (CVPR 2024). GED falls with S and R, so compare it at equal
     ones only.
 
-    Args: as in :func:`count_overlaps`.
+    Args:
+        overlaps: of samples and raters.
+        rater_valid: as it was counted with.
     """
-    pairs, soft = _on_host(count_overlaps(probs, labels, rater_valid))
+    pairs, soft = _on_host(overlaps)
     rater_valid = np.asarray(rater_valid)
-    samples = probs.shape[1]
+    samples = pairs.shape[1] - rater_valid.shape[1]
     dice = _dice(pairs)[:, :samples, samples:]  # [b, s, r]
     rated = np.where(rater_valid[:, None, :], dice, 0.0)
     share = _shares(rater_valid)  # [b, r]
@@ -114,11 +112,7 @@ def score_batch(
     return _blank(scores, rater_valid, fewest=1)
 
 
-def style_scores(
-    probs: Float[Array | np.ndarray, "b k h w"],
-    labels: UInt8[Array | np.ndarray, "b k h w"],
-    rater_valid: Bool[Array | np.ndarray, "b k"],
-) -> Scores:
+def style_scores(overlaps: Overlaps, rater_valid: Bool[Array | np.ndarray, "b k"]) -> Scores:
     """Returns how well mask k is that of style k and of no other, where prompt k asked for it.
 
     dice_table [b, k, k]  Dice of mask i (row) with rater j, NaN for a missing rater
@@ -133,9 +127,9 @@ def style_scores(
     reader_correlation    Spearman's of area and the readers' areas, 0 if all areas are equal, NaN
                           if all readers' are
 
-    Args: as in :func:`count_overlaps`, S = R = K >= 2.
+    Args: as in :func:`score_batch`, S = R = K >= 2.
     """
-    pairs, _ = _on_host(count_overlaps(probs, labels, rater_valid))
+    pairs, _ = _on_host(overlaps)
     rater_valid = np.asarray(rater_valid)
     k = rater_valid.shape[1]
     table = _dice(pairs)[:, :k, k:]  # [b, i, j]
@@ -177,7 +171,7 @@ def _rank_correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def raters_leave_one_out(
-    labels: UInt8[Array | np.ndarray, "b r h w"], rater_valid: Bool[Array | np.ndarray, "b r"]
+    overlaps: Overlaps, rater_valid: Bool[Array | np.ndarray, "b r"]
 ) -> Scores:
     """Returns the raters' own scores: each in turn is the one sample, the others are the truth.
 
@@ -189,24 +183,27 @@ def raters_leave_one_out(
 
     A record with fewer than two valid raters scores NaN. To be held against
     :func:`samples_leave_one_out`, never against scores with another number of samples or raters.
+
+    Args: as in :func:`score_batch`; the samples count nowhere.
     """
-    nothing = np.zeros((len(labels), 0, *labels.shape[2:]), np.float32)
-    pairs, _ = _on_host(count_overlaps(nothing, labels, rater_valid))
-    return _leave_one_out(pairs, np.asarray(rater_valid), author=np.eye(labels.shape[1]))
+    raters = rater_valid.shape[1]
+    among = _on_host(overlaps)[0][:, -raters:, -raters:]
+    return _leave_one_out(among, np.asarray(rater_valid), author=np.eye(raters))
 
 
 def samples_leave_one_out(
-    probs: Float[Array | np.ndarray, "b s h w"],
-    labels: UInt8[Array | np.ndarray, "b r h w"],
-    rater_valid: Bool[Array | np.ndarray, "b r"],
+    overlaps: Overlaps, rater_valid: Bool[Array | np.ndarray, "b r"]
 ) -> Scores:
     """Returns what one random sample scores where :func:`raters_leave_one_out` puts rater r.
 
     The same formulas with E_s over the S samples, each alone, in place of y_r; for example
     ged = mean_r [ 2 E_s E_{y in O_r} d(s, y) - E_{y,y' in O_r} d(y, y') ].
+
+    Args: as in :func:`score_batch`.
     """
-    pairs, _ = _on_host(count_overlaps(probs, labels, rater_valid))
-    samples, raters = probs.shape[1], labels.shape[1]
+    pairs, _ = _on_host(overlaps)
+    raters = rater_valid.shape[1]
+    samples = pairs.shape[1] - raters
     author = np.zeros((raters, samples + raters))
     author[:, :samples] = 1 / samples
     return _leave_one_out(pairs, np.asarray(rater_valid), author=author)

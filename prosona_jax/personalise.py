@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from prosona_jax import distributions, rng, stage_two
+from prosona_jax.metrics import Overlaps, count_overlaps
 from prosona_jax.models.prob_unet import ProbUNet
 from prosona_jax.models.query import unit_length
 from prosona_jax.stage_two import LEVELS, Frozen, Projector, Prompter
@@ -18,7 +19,8 @@ from prosona_jax.types import Batch
 class Personalised(NamedTuple):
     """What evaluation needs of one batch; P sets of prompts, one prompt per style each."""
 
-    probs: Float[Array, "b p k h w"]
+    overlaps: Overlaps  # of the K masks of each set and the readers', [b, p, ...]
+    probs: Float[Array, "b p k h w"] | None  # None unless they are to be drawn
     # Of each level: 1 where text k finds its own reader's place, and where that place finds it.
     text_to_visual: Float[Array, "b p l k"]
     visual_to_text: Float[Array, "b p l k"]
@@ -41,12 +43,14 @@ def make_eval_step(
     posterior_input: str,
     *,
     together: bool,
+    drawn: bool,
 ) -> Callable[..., Personalised]:
     """Returns ``eval_step((frozen_params, params, text), batch, root) -> Personalised``.
 
     ``text`` f32 [p, k, e] holds P sets of prompts, one for each style. Each set draws masks of its
     own, or all do ``together``: then a style's query is the mean over the sets, its projected text
-    their mean direction, and P of the result is 1.
+    their mean direction, and P of the result is 1. The masks are counted where they are made: the
+    probabilities of hundreds of sentences, asked for as `drawn`, are gigabytes.
     """
     freeze = stage_two.make_freeze(model, posterior_input, None)
 
@@ -57,9 +61,11 @@ def make_eval_step(
         frozen = freeze((frozen_params, 0), batch, root)
         keys = rng.example_keys(root, "evaluate", 0, batch.index)
 
-        def draw(query: jax.Array) -> jax.Array:  # [b, k, d]
+        def draw(query: jax.Array) -> tuple[Overlaps, jax.Array | None]:  # [b, k, d]
             z = stage_two.project(projector, frozen.prior, query, keys)
-            return _probs(model, frozen_params, frozen.features, z)
+            probs = _probs(model, frozen_params, frozen.features, z)
+            overlaps = count_overlaps(probs, batch.masks, batch.rater_valid)
+            return overlaps, probs if drawn else None
 
         queries, aligned = _ask(prompter, params, text, frozen)
         if together:
@@ -68,8 +74,8 @@ def make_eval_step(
             )
             aligned = dict(zip(aligned, map(unit_length, vectors), strict=True))
         found = jax.vmap(lambda one: _retrieve(one, frozen), axis_size=len(queries))(aligned)
-        by_record = (jnp.moveaxis(x, 0, 1) for x in (jax.lax.map(draw, queries), *found))
-        return Personalised(*by_record)
+        by_set = (*jax.lax.map(draw, queries), *found)
+        return Personalised(*jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), by_set))
 
     return eval_step
 

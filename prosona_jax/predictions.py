@@ -85,14 +85,18 @@ def predict_stage_two(
     indices: np.ndarray,
     *,
     prompts_of: str,
-    everywhere: bool = False,
+    drawn: bool = False,
 ) -> Iterable[tuple[Batch, personalise.Personalised]]:
-    """Yields the same with a mask for every prompt, or for every style where it is "mean"."""
+    """Yields this process's records with the counts that the prompts' masks are scored by.
+
+    To be `drawn`, all records on each process, and the masks' probabilities besides.
+    """
     together = prompts_of == "mean"
     text = second.text["train" if together else prompts_of]  # [k, p, e]
     parts = (stage_one, second.params, np.moveaxis(text, 1, 0))
-    batches = inputs.eval_batches(config, data.dataset, indices, everywhere=everywhere)
-    return _predict(config, parts, batches, build.eval_step_of_stage_two, together=together)
+    batches = inputs.eval_batches(config, data.dataset, indices, everywhere=drawn)
+    make = build.eval_step_of_stage_two
+    return _predict(config, parts, batches, make, together=together, drawn=drawn)
 
 
 def walk_between_styles(

@@ -83,7 +83,10 @@ def score_masks(path: pathlib.Path, masks: Masks) -> dict[str, Any]:
 
     Raises InputError on a value out of range, naming ``path`` and the record.
     """
-    chunks = [metrics.score_batch(*chunk) for chunk in _chunks(path, masks)]
+    chunks = [
+        metrics.score_batch(metrics.count_overlaps(probs, labels, valid), valid)
+        for probs, labels, valid in _chunks(path, masks)
+    ]
     scores = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
     records, raters = masks.rater_valid.shape
     patients = records if masks.patient_id is None else len(np.unique(masks.patient_id))

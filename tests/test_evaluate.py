@@ -85,9 +85,10 @@ def test_every_record_has_one_row_of_each_method(result):
 
 def test_rows_hold_the_metrics_of_their_record(predictions, result):
     batch, prediction = predictions[1]
-    scores = metrics.score_batch(prediction.samples, batch.masks, batch.rater_valid)
-    held_out = metrics.samples_leave_one_out(prediction.samples, batch.masks, batch.rater_valid)
-    raters = metrics.raters_leave_one_out(batch.masks, batch.rater_valid)
+    overlaps = metrics.count_overlaps(prediction.samples, batch.masks, batch.rater_valid)
+    scores = metrics.score_batch(overlaps, batch.rater_valid)
+    held_out = metrics.samples_leave_one_out(overlaps, batch.rater_valid)
+    raters = metrics.raters_leave_one_out(overlaps, batch.rater_valid)
     rows = {(row["index"], row["method"]): row for row in result.rows}
     for place, index in enumerate((14, 15)):
         of_samples = rows[index, "samples"]
@@ -100,7 +101,10 @@ def test_rows_hold_the_metrics_of_their_record(predictions, result):
 
 def test_the_prior_mean_scores_as_a_single_sample(predictions, result):
     single = [
-        metrics.score_batch(p.prior_mean[:, None], b.masks, b.rater_valid) for b, p in predictions
+        metrics.score_batch(
+            metrics.count_overlaps(p.prior_mean[:, None], b.masks, b.rater_valid), b.rater_valid
+        )
+        for b, p in predictions
     ]
     for name in ("ged", "ged_dpersona", "dice_soft", "dice_max_samples_per_rater"):
         expected = np.concatenate([scores[name] for scores in single])
@@ -154,7 +158,9 @@ def _personalise(params, batch, root):
     even = (batch.index % 2 == 0).astype(jnp.float32)[:, None, None, None]
     first = np.array([[[[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]]] * 2], np.float32)  # [1, p, levels, k]
     missing = jnp.where(batch.rater_valid, 0.0, jnp.nan)[:, None, None, :]
-    return Personalised(probs, first * even + missing, 1 - first * even + missing)
+    count = lambda own: metrics.count_overlaps(own, batch.masks, batch.rater_valid)  # noqa: E731
+    overlaps = jax.vmap(count, in_axes=1, out_axes=1)(probs)
+    return Personalised(overlaps, probs, first * even + missing, 1 - first * even + missing)
 
 
 def _styled(*batches):
@@ -192,7 +198,9 @@ def test_style_rows_are_means_over_the_sets_of_prompts(styled, style_rows):
         sets = []
         for prompts in range(2):
             seen = prediction.probs[:, prompts], batch.masks, batch.rater_valid
-            sets.append(metrics.score_batch(*seen) | metrics.style_scores(*seen))
+            overlaps = metrics.count_overlaps(*seen)
+            scores = metrics.score_batch(overlaps, batch.rater_valid)
+            sets.append(scores | metrics.style_scores(overlaps, batch.rater_valid))
         mean = {name: np.mean([scores[name][i] for scores in sets], axis=0) for name in sets[0]}
         for name in ("ged", "dice_match", "dice_mean", "dice_others", "style_gain", "own_best"):
             assert row[name] == pytest.approx(mean[name]), name

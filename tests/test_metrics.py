@@ -42,6 +42,20 @@ def _random(*, samples, raters, records=5, size=12):
     return probs.astype(np.float32), labels.astype(np.uint8), valid
 
 
+def _score(probs, labels, valid):
+    return metrics.score_batch(metrics.count_overlaps(probs, labels, valid), valid)
+
+
+def _samples_leave_one_out(probs, labels, valid):
+    return metrics.samples_leave_one_out(metrics.count_overlaps(probs, labels, valid), valid)
+
+
+def _raters_leave_one_out(labels, valid):
+    """Of two samples besides, which count nowhere."""
+    probs = np.ones((len(labels), 2, *labels.shape[2:]), np.float32)
+    return metrics.raters_leave_one_out(metrics.count_overlaps(probs, labels, valid), valid)
+
+
 def _all_valid(labels):
     return np.ones(labels.shape[:2], bool)
 
@@ -63,7 +77,7 @@ def _equal(actual, expected, **tolerance):
 @pytest.mark.parametrize("case", REFERENCE)
 def test_dpersona_reference(cases, case):
     probs, labels = cases[f"{case}/probs"][None], cases[f"{case}/labels"][None]
-    scores = metrics.score_batch(probs, labels, _all_valid(labels))
+    scores = _score(probs, labels, _all_valid(labels))
     for theirs, ours in NAMES.items():
         assert (theirs in REFERENCE[case]) == (ours in scores)
         if theirs in REFERENCE[case]:
@@ -75,7 +89,7 @@ def test_dpersona_reference(cases, case):
 @pytest.mark.parametrize(("samples", "raters"), [(1, 4), (3, 4), (4, 4), (9, 2), (5, 1), (10, 10)])
 def test_loops_over_pairs_with_missing_raters(samples, raters):
     probs, labels, valid = _random(samples=samples, raters=raters)
-    scores = metrics.score_batch(probs, labels, valid)
+    scores = _score(probs, labels, valid)
     for i in range(len(probs)):
         expected = loop_scores(probs[i], labels[i, valid[i]])
         np.testing.assert_allclose(
@@ -85,7 +99,7 @@ def test_loops_over_pairs_with_missing_raters(samples, raters):
 
 def test_perfect_samples():
     labels = _boxes((0, 2), (0, 3), (1, 5), (0, 0))
-    scores = metrics.score_batch(labels.astype(np.float32), labels, _all_valid(labels))
+    scores = _score(labels.astype(np.float32), labels, _all_valid(labels))
     assert 0 <= scores.pop("ged")[0] < 1e-15
     assert 0 <= scores.pop("ged_dpersona")[0] < 1e-8
     for name, value in scores.items():
@@ -95,7 +109,7 @@ def test_perfect_samples():
 def test_disjoint_samples():
     # Across 1; among two samples or two raters half the pairs are equal, half are 1/2 apart.
     labels, samples = _boxes((0, 1), (0, 2)), _boxes((4, 5), (4, 6))
-    scores = metrics.score_batch(samples.astype(np.float32), labels, _all_valid(labels))
+    scores = _score(samples.astype(np.float32), labels, _all_valid(labels))
     np.testing.assert_allclose(scores.pop("ged"), 2 - 0.25 - 0.25, rtol=1e-12)
     np.testing.assert_allclose(scores.pop("ged_dpersona"), 1.5, rtol=1e-8)
     for name, value in scores.items():
@@ -104,7 +118,7 @@ def test_disjoint_samples():
 
 def test_partial_overlap():
     labels, samples = _boxes((0, 4)), _boxes((2, 6))  # IoU 2/6, Dice 4/8
-    scores = metrics.score_batch(samples.astype(np.float32), labels, _all_valid(labels))
+    scores = _score(samples.astype(np.float32), labels, _all_valid(labels))
     np.testing.assert_allclose(scores.pop("ged"), 2 * (1 - 1 / 3), rtol=1e-12)
     np.testing.assert_allclose(scores.pop("ged_dpersona"), 4 / 3, rtol=1e-8)
     for name, value in scores.items():
@@ -121,7 +135,7 @@ def test_partial_overlap():
 )
 def test_empty_masks_in_both_conventions(sample, label, ged, dpersona, dice):
     labels = _boxes(label)
-    scores = metrics.score_batch(_boxes(sample).astype(np.float32), labels, _all_valid(labels))
+    scores = _score(_boxes(sample).astype(np.float32), labels, _all_valid(labels))
     np.testing.assert_allclose(scores.pop("ged"), ged, rtol=1e-12)
     np.testing.assert_allclose(scores.pop("ged_dpersona"), dpersona, rtol=1e-8)
     for name, value in scores.items():
@@ -131,9 +145,9 @@ def test_empty_masks_in_both_conventions(sample, label, ged, dpersona, dice):
 def test_half_is_background():
     labels = _boxes((0, 4))
     probs = np.where(labels, np.float32(0.5), np.float32(0.0))
-    assert metrics.score_batch(probs, labels, _all_valid(labels))["dice_match"][0] < 1e-9
+    assert _score(probs, labels, _all_valid(labels))["dice_match"][0] < 1e-9
     above = np.where(labels, np.nextafter(np.float32(0.5), np.float32(1)), np.float32(0))
-    assert metrics.score_batch(above, labels, _all_valid(labels))["dice_match"][0] == 1
+    assert _score(above, labels, _all_valid(labels))["dice_match"][0] == 1
 
 
 def test_soft_dice_thresholds_are_exceeded_not_met():
@@ -142,23 +156,23 @@ def test_soft_dice_thresholds_are_exceeded_not_met():
     labels = _boxes(*[(0, 4)] * 3, *[(0, 0)] * 7)
     four = _boxes(*[(0, 4)] * 4, *[(0, 0)] * 6)
     for samples, expected in ((labels, 1.0), (four, 0.8)):
-        scores = metrics.score_batch(samples.astype(np.float32), labels, _all_valid(labels))
+        scores = _score(samples.astype(np.float32), labels, _all_valid(labels))
         np.testing.assert_allclose(scores["dice_soft"], expected, rtol=1e-9)
 
 
 def test_missing_raters_do_not_count():
     probs, labels, valid = _random(samples=6, raters=4)
     valid[:] = [True, False, True, True]
-    kept = metrics.score_batch(probs, labels[:, [0, 2, 3]], np.ones((5, 3), bool))
-    _equal(metrics.score_batch(probs, labels, valid), kept, rtol=1e-12)
+    kept = _score(probs, labels[:, [0, 2, 3]], np.ones((5, 3), bool))
+    _equal(_score(probs, labels, valid), kept, rtol=1e-12)
     labels[:, 1] = 255  # what an absent reader's mask holds is nobody's business
-    _equal(metrics.score_batch(probs, labels, valid), kept, rtol=1e-12)
+    _equal(_score(probs, labels, valid), kept, rtol=1e-12)
 
 
 def test_style_keeps_its_place_beside_a_missing_rater():
     labels = _boxes((0, 2), (0, 4), (0, 6))
     samples = _boxes((0, 2), (0, 4), (0, 2)).astype(np.float32)
-    scores = metrics.score_batch(samples, labels, np.array([[True, False, True]]))
+    scores = _score(samples, labels, np.array([[True, False, True]]))
     np.testing.assert_allclose(scores["dice_style"], [[1.0, np.nan, 0.5]], rtol=1e-9)
     np.testing.assert_allclose(scores["dice_mean"], [0.75], rtol=1e-9)
 
@@ -166,21 +180,21 @@ def test_style_keeps_its_place_beside_a_missing_rater():
 def test_style_is_not_sorted():
     labels = _boxes((0, 2), (0, 6))
     samples = labels[:, ::-1].astype(np.float32)
-    scores = metrics.score_batch(samples, labels, _all_valid(labels))
+    scores = _score(samples, labels, _all_valid(labels))
     np.testing.assert_allclose(scores["dice_style"], [[0.5, 0.5]], rtol=1e-9)
     np.testing.assert_allclose(scores["dice_match"], [1.0], rtol=1e-9)
 
 
 def test_style_needs_as_many_samples_as_raters():
     probs, labels, valid = _random(samples=3, raters=4)
-    assert not {"dice_style", "dice_mean"} & metrics.score_batch(probs, labels, valid).keys()
+    assert not {"dice_style", "dice_mean"} & _score(probs, labels, valid).keys()
 
 
 def test_record_without_rater_is_nan_and_alone_so():
     probs, labels, valid = _random(samples=4, raters=4)
-    expected = metrics.score_batch(probs, labels, valid)
+    expected = _score(probs, labels, valid)
     valid[2] = False
-    for name, value in metrics.score_batch(probs, labels, valid).items():
+    for name, value in _score(probs, labels, valid).items():
         assert np.isnan(value[2]).all()
         rest = [0, 1, 3, 4]
         np.testing.assert_array_equal(value[rest], expected[name][rest])
@@ -189,7 +203,7 @@ def test_record_without_rater_is_nan_and_alone_so():
 @pytest.mark.parametrize(("samples", "raters"), [(2, 4), (4, 4), (5, 3)])
 def test_match_is_the_best_of_all_assignments(samples, raters):
     probs, labels, _ = _random(samples=samples, raters=raters)
-    found = metrics.score_batch(probs, labels, _all_valid(labels))["dice_match"]
+    found = _score(probs, labels, _all_valid(labels))["dice_match"]
     for i in range(len(probs)):
         one = probs[i, :, None] > 0.5
         both = (one & (labels[i] > 0)).sum((2, 3))
@@ -205,15 +219,15 @@ def test_match_is_the_best_of_all_assignments(samples, raters):
 def test_order_of_samples_and_raters():
     probs, labels, valid = _random(samples=5, raters=4)
     order, raters = [3, 0, 4, 2, 1], [2, 0, 3, 1]
-    permuted = metrics.score_batch(probs[:, order], labels[:, raters], valid[:, raters])
-    _equal(permuted, metrics.score_batch(probs, labels, valid), rtol=1e-9, atol=1e-15)
+    permuted = _score(probs[:, order], labels[:, raters], valid[:, raters])
+    _equal(permuted, _score(probs, labels, valid), rtol=1e-9, atol=1e-15)
 
 
 def test_style_follows_a_common_order():
     probs, labels, valid = _random(samples=4, raters=4)
-    scores = metrics.score_batch(probs, labels, valid)
+    scores = _score(probs, labels, valid)
     order = [2, 0, 3, 1]
-    permuted = metrics.score_batch(probs[:, order], labels[:, order], valid[:, order])
+    permuted = _score(probs[:, order], labels[:, order], valid[:, order])
     np.testing.assert_array_equal(permuted["dice_style"], scores["dice_style"][:, order])
     np.testing.assert_allclose(permuted["dice_mean"], scores["dice_mean"], rtol=1e-12)
 
@@ -221,23 +235,23 @@ def test_style_follows_a_common_order():
 def test_background_around_the_image():
     probs, labels, valid = _random(samples=4, raters=4)
     margin = ((0, 0), (0, 0), (3, 1), (0, 5))
-    padded = metrics.score_batch(np.pad(probs, margin), np.pad(labels, margin), valid)
-    _equal(padded, metrics.score_batch(probs, labels, valid), rtol=1e-12)
+    padded = _score(np.pad(probs, margin), np.pad(labels, margin), valid)
+    _equal(padded, _score(probs, labels, valid), rtol=1e-12)
 
 
 def test_batch_is_its_records():
     probs, labels, valid = _random(samples=4, raters=4)
-    together = metrics.score_batch(probs, labels, valid)
+    together = _score(probs, labels, valid)
     for i in range(len(probs)):
         one = slice(i, i + 1)
-        alone = metrics.score_batch(probs[one], labels[one], valid[one])
+        alone = _score(probs[one], labels[one], valid[one])
         _equal(alone, {name: value[one] for name, value in together.items()}, rtol=0)
 
 
 def test_leave_one_out_by_hand():
     # Widths 2, 4, 8. IoU: 1/2, 1/4, 1/2; Dice: 2/3, 2/5, 2/3 for pairs 01, 02, 12.
     labels = _boxes((0, 2), (0, 4), (0, 8))
-    scores = metrics.raters_leave_one_out(labels, _all_valid(labels))
+    scores = _raters_leave_one_out(labels, _all_valid(labels))
     # 2 E d(y_r, y) - E d(y, y'): the latter is half the distance of the two left.
     ged = [(0.5 + 0.75) - 0.25, (0.5 + 0.5) - 0.375, (0.75 + 0.5) - 0.25]
     _equal(
@@ -258,14 +272,14 @@ def _single_sample_mean(probs, labels, valid, name):
         others = valid.copy()
         others[r] = False
         for sample in probs:
-            scores = metrics.score_batch(sample[None, None], labels[None], others[None])
+            scores = _score(sample[None, None], labels[None], others[None])
             found.append(scores[name][0])
     return np.mean(found)
 
 
 def test_samples_leave_one_out_is_the_mean_of_single_samples():
     probs, labels, valid = _random(samples=3, raters=4, records=3)
-    scores = metrics.samples_leave_one_out(probs, labels, valid)
+    scores = _samples_leave_one_out(probs, labels, valid)
     for i in range(3):
         record = probs[i], labels[i], valid[i]
         ged = _single_sample_mean(*record, "ged")
@@ -278,23 +292,23 @@ def test_samples_leave_one_out_is_the_mean_of_single_samples():
 
 def test_raters_leave_one_out_is_each_rater_as_the_single_sample():
     _, labels, valid = _random(samples=1, raters=4)
-    scores = metrics.raters_leave_one_out(labels, valid)
+    scores = _raters_leave_one_out(labels, valid)
     for i in range(len(labels)):
         expected = []
         for r in np.flatnonzero(valid[i]):
             others = valid[i].copy()
             others[r] = False
             sample = labels[i, r].astype(np.float32)[None, None]
-            expected.append(metrics.score_batch(sample, labels[i][None], others[None])["ged"][0])
+            expected.append(_score(sample, labels[i][None], others[None])["ged"][0])
         np.testing.assert_allclose(scores["ged"][i], np.mean(expected), rtol=1e-9)
 
 
 def test_agreeing_raters_leave_nothing_to_beat():
     labels = np.repeat(_boxes((1, 5)), 3, axis=1)
     expected = {"ged": [0.0], "dice": [1.0], "dice_max": [1.0]}
-    _equal(metrics.raters_leave_one_out(labels, _all_valid(labels)), expected, atol=1e-15)
+    _equal(_raters_leave_one_out(labels, _all_valid(labels)), expected, atol=1e-15)
     samples = np.repeat(labels[:, :1], 5, axis=1).astype(np.float32)
-    found = metrics.samples_leave_one_out(samples, labels, _all_valid(labels))
+    found = _samples_leave_one_out(samples, labels, _all_valid(labels))
     _equal(found, expected, atol=1e-15)
 
 
@@ -302,8 +316,8 @@ def test_leave_one_out_needs_two_raters():
     probs, labels, valid = _random(samples=2, raters=4)
     valid[0] = [False, True, False, False]
     for scores in (
-        metrics.raters_leave_one_out(labels, valid),
-        metrics.samples_leave_one_out(probs, labels, valid),
+        _raters_leave_one_out(labels, valid),
+        _samples_leave_one_out(probs, labels, valid),
     ):
         for value in scores.values():
             assert np.isnan(value[0])

@@ -58,7 +58,7 @@ def _text(prompts: int) -> jax.Array:
 
 def _eval_step(query, projector, together=False):
     modules = MODEL, PROMPTERS[query], PROJECTORS[projector]
-    return personalise.make_eval_step(*modules, "single", together=together)
+    return personalise.make_eval_step(*modules, "single", together=together, drawn=True)
 
 
 def _personalised(query, projector, text, together=False):

@@ -66,6 +66,11 @@ def fault(tmp_path, capsys):
     return fault
 
 
+def _score(arrays):
+    overlaps = metrics.count_overlaps(arrays["probs"], arrays["labels"], arrays["rater_valid"])
+    return metrics.score_batch(overlaps, arrays["rater_valid"])
+
+
 def test_command_prints_one_object(tmp_path):
     arrays = _arrays(samples=4)
     np.savez(tmp_path / "masks.npz", **arrays)
@@ -80,7 +85,7 @@ def test_command_prints_one_object(tmp_path):
     assert list(printed) == ["records", "patients", "raters", "samples", "metrics"]
     assert [printed[key] for key in list(printed)[:4]] == [6, 4, 4, 4]
     assert list(printed["metrics"]) == [*NAMES, "dice_style", "dice_mean"]
-    expected = metrics.score_batch(arrays["probs"], arrays["labels"], arrays["rater_valid"])
+    expected = _score(arrays)
     for name in [*NAMES, "dice_mean"]:
         interval = printed["metrics"][name]
         assert list(interval) == ["mean", "low", "high"]
@@ -96,7 +101,7 @@ def test_style_only_where_samples_match_raters(run):
 
 def test_intervals_resample_patients(run):
     arrays = _arrays()
-    ged = metrics.score_batch(arrays["probs"], arrays["labels"], arrays["rater_valid"])["ged"]
+    ged = _score(arrays)["ged"]
     for ids in (arrays["patient_id"], np.array([3, 3, 1, 2, 2, 9])):
         expected = intervals.bootstrap_mean(ged, ids, resamples=score.RESAMPLES, seed=score.SEED)
         printed = run(arrays | {"patient_id": ids})

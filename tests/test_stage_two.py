@@ -315,10 +315,11 @@ def test_training_both_stages_makes_prompts_choose_the_size() -> None:
     terms, weights = stage_two.make_loss_terms(*args), stage_two.make_weights(OBJECTIVE)
     params = _train(terms, weights, params, frozen, 1e-2, 200)
     modules = _model(), prompter, ANALYTIC
-    evaluate = jax.jit(personalise.make_eval_step(*modules, "single", together=False))
+    evaluate = jax.jit(personalise.make_eval_step(*modules, "single", together=False, drawn=False))
     found = evaluate((known, params, jnp.moveaxis(text, 1, 0)), batch, ROOT)
     for prompts in range(2):
-        scores = metrics.style_scores(found.probs[:, prompts], batch.masks, batch.rater_valid)
+        overlaps = metrics.Overlaps(*(counts[:, prompts] for counts in found.overlaps))
+        scores = metrics.style_scores(overlaps, batch.rater_valid)
         assert (scores["ordered"] == 1).all()
         assert (np.diagonal(scores["dice_table"], axis1=1, axis2=2) > 0.9).all()
     assert np.all(np.array([found.text_to_visual, found.visual_to_text]) == 1)

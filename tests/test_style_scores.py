@@ -26,13 +26,21 @@ def _random(records=5, size=12):
     return probs.astype(np.float32), labels.astype(np.uint8), valid
 
 
+def _score(probs, labels, valid):
+    return metrics.score_batch(metrics.count_overlaps(probs, labels, valid), valid)
+
+
+def _style_scores(probs, labels, valid):
+    return metrics.style_scores(metrics.count_overlaps(probs, labels, valid), valid)
+
+
 def _dice(a, b):
     return (2 * np.sum(a & b) + 1e-8) / (np.sum(a) + np.sum(b) + 1e-8)
 
 
 def test_loops_over_masks_and_raters():
     probs, labels, valid = _random()
-    scores = metrics.style_scores(probs, labels, valid)
+    scores = _style_scores(probs, labels, valid)
     for n in range(len(probs)):
         raters = np.flatnonzero(valid[n])
         table = [[_dice(probs[n, i] > 0.5, labels[n, j] > 0) for j in range(K)] for i in range(K)]
@@ -61,17 +69,15 @@ def test_others_is_the_mean_over_all_shuffles_that_leave_no_prompt_in_place():
         if all(place != prompt for place, prompt in enumerate(order))
     ]
     assert len(shuffles) == 9
-    shuffled = [
-        metrics.score_batch(probs[:, list(order)], labels, valid)["dice_mean"] for order in shuffles
-    ]
-    found = metrics.style_scores(probs, labels, valid)["dice_others"]
+    shuffled = [_score(probs[:, list(order)], labels, valid)["dice_mean"] for order in shuffles]
+    found = _style_scores(probs, labels, valid)["dice_others"]
     np.testing.assert_allclose(found, np.mean(shuffled, axis=0), rtol=1e-12)
 
 
 def test_the_diagonal_and_the_gain_agree_with_the_other_scores():
     probs, labels, valid = _random()
-    scores = metrics.style_scores(probs, labels, valid)
-    other = metrics.score_batch(probs, labels, valid)
+    scores = _style_scores(probs, labels, valid)
+    other = _score(probs, labels, valid)
     diagonal = np.diagonal(scores["dice_table"], axis1=1, axis2=2)
     np.testing.assert_array_equal(diagonal, other["dice_style"])
     gain = other["dice_mean"] - scores["dice_others"]
@@ -100,7 +106,7 @@ def _of_areas(*areas):
 )
 def test_order_and_rank_correlation_by_hand(areas, ordered, correlation):
     masks = _of_areas(*areas)
-    scores = metrics.style_scores(masks.astype(np.float32), masks, np.ones((1, K), bool))
+    scores = _style_scores(masks.astype(np.float32), masks, np.ones((1, K), bool))
     assert scores["area"].tolist() == [list(areas)]
     assert scores["ordered"].tolist() == [ordered]
     np.testing.assert_allclose(scores["rank_correlation"], [correlation], atol=1e-9)
@@ -113,17 +119,17 @@ def test_areas_are_held_against_those_of_the_readers_who_are_there():
     """Ranks 1 2 3 4 against 2 1 3 4; without the second reader 1 2 3 against 1 2 3."""
     probs, masks = _of_areas(1, 2, 3, 4).astype(np.float32), _of_areas(5, 2, 6, 9)
     all_there, one_less = np.ones((1, K), bool), np.array([[True, False, True, True]])
-    assert metrics.style_scores(probs, masks, all_there)["reader_correlation"] == pytest.approx(0.8)
-    assert metrics.style_scores(probs, masks, one_less)["reader_correlation"] == pytest.approx(1.0)
+    assert _style_scores(probs, masks, all_there)["reader_correlation"] == pytest.approx(0.8)
+    assert _style_scores(probs, masks, one_less)["reader_correlation"] == pytest.approx(1.0)
     alike = _of_areas(7, 7, 7, 7)
     same = alike.astype(np.float32)
-    assert metrics.style_scores(same, masks, all_there)["reader_correlation"] == 0.0
-    assert np.isnan(metrics.style_scores(probs, alike, all_there)["reader_correlation"])
+    assert _style_scores(same, masks, all_there)["reader_correlation"] == 0.0
+    assert np.isnan(_style_scores(probs, alike, all_there)["reader_correlation"])
 
 
 def test_areas_of_random_masks_agree_with_scipy():
     probs, labels, valid = _random()
-    found = metrics.style_scores(probs, labels, valid)["reader_correlation"]
+    found = _style_scores(probs, labels, valid)["reader_correlation"]
     for i, there in enumerate(valid):
         areas = ((probs[i, there] > 0.5).sum((1, 2)), labels[i, there].sum((1, 2)))
         expected = spearmanr(*areas).statistic if there.sum() > 1 else np.nan
@@ -133,7 +139,7 @@ def test_areas_of_random_masks_agree_with_scipy():
 def test_prompts_that_draw_their_readers_gain_what_the_readers_differ():
     """Widths 2, 4, 8: Dice 2/3, 2/5, 2/3 for pairs 12, 13, 23."""
     masks = _of_areas(2, 4, 8)
-    scores = metrics.style_scores(masks.astype(np.float32), masks, np.ones((1, 3), bool))
+    scores = _style_scores(masks.astype(np.float32), masks, np.ones((1, 3), bool))
     expected = [[1, 2 / 3, 2 / 5], [2 / 3, 1, 2 / 3], [2 / 5, 2 / 3, 1]]
     np.testing.assert_allclose(scores["dice_table"][0], expected, rtol=1e-8)
     others = np.mean([(2 / 3 + 2 / 5) / 2, 2 / 3, (2 / 5 + 2 / 3) / 2])
@@ -145,7 +151,7 @@ def test_prompts_that_draw_their_readers_gain_what_the_readers_differ():
 def test_one_mask_for_every_prompt_gains_nothing():
     probs, labels, valid = _random()
     same = np.repeat(probs[:, 1:2], K, axis=1)
-    scores = metrics.style_scores(same, labels, valid)
+    scores = _style_scores(same, labels, valid)
     np.testing.assert_allclose(scores["style_gain"], 0.0, atol=1e-12)
     np.testing.assert_allclose(scores["own_best"], 1 / K)
     np.testing.assert_array_equal(scores["ordered"], 0.0)
@@ -155,15 +161,15 @@ def test_one_mask_for_every_prompt_gains_nothing():
 def test_what_an_absent_reader_drew_is_nobodys_business():
     probs, labels, valid = _random()
     other = np.where(valid[:, :, None, None], labels, 1 - labels)
-    expected = metrics.style_scores(probs, labels, valid)
-    for name, value in metrics.style_scores(probs, other, valid).items():
+    expected = _style_scores(probs, labels, valid)
+    for name, value in _style_scores(probs, other, valid).items():
         np.testing.assert_array_equal(value, expected[name], err_msg=name)
 
 
 def test_a_record_without_rater_is_nan_and_alone_so():
     probs, labels, valid = _random()
-    expected = metrics.style_scores(probs, labels, valid)
+    expected = _style_scores(probs, labels, valid)
     valid[2] = False
-    for name, value in metrics.style_scores(probs, labels, valid).items():
+    for name, value in _style_scores(probs, labels, valid).items():
         assert np.isnan(value[2]).all()
         np.testing.assert_array_equal(value[[0, 1, 3, 4]], expected[name][[0, 1, 3, 4]])
