@@ -14,7 +14,7 @@ from data_pipelines.images.picture import Picture
 from data_pipelines.transforms import Placement
 from prosona_jax import build, experiment, inputs, predictions, prompts, text_encoder
 from prosona_jax import workdir as workdirs
-from prosona_jax.inputs import Config
+from prosona_jax.build import Config
 from prosona_jax.types import InputError
 
 NOTE = "Research use only, no clinical evidence."

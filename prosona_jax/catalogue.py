@@ -7,6 +7,12 @@ from typing import NamedTuple
 
 from prosona_jax.intervals import Interval
 
+LEGEND = (
+    "s, s′: samples; y, y′: readers' masks; E: mean over all pairs; IoU: intersection over union; "
+    "Dice: twice the intersection over the sum of both areas, 1 for two empty masks, 0 if one of "
+    "them is empty."
+)
+
 
 class Metric(NamedTuple):
     """A column of the rows, and how it is read."""

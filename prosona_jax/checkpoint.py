@@ -110,7 +110,9 @@ def read_best(workdir: str | pathlib.Path, like: Tree) -> tuple[int, Tree, dict[
         InputError: there is none, or it does not hold such a tree.
     """
     folder = pathlib.Path(workdir).resolve() / "checkpoints" / "best"
-    none = InputError(f"{folder}: no checkpoint here; train first, with --mode=train")
+    none = InputError(
+        f"{folder}: no checkpoint here; train first, or restore the folder from a copy"
+    )
     if not folder.is_dir():
         raise none
     options = ocp.CheckpointManagerOptions(create=False)

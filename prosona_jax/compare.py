@@ -20,8 +20,8 @@ from ml_collections import config_flags
 from configs.methods import METHODS
 from data_pipelines import command
 from prosona_jax import comparison, experiment, grid, inputs, parallel, provenance, report, workdir
+from prosona_jax.build import Config
 from prosona_jax.grid import Cell
-from prosona_jax.inputs import Config
 from prosona_jax.types import InputError
 
 _CONFIG = config_flags.DEFINE_config_file(

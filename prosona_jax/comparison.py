@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prosona_jax import charts, figures, report, style_summary
-from prosona_jax.catalogue import METRICS, STYLE_METRICS, Metric
+from prosona_jax.catalogue import LEGEND, METRICS, STYLE_METRICS, Metric
 from prosona_jax.intervals import Interval
 from prosona_jax.results import Intervals, Rows, dice_table, differences, means, pool, share
 from prosona_jax.style_summary import Png
@@ -239,11 +239,6 @@ def _diverse(scores: Mapping[str, Intervals], samples: int, note: str) -> report
 
 
 def _meanings(personal: Mapping[str, Intervals], raters: int, samples: int) -> list[report.Section]:
-    legend = (
-        "s, s′: samples; y, y′: readers' masks; E: mean over all pairs; IoU: intersection over "
-        "union; Dice: twice the intersection over the sum of both areas, 1 for two empty masks, 0 "
-        "if one of them is empty."
-    )
     styled = [m for m in STYLE_METRICS if any(m.name in scores for scores in personal.values())]
     kinds: dict[str, tuple[Sequence[Metric], int]] = {
         **({"one contour per style": (styled, raters)} if styled else {}),
@@ -257,7 +252,7 @@ def _meanings(personal: Mapping[str, Intervals], raters: int, samples: int) -> l
                     ("Metric", "In rows.csv", "What it says"),
                     [(m.label(count), f"`{m.name}`", m.meaning) for m in metrics],
                     "lll",
-                    legend if metrics is METRICS else "",
+                    LEGEND if metrics is METRICS else "",
                 )
             ],
         )

@@ -25,7 +25,8 @@ from prosona_jax import (
     step,
     workdir,
 )
-from prosona_jax.inputs import Config, Data
+from prosona_jax.build import Config
+from prosona_jax.inputs import Data
 from prosona_jax.train import Diverged, Preempted, Schedule, train
 from prosona_jax.types import InputError
 

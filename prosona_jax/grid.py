@@ -12,7 +12,7 @@ import ml_collections
 
 from configs.methods import METHODS
 from prosona_jax import build, experiment, inputs, parallel, predictions, provenance, workdir
-from prosona_jax.inputs import Config
+from prosona_jax.build import Config
 from prosona_jax.types import InputError
 
 _ROWS = "rows.json"

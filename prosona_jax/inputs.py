@@ -3,15 +3,15 @@
 import logging
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import jax
-import ml_collections
 import numpy as np
 
 from data_pipelines import fingerprint, loader, prepared, splits
 from data_pipelines.settings import Settings
 from prosona_jax import monitor, parallel, prompts
+from prosona_jax.build import Config
 from prosona_jax.evaluate import Row
 from prosona_jax.text_encoder import TextEncoder, load
 from prosona_jax.types import Batch, InputError
@@ -23,7 +23,6 @@ SIMULATED = (
 )
 _ROOT = pathlib.Path(__file__).resolve().parents[1]  # where configs/ lies
 _LOG = logging.getLogger(__name__)
-Config: TypeAlias = ml_collections.ConfigDict
 
 
 class Data(NamedTuple):

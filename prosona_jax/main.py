@@ -31,8 +31,9 @@ from prosona_jax import (
     summary,
     workdir,
 )
+from prosona_jax.build import Config
 from prosona_jax.figures import Panel
-from prosona_jax.inputs import Config, Data
+from prosona_jax.inputs import Data
 from prosona_jax.style_summary import Styled
 from prosona_jax.types import InputError, Record
 

@@ -9,7 +9,8 @@ import ml_collections
 import numpy as np
 
 from prosona_jax import build, evaluate, inputs, parallel, personalise, step
-from prosona_jax.inputs import Config, Data
+from prosona_jax.build import Config
+from prosona_jax.inputs import Data
 from prosona_jax.types import Batch
 
 

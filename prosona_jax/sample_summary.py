@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from prosona_jax import charts, figures, report
-from prosona_jax.catalogue import LEAVE_ONE_OUT, METRICS
+from prosona_jax.catalogue import LEAVE_ONE_OUT, LEGEND, METRICS
 from prosona_jax.distributions import ACTIVE_NATS
 from prosona_jax.figures import Panel
 from prosona_jax.results import Results, Rows
@@ -65,11 +65,6 @@ def scores(results: Results, note: str, raters: int, samples: int) -> report.Sec
         "prior mean, record by record."
     )
     meanings = [(metric.label(samples), f"`{metric.name}`", metric.meaning) for metric in METRICS]
-    legend = (
-        "s, s′: samples; y, y′: readers' masks; E: mean over all pairs; IoU: intersection over "
-        "union; Dice: twice the intersection over the sum of both areas, 1 for two empty masks, 0 "
-        "if one of them is empty."
-    )
     warning = (
         f"GED depends on the number of samples and of readers (S = {samples}, R = {raters}): "
         "compare it only with figures of the same S, the same R and the same convention."
@@ -79,7 +74,7 @@ def scores(results: Results, note: str, raters: int, samples: int) -> report.Sec
         [
             report.Table(columns, rows, "llrrr", caption),
             report.Text(warning),
-            report.Table(("Metric", "In report.json", "What it says"), meanings, "lll", legend),
+            report.Table(("Metric", "In report.json", "What it says"), meanings, "lll", LEGEND),
         ],
     )
 

@@ -96,7 +96,7 @@ def test_a_step_already_saved_is_left_as_it_is(tmp_path):
 
 def test_nothing_saved_is_none(tmp_path):
     assert _resume(tmp_path) is None
-    with pytest.raises(InputError, match=r"best: no checkpoint here; train first, with --mode=tr"):
+    with pytest.raises(InputError, match=r"best: no checkpoint here; train first, or restore"):
         read_best(tmp_path, _array())
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 
 import jax
+import ml_collections
 import numpy as np
 import pytest
 from PIL import Image
@@ -38,7 +39,7 @@ def scored(trained, index, split="train"):
     """The probabilities that scoring sees for every prompt of a split: f32 [p, k, 32, 32]."""
     folder, data = trained
     run = workdir.read(folder)
-    config = inputs.ml_collections.ConfigDict(run.config)
+    config = ml_collections.ConfigDict(run.config)
     shape = {"channels": 1, "raters": 4}
     _, params = experiment.read_stage_one(config, folder / "stage_one", **shape)
     second = experiment.read_stage_two(config, folder / "stage_two", run.prompts, **shape)

@@ -76,7 +76,8 @@ def test_workdirs_that_cannot_answer(trained, tmp_path):
         return str(error.value).replace(str(tmp_path), "")
 
     assert line("one", without="stage_two") == (
-        "/one/stage_two/checkpoints/best: no checkpoint here; train first, with --mode=train"
+        "/one/stage_two/checkpoints/best: no checkpoint here; train first, or restore the folder "
+        "from a copy"
     )
 
     def without_text(run):
