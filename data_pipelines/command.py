@@ -26,8 +26,8 @@ def parse_flags(argv: list[str]) -> list[str]:
         field = fault.rpartition("Attempting to lookup: ")[2]  # where a number has no fields
         hint = "; ".join([*field.splitlines(), "configs/base.py lists all fields"])
         stop(f"--config has no field {hint}")
-    except TypeError:
-        stop("--config has no fields within a text or a tuple; configs/base.py lists all fields")
+    except (TypeError, IndexError):
+        stop("--config has no such field in a text or a tuple; configs/base.py lists all fields")
     except (OSError, flags.Error) as error:  # a traceback as text, and last what was raised
         stop(str(error.__cause__ or error).splitlines()[-1].strip().removeprefix("ValueError: "))
 

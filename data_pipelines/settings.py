@@ -47,10 +47,9 @@ class Settings:
                 f"data.spacing_mm={self.spacing_mm}: give a pixel size in mm, or 0 to keep each own"
             )
         for name in ("window_hu", "percentiles"):
-            if np.shape(getattr(self, name)) != (2,):
-                raise InputError(
-                    f"data.{name}={getattr(self, name)}: give two numbers, (low, high)"
-                )
+            value = getattr(self, name)
+            if np.shape(value) != (2,) or not all(isinstance(x, (int, float)) for x in value):
+                raise InputError(f"data.{name}={value}: give two numbers, (low, high)")
         low, high = self.window_hu
         if not low < high:
             raise InputError(f"data.window_hu={self.window_hu}: give (low, high) with low < high")

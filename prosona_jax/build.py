@@ -1,7 +1,8 @@
 """A config becomes the model, the optimiser and the steps; the only reader of those fields."""
 
+import operator
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -17,45 +18,56 @@ from prosona_jax.types import InputError
 Config: TypeAlias = ml_collections.ConfigDict
 
 
+_CHOICES = {
+    "parallel": ("mesh", "pmap"),
+    "model.norm": ("none", "group"),
+    "model.posterior_input": ("single", "all"),
+    "model.dtype": ("float32", "bfloat16"),
+    "stage_two.query": ("text", "id", "heads", "none"),
+    "stage_two.projection": ("analytic", "bank"),
+}
+_LEAST = {
+    "seed": 0,
+    "steps": 1,
+    "batch_size": 1,
+    "log_every_steps": 1,
+    "checkpoint_every_steps": 1,
+    "evaluate.every_steps": 1,
+    "evaluate.samples": 1,
+    "evaluate.validation_samples": 1,
+    "evaluate.batch_size": 1,
+    "evaluate.bootstrap": 1,
+    "evaluate.panels": 0,
+    "model.convs_per_scale": 1,
+    "model.fcomb_layers": 2,
+    "model.latent_dim": 1,
+    "loss.samples": 2,
+    "stage_two.width": 1,
+    "stage_two.codes": 1,
+    "stage_two.test_codes": 1,
+    "stage_two.views": 1,
+    "stage_two.batch_size": 1,
+    "stage_two.steps": 1,
+}
+_ABOVE_0 = (
+    "stage_two.tau",
+    "stage_two.learning_rate",
+    "optimizer.learning_rate",
+    "optimizer.clip_norm",
+)
+
+
 def check(config: Config) -> None:
     """Raises InputError if a field of the model, loss or schedule holds what cannot work."""
-    choices = {
-        "parallel": (config.parallel, ("mesh", "pmap")),
-        "model.norm": (config.model.norm, ("none", "group")),
-        "model.posterior_input": (config.model.posterior_input, ("single", "all")),
-        "model.dtype": (config.model.dtype, ("float32", "bfloat16")),
-        "stage_two.query": (config.stage_two.query, ("text", "id", "heads", "none")),
-        "stage_two.projection": (config.stage_two.projection, ("analytic", "bank")),
-    }
-    for field, (value, allowed) in choices.items():
-        if value not in allowed:
+    for field, allowed in _CHOICES.items():
+        if (value := _value(config, field)) not in allowed:
             raise InputError(f"config.{field} is {value!r}; choose from {', '.join(allowed)}")
-    least = {
-        "seed": (config.seed, 0),
-        "steps": (config.steps, 1),
-        "batch_size": (config.batch_size, 1),
-        "log_every_steps": (config.log_every_steps, 1),
-        "checkpoint_every_steps": (config.checkpoint_every_steps, 1),
-        "evaluate.every_steps": (config.evaluate.every_steps, 1),
-        "evaluate.samples": (config.evaluate.samples, 1),
-        "evaluate.validation_samples": (config.evaluate.validation_samples, 1),
-        "evaluate.batch_size": (config.evaluate.batch_size, 1),
-        "evaluate.bootstrap": (config.evaluate.bootstrap, 1),
-        "evaluate.panels": (config.evaluate.panels, 0),
-        "model.convs_per_scale": (config.model.convs_per_scale, 1),
-        "model.fcomb_layers": (config.model.fcomb_layers, 2),
-        "model.latent_dim": (config.model.latent_dim, 1),
-        "loss.samples": (config.loss.samples, 2),
-        "stage_two.width": (config.stage_two.width, 1),
-        "stage_two.codes": (config.stage_two.codes, 1),
-        "stage_two.test_codes": (config.stage_two.test_codes, 1),
-        "stage_two.views": (config.stage_two.views, 1),
-        "stage_two.batch_size": (config.stage_two.batch_size, 1),
-        "stage_two.steps": (config.stage_two.steps, 1),
-    }
-    for field, (value, minimum) in least.items():
-        if value < minimum:
+    for field, minimum in _LEAST.items():
+        if (value := _value(config, field)) < minimum:
             raise InputError(f"config.{field} is {value}; it must be at least {minimum}")
+    for field in _ABOVE_0:
+        if (value := _value(config, field)) <= 0:
+            raise InputError(f"config.{field} is {value}; it must be above 0")
     if config.optimizer.warmup_steps >= config.steps:
         raise InputError("config.optimizer.warmup_steps must be below config.steps")
     two = config.stage_two
@@ -74,26 +86,22 @@ def check(config: Config) -> None:
             "config.evaluate.mirror shows the model mirrored and turned images: set it to False, "
             "or train on such images, by augment.flip and augment.rotate_degrees of 90 or more"
         )
-    positive = {
-        "stage_two.tau": two.tau,
-        "optimizer.clip_norm": config.optimizer.clip_norm,
-        "optimizer.learning_rate": config.optimizer.learning_rate,
-        "stage_two.learning_rate": two.learning_rate,
-    }
-    for field, value in positive.items():
-        if value <= 0:
-            raise InputError(f"config.{field} is {value}; it must be above 0")
-    if min(config.model.channels, default=0) < 1:
+    channels = config.model.channels
+    if not channels or not all(isinstance(c, int) and c > 0 for c in channels):
         raise InputError(
-            f"config.model.channels is {tuple(config.model.channels)}; it must name at least one "
-            "scale, and no scale without filters"
+            f"config.model.channels is {tuple(channels)}; it must name at least one scale, and no "
+            "scale without filters"
         )
-    factor = 2 ** (len(config.model.channels) - 1)
+    factor = 2 ** (len(channels) - 1)
     if config.data.size % factor:
         raise InputError(
-            f"config.data.size is {config.data.size}; {len(config.model.channels)} scales in "
+            f"config.data.size is {config.data.size}; {len(channels)} scales in "
             f"config.model.channels need a multiple of {factor}"
         )
+
+
+def _value(config: Config, field: str) -> Any:
+    return operator.attrgetter(field)(config)
 
 
 def model(config: Config) -> ProbUNet:

@@ -32,7 +32,13 @@ class Checkpoints:
         return ocp.CheckpointManager(self._folder / series, options=options)
 
     def save(self, series: str, step: int, tree: Tree, note: dict[str, Any]) -> None:
-        """Starts to write ``tree`` and ``note`` (JSON) as that step's checkpoint of a series."""
+        """Starts to write ``tree`` and ``note`` (JSON) as that step's checkpoint of a series.
+
+        What was saved before is on disk by then, so a note may speak of it.
+        """
+        # The series' writers meet at barriers of the same names: with both at work, a process could
+        # stand at one series' barrier and another at the other's, for ever.
+        self.wait()
         manager = self._series[series]
         if step in manager.all_steps():  # Written just before an interruption: the same content.
             return

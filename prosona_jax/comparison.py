@@ -3,7 +3,7 @@
 import functools
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from prosona_jax import charts, figures, report, style_summary
 from prosona_jax.catalogue import LEGEND, METRICS, STYLE_METRICS, Metric
@@ -48,70 +48,91 @@ def write_report(
         citation: of the data.
         provenance: how the numbers came about; "config", if there, is folded away as JSON.
     """
-    raters = len(styles)
-    suffixes = {"prompts_mean": "", "prompts_train": _TRAINED, "prompts_held_out": _HELD_OUT}
-    styled = pool(rows, suffixes)
-    labels = [method + suffix for method in methods for suffix in suffixes.values()]
-    personal = _scores(styled, labels, STYLE_METRICS, bootstrap)
-    gains = {
-        base: _differences_to(styled, base, labels, bootstrap)
-        for base in BASELINES
-        if base in personal
-    }
-    diversified = {
-        count: _scores(pool(rows, {f"samples@{count}": ""}), list(methods), METRICS, bootstrap)
-        for count in dict.fromkeys((samples, raters))
-    }
-    tables = {
-        method: dice_table([row for row in styled if row["method"] == method], raters, bootstrap)
-        for method in methods
-        if method in personal
-    }
-    patients = len({row["patient_id"] for row in rows})
-    records = len({row["record_id"] for row in rows})
-    seeds = sorted({row["seed"] for row in rows})
+    found = _find(rows, list(methods), samples, len(styles), bootstrap)
     note = (
-        f"Means over {records} records, each scored by a model that never saw its patient, and "
-        f"averaged over {len(seeds)} seed{'s' * (len(seeds) > 1)}; in brackets the 95 % interval "
-        f"from {bootstrap} bootstrap resamples of the {patients} patients. Dice in points: 100 is "
-        "perfect. ↑ higher, ↓ lower is better."
+        f"Means over {found.records} records, each scored by a model that never saw its patient, "
+        f"and averaged over {len(found.seeds)} seed{'s' * (len(found.seeds) > 1)}; in brackets the "
+        f"95 % interval from {bootstrap} bootstrap resamples of the {found.patients} patients. "
+        "Dice in points: 100 is perfect. ↑ higher, ↓ lower is better."
     )
     png = functools.partial(figures.png, footnote=report.footnote(caveats, citation))
+    raters = len(styles)
     sections = [
-        _personal(personal, raters, style_summary.meaning(by_area), note, png),
-        *(_gains(gain, base, raters, note) for base, gain in gains.items()),
-        *(_whose(table, method, styles, png) for method, table in tables.items()),
-        *(_diverse(scores, count, note) for count, scores in diversified.items()),
-        *_meanings(personal, raters, samples),
+        _personal(found.personal, raters, style_summary.meaning(by_area), note, png),
+        *(_gains(gain, base, raters, note) for base, gain in found.gains.items()),
+        *(_whose(table, method, styles, png) for method, table in found.tables.items()),
+        *(_diverse(scores, count, note) for count, scores in found.diversified.items()),
+        *_meanings(found.personal, raters, samples),
         _methods(methods),
         report.origin(provenance),
         report.Section("Data", [report.Text(citation)] if citation else []),
     ]
     document = report.Document(
-        title=f"Methods on {records} records of {patients} patients",
+        title=f"Methods on {found.records} records of {found.patients} patients",
         subtitle=f"{', '.join(methods)}, each against the same {raters} readers.",
         warnings=caveats,
         sections=[section for section in sections if section.blocks],
     )
     content = {
-        "records": records,
-        "patients": patients,
+        "records": found.records,
+        "patients": found.patients,
         "raters": raters,
-        "seeds": seeds,
+        "seeds": found.seeds,
         "methods": methods,
-        "personalised": _plain(personal),
+        "personalised": _plain(found.personal),
         "styles": list(styles),
         "dice_tables": {
             method: [[interval._asdict() for interval in line] for line in table]
-            for method, table in tables.items()
+            for method, table in found.tables.items()
         },
-        "differences": {base: _plain(gain) for base, gain in gains.items()},
-        "diversified": {count: _plain(scores) for count, scores in diversified.items()},
+        "differences": {base: _plain(gain) for base, gain in found.gains.items()},
+        "diversified": {count: _plain(scores) for count, scores in found.diversified.items()},
         "provenance": provenance,
         "caveats": list(caveats),
         "citation": citation,
     }
     return report.write(folder, document, data=content, rows=rows)
+
+
+class _Found(NamedTuple):
+    """What the rows say."""
+
+    records: int
+    patients: int
+    seeds: list[int]
+    personal: dict[str, Intervals]  # by method, one contour per style
+    gains: dict[str, dict[str, Intervals]]  # by baseline, the others' differences to it
+    tables: dict[str, list[list[Interval]]]  # by method, Dice of style i with reader j
+    diversified: dict[int, dict[str, Intervals]]  # by number of samples, of each method
+
+
+def _find(rows: Rows, methods: Sequence[str], samples: int, raters: int, bootstrap: int) -> _Found:
+    suffixes = {"prompts_mean": "", "prompts_train": _TRAINED, "prompts_held_out": _HELD_OUT}
+    styled = pool(rows, suffixes)
+    labels = [method + suffix for method in methods for suffix in suffixes.values()]
+    personal = _scores(styled, labels, STYLE_METRICS, bootstrap)
+    return _Found(
+        records=len({row["record_id"] for row in rows}),
+        patients=len({row["patient_id"] for row in rows}),
+        seeds=sorted({row["seed"] for row in rows}),
+        personal=personal,
+        gains={
+            base: _differences_to(styled, base, labels, bootstrap)
+            for base in BASELINES
+            if base in personal
+        },
+        tables={
+            method: dice_table(
+                [row for row in styled if row["method"] == method], raters, bootstrap
+            )
+            for method in methods
+            if method in personal
+        },
+        diversified={
+            count: _scores(pool(rows, {f"samples@{count}": ""}), methods, METRICS, bootstrap)
+            for count in dict.fromkeys((samples, raters))
+        },
+    )
 
 
 def _scores(

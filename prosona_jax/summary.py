@@ -113,11 +113,7 @@ def write_report(
         "patients": patients,
         "raters": raters,
         "samples": samples,
-        "metrics": _mapping(results.samples),
-        "prior_mean": _mapping(results.prior_mean),
-        "difference": _mapping(results.difference),
-        "leave_one_out": {name: _mapping(x) for name, x in results.leave_one_out.items()},
-        "styles": _styles(second),
+        **_numbers(results, second),
         "latent": {"kl": latent_kl, "threshold": ACTIVE_NATS, "active": active},
         "data": data,
         "provenance": provenance,
@@ -125,6 +121,16 @@ def write_report(
         "citation": citation,
     }
     return report.write(folder, document, data=content, rows=rows)
+
+
+def _numbers(results: Results, second: StyleResults | None) -> dict[str, Any]:
+    return {
+        "metrics": _mapping(results.samples),
+        "prior_mean": _mapping(results.prior_mean),
+        "difference": _mapping(results.difference),
+        "leave_one_out": {name: _mapping(x) for name, x in results.leave_one_out.items()},
+        "styles": _styles(second),
+    }
 
 
 def _styles(results: StyleResults | None) -> dict[str, Any]:

@@ -122,7 +122,6 @@ def train(
 
     def save() -> None:
         log()  # Also the check that keeps a diverged state from being saved.
-        checkpoints.wait()  # The best one must be on disk before a note says that it is.
         note = {"position": batches.get_state(), "best": best if best < math.inf else None}
         checkpoints.save("last", step, state, note)
 

@@ -74,7 +74,7 @@ def test_the_config_of_the_cells_passes():
                 f"config.model.channels is {channels}; it must name at least one scale, and no "
                 "scale without filters",
             )
-            for channels in ((), (4, 0))
+            for channels in ((), (4, 0), (4, "a"))
         ),
         ({"model__convs_per_scale": 0}, "config.model.convs_per_scale is 0; it must be at least 1"),
         ({"model__fcomb_layers": 1}, "config.model.fcomb_layers is 1; it must be at least 2"),

@@ -10,10 +10,10 @@ import signal
 
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
-from prosona_jax import train as train_module
-from prosona_jax.checkpoint import Checkpoints, read_best
+from prosona_jax.checkpoint import read_best
 from prosona_jax.monitor import read_history
 from prosona_jax.step import TrainState
 from prosona_jax.train import Diverged, Preempted, Schedule, train
@@ -228,15 +228,15 @@ def test_a_finished_run_only_returns_its_state(tmp_path, reference):
 
 def test_the_best_is_on_disk_before_a_note_says_so(tmp_path, monkeypatch):
     """Else a kill between the two would lose it: no later score would be lower."""
-    save, seen = Checkpoints.save, []
+    save, seen = ocp.CheckpointManager.save, []
 
-    def spy(self, series, step, tree, note):
-        if series == "last" and note["best"] is not None:
+    def spy(self, step, *, args):
+        if self.directory.name == "last" and args["note"].item["best"] is not None:
             (best,) = _steps(tmp_path, "best")
-            seen.append(GED[best] == note["best"])
-        save(self, series, step, tree, note)
+            seen.append(GED[best] == args["note"].item["best"])
+        return save(self, step, args=args)
 
-    monkeypatch.setattr(train_module.Checkpoints, "save", spy)
+    monkeypatch.setattr(ocp.CheckpointManager, "save", spy)
     _run(tmp_path, schedule=SCHEDULE._replace(checkpoint_every=3))
     assert seen == [True] * 4
 

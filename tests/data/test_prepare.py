@@ -81,7 +81,11 @@ def test_a_misspelt_field_is_named(field, misspelt):
         ),
         (
             ["--config.data.split.foo=3"],
-            "--config has no fields within a text or a tuple; configs/base.py lists all fields",
+            "--config has no such field in a text or a tuple; configs/base.py lists all fields",
+        ),
+        (
+            ["--config.data.percentiles[7]=3"],
+            "--config has no such field in a text or a tuple; configs/base.py lists all fields",
         ),
         (
             ["--config.data.size=big"],

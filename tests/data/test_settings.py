@@ -25,6 +25,7 @@ def test_settings_come_from_the_fields_of_a_config(make_settings):
         ("spacing_mm", math.nan, "data.spacing_mm=nan: give a pixel size in mm, or 0"),
         ("window_hu", (400.0, -1000.0), "give .low, high. with low < high"),
         ("percentiles", (1.0, 101.0), "with 0 <= low < high <= 100"),
+        ("percentiles", ("a", 99.0), "data.percentiles=.*: give two numbers, .low, high."),
     ],
 )
 def test_a_value_out_of_range_is_named(make_settings, field, value, message):
