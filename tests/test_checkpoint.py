@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from prosona_jax import parallel
-from prosona_jax.checkpoint import Checkpoints, read_best
+from prosona_jax.checkpoint import Checkpoints, is_saved, read_best
 from prosona_jax.types import InputError
 
 
@@ -92,6 +92,12 @@ def test_a_step_already_saved_is_left_as_it_is(tmp_path):
     _, tree, note = _resume(tmp_path)
     _assert_identical(tree, _array(2))
     assert note["best"] == 0.25
+
+
+def test_a_step_is_saved_once_it_is_complete(tmp_path):
+    _save(tmp_path, "last", 2)
+    _save(tmp_path, "best", 4)
+    assert [is_saved(tmp_path, step) for step in (1, 2, 4)] == [False, True, False]
 
 
 def test_nothing_saved_is_none(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 
 from configs import lidc
-from prosona_jax import experiment
+from prosona_jax import experiment, inputs
 from prosona_jax.types import InputError
 
 
@@ -35,3 +35,10 @@ def test_a_second_stage_needs_two_raters():
 
 def test_without_a_second_stage_nothing_of_it_matters():
     experiment.check(_config(stage_two__query="none", stage_two__batch_size=6), 1)
+
+
+def test_a_second_stage_that_is_done_freezes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "_freeze", lambda *_: pytest.fail("frozen for nothing"))
+    config = _config()
+    (tmp_path / "checkpoints" / "last" / str(config.stage_two.steps)).mkdir(parents=True)
+    experiment.fit_stage_two(config, tmp_path, inputs.Data(None, {}), None, None)
