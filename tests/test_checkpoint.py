@@ -1,5 +1,6 @@
 """Checkpoints: bit-identical round trips, how many are kept, and what a damaged one leads to."""
 
+import gc
 import logging
 
 import jax
@@ -10,6 +11,18 @@ import pytest
 from prosona_jax import parallel
 from prosona_jax.checkpoint import Checkpoints, is_saved, read_best
 from prosona_jax.types import InputError
+
+# Of a damaged checkpoint, Orbax reads no further at the first fault and drops what it had prepared.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:coroutine 'Store._get_array_metadatas' was never awaited:RuntimeWarning"
+)
+
+
+@pytest.fixture(autouse=True)
+def _dropped_here():
+    """What was dropped is collected before a test of another module would be blamed for it."""
+    yield
+    gc.collect()
 
 
 def _tree(seed=0):
