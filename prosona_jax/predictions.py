@@ -123,18 +123,20 @@ def _predict(
     make: Callable[..., Callable[..., Any]],
     **options: Any,
 ) -> Iterable[tuple[Batch, Any]]:
+    # Not seed, fold or schedule: the folds of a comparison share their steps.
+    read = {part: config[part] for part in ("model", "stage_two", "evaluate", "parallel")}
     return evaluate.predict(
         params,
         batches,
-        eval_step=_compiled(ml_collections.FrozenConfigDict(config), make, **options),
+        eval_step=_compiled(ml_collections.FrozenConfigDict(read), make, **options),
         parallel=parallel.create(config.parallel),
         root=jax.random.key(config.seed),
     )
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=32)
 def _compiled(
     config: Config, make: Callable[..., Callable[..., Any]], **options: Any
 ) -> Callable[..., Any]:
-    """Returns the step that `make` builds, the same one each time: a validation compiles once."""
+    """Returns the step that `make` builds of what it reads, the same one each time."""
     return parallel.create(config.parallel).eval_step(make(config, **options))
