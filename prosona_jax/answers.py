@@ -65,7 +65,8 @@ def load_model(folder: pathlib.Path) -> Model:
         )
     config = ml_collections.ConfigDict(run.config)
     shape = {"channels": run.channels, "raters": run.raters}
-    one, frozen = experiment.read_stage_one(config, folder / "stage_one", **shape)
+    place = experiment.stage_one_folder(folder, run)
+    one, frozen = experiment.read_stage_one(config, place, **shape)
     two = experiment.read_stage_two(config, folder / "stage_two", described, **shape)
     wanted = described["encoder"]
     encoder = text_encoder.load(wanted["name"])

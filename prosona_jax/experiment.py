@@ -5,6 +5,8 @@ its schedule, or found done.
 """
 
 import contextlib
+import hashlib
+import json
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -118,6 +120,23 @@ def fit_stage_one(config: Config, folder: pathlib.Path, data: Data) -> None:
         cost=lambda scores: scores["ged"],
         schedule=_schedule(config, config.steps),
     )
+
+
+def shared_name(config: dict[str, Any]) -> str:
+    """Returns a name that configs share if and only if their first stages are the same."""
+    relevant = {
+        name: value
+        for name, value in workdir.fields(config).items()
+        if not name.startswith(("stage_two.", "prompts."))
+    }
+    digest = hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+    return f"stage_one-{digest[:8]}"
+
+
+def stage_one_folder(folder: pathlib.Path, run: workdir.Run) -> pathlib.Path:
+    """Returns where the stage one of a trained folder lies: in it, or in a comparison beside it."""
+    own, shared = folder / "stage_one", folder.parent / shared_name(run.config)
+    return shared if shared.exists() and not own.exists() else own
 
 
 def read_stage_one(

@@ -1,6 +1,5 @@
 """Every method on every fold with every seed: what is trained for it, once, and its rows."""
 
-import hashlib
 import json
 import os
 import pathlib
@@ -94,17 +93,6 @@ def cells(
     ]
 
 
-def stage_one_name(config: Config) -> str:
-    """Returns a name that configs share if and only if their first stages are the same."""
-    relevant = {
-        name: value
-        for name, value in workdir.fields(config.to_dict()).items()
-        if not name.startswith(("stage_two.", "prompts."))
-    }
-    digest = hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
-    return f"stage_one-{digest[:8]}"
-
-
 def score(cell: Cell) -> list[dict[str, Any]]:
     """Trains a cell and returns its rows; found done, reads them."""
     parallel.first_process_first(lambda: workdir.claim(cell.folder, cell.run))
@@ -129,7 +117,7 @@ def _once(done: pathlib.Path, make: Callable[[], list[dict[str, Any]]]) -> list[
 
 def _trained(cell: Cell) -> list[dict[str, Any]]:
     """Trains a cell and returns its rows, while no other process works on its fold and seed."""
-    one = cell.shared / stage_one_name(cell.config)
+    one = cell.shared / experiment.shared_name(cell.config.to_dict())
     with experiment.alone(cell.shared):
         return [*_once(one / _ROWS, lambda: _sampled(cell, one)), *_styled(cell, one)]
 

@@ -65,12 +65,13 @@ def _report(config: Config, folder: pathlib.Path, place: pathlib.Path, data: Dat
     run = workdir.read(folder)
     split, samples = config.data.split, config.evaluate.samples
     shape = {"channels": run.channels, "raters": run.raters}
-    best, params = experiment.read_stage_one(config, folder / "stage_one", **shape)
+    one, two = experiment.stage_one_folder(folder, run), folder / "stage_two"
+    best, params = experiment.read_stage_one(config, one, **shape)
     result = predictions.score_stage_one(config, params, data, split, samples=samples)
     rows, checkpoints = list(result.rows), f"stage one: step {best}, lowest validation GED"
     second = None
     if config.stage_two.query != "none":
-        second = experiment.read_stage_two(config, folder / "stage_two", run.prompts, **shape)
+        second = experiment.read_stage_two(config, two, run.prompts, **shape)
         rows += predictions.score_prompts(config, params, second, data, split)
         checkpoints += f"; stage two: step {second.step}, highest validation dice_mean"
     chosen = evaluate.spread_by_score(result.rows, config.evaluate.panels)
@@ -83,8 +84,8 @@ def _report(config: Config, folder: pathlib.Path, place: pathlib.Path, data: Dat
         title=_title(config, data.dataset),
         rows=[inputs.with_ids(row, data.dataset) for row in rows],
         history={
-            "stage one": monitor.read_history(folder / "stage_one"),
-            "stage two": monitor.read_history(folder / "stage_two"),
+            "stage one": monitor.read_history(one),
+            "stage two": monitor.read_history(two),
         },
         latent_kl=result.latent_kl,
         panels=panels,
@@ -92,9 +93,7 @@ def _report(config: Config, folder: pathlib.Path, place: pathlib.Path, data: Dat
         | {
             "checkpoint": checkpoints,
             "seed": config.seed,
-            "training_seconds": round(
-                sum(monitor.training_seconds(folder / s) for s in ("stage_one", "stage_two"))
-            ),
+            "training_seconds": round(sum(monitor.training_seconds(stage) for stage in (one, two))),
             "scoring_seconds": round(time.monotonic() - start),
             "training_data_sha256": run.data_digest,
             "config": config.to_dict(),

@@ -13,7 +13,7 @@ import pytest
 from configs import lidc
 from configs.methods import METHODS
 from data_pipelines import splits
-from prosona_jax import workdir
+from prosona_jax import answers, workdir
 from prosona_jax.comparison import BASELINES
 from prosona_jax.monitor import read_history
 from tests.programs import FEW_PROMPTS, PATIENTS, end, start, wait_until, write_discs
@@ -240,6 +240,27 @@ def test_a_foreign_file_in_the_report_is_named_before_anything_is_trained(folder
     assert said.startswith(f"{notes.parent}: 'notes.txt' is not part of a report")
     assert notes.read_text() == "mine"
     assert not list((folder / "noted").glob("fold*"))
+
+
+def test_a_method_can_be_evaluated_and_asked_as_a_run_of_its_own(folder, both):
+    """Its first stage, which methods share, lies beside it; two lie there."""
+    whole, _, _ = both
+    shutil.copytree(whole / "fold1-seed0", folder / "fold")
+    end(start("main", folder, "fold/prosona", "--mode=eval"))
+    with (folder / "fold" / "prosona" / "eval-discs" / "rows.csv").open() as file:
+        found = {(row["record_id"], row["method"]): row for row in csv.DictReader(file)}
+    own = [row for row in _rows(whole) if (row["run"], row["fold"]) == ("prosona", "1")]
+    pairs = [
+        (row, found[row["record_id"], {"samples@6": "samples"}.get(row["method"], row["method"])])
+        for row in own
+        if row["method"] != "samples@4"
+    ]
+    assert {row["method"] for row, _ in pairs} == {"samples@6", *STYLED, *WORDED}
+    for row, again in pairs:
+        assert row["ged"] == again["ged"]
+        assert row["dice_mean"] == again["dice_mean"]
+    model = answers.load_model(folder / "fold" / "prosona")
+    assert model.steps == {"stage_one": 2, "stage_two": 2}
 
 
 def test_rows_of_a_method_as_it_was_before_are_refused(folder, both):
