@@ -1,6 +1,7 @@
-"""Every method on every fold with every seed: what is trained for it, once, and its rows."""
+"""A comparison: every method on every fold with every seed, trained once, scored, and reported."""
 
 import json
+import logging
 import os
 import pathlib
 from collections.abc import Callable, Sequence
@@ -10,11 +11,23 @@ import jax
 import ml_collections
 
 from configs.methods import METHODS
-from prosona_jax import build, experiment, inputs, parallel, predictions, provenance, workdir
+from prosona_jax import (
+    build,
+    comparison,
+    experiment,
+    inputs,
+    parallel,
+    predictions,
+    provenance,
+    report,
+    workdir,
+)
 from prosona_jax.build import Config
 from prosona_jax.types import InputError
 
 _ROWS = "rows.json"
+
+_LOG = logging.getLogger("prosona_jax.grid")
 
 
 class Cell(NamedTuple):
@@ -37,7 +50,7 @@ class Cell(NamedTuple):
         return inputs.run_of(self.config, self.data, self.written)
 
 
-def configure(config: Config, method: str, *, seed: int, fold: int) -> Config:
+def _configure(config: Config, method: str, *, seed: int, fold: int) -> Config:
     """Returns the config of one method on one fold with one seed; InputError if unknown."""
     if method not in METHODS:
         raise InputError(f"--methods: {method!r} is unknown; choose from {', '.join(METHODS)}")
@@ -55,7 +68,7 @@ def configure(config: Config, method: str, *, seed: int, fold: int) -> Config:
     return changed
 
 
-def cells(
+def _cells(
     config: Config,
     folder: pathlib.Path,
     methods: Sequence[str],
@@ -68,7 +81,7 @@ def cells(
         InputError: an unknown method, a fold or split without patients, or faulty prompts.
     """
     every = [(method, seed, fold) for fold in folds for seed in seeds for method in methods]
-    configs = [configure(config, method, seed=seed, fold=fold) for method, seed, fold in every]
+    configs = [_configure(config, method, seed=seed, fold=fold) for method, seed, fold in every]
     # No method changes data or sentences: each fold and each query needs them once.
     data = {
         fold: inputs.load_data(changed, needed=("train", "validation", "test"))
@@ -93,7 +106,7 @@ def cells(
     ]
 
 
-def score(cell: Cell) -> list[dict[str, Any]]:
+def _score(cell: Cell) -> list[dict[str, Any]]:
     """Trains a cell and returns its rows; found done, reads them."""
     parallel.first_process_first(lambda: workdir.claim(cell.folder, cell.run))
     return _once(cell.folder / _ROWS, lambda: _trained(cell))
@@ -151,7 +164,7 @@ def _styled(cell: Cell, one: pathlib.Path) -> list[dict[str, Any]]:
     ]
 
 
-def check_scores(
+def _check_scores(
     before: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], cell: Cell
 ) -> None:
     """Raises InputError unless the rows of a cell hold the scores of those of their kind before."""
@@ -163,3 +176,82 @@ def check_scores(
                 f"{differing[0]!r} is in one of them alone; delete the rows.json that lack it, to "
                 "score again"
             )
+
+
+def compare(
+    config: Config,
+    folder: pathlib.Path,
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    folds: Sequence[int],
+) -> None:
+    """Scores every method on every fold with every seed, then writes ``<folder>/report``."""
+    for flag, values in (("methods", methods), ("seeds", seeds), ("folds", folds)):
+        _check_distinct(flag, values)
+    every = _cells(config, folder, methods, seeds, folds)
+    whole = _whole(config, every[0])
+    place = folder / "report"
+    parallel.first_process_first(lambda: workdir.claim(folder, whole))
+    parallel.first_process_first(lambda: report.check(place))
+    for cell in every:  # before the first is trained, which takes hours
+        workdir.check(cell.folder, cell.run)
+    rows: list[dict[str, Any]] = []
+    for cell in every:
+        fold, seed = cell.config.data.fold, cell.config.seed
+        _LOG.info("fold %d, seed %d: %s", fold, seed, cell.method)
+        origin = {"run": cell.method, "fold": fold, "seed": seed}
+        scored = [row | origin for row in _score(cell)]
+        _check_scores(rows, scored, cell)
+        rows += scored
+    with experiment.alone(folder):
+        if jax.process_index() == 0:
+            _report(config, place, rows, every, methods, seeds, folds)
+
+
+def _whole(config: Config, cell: Cell) -> workdir.Run:
+    """What all cells have in common: not seed, fold and what follows from it, nor prompts."""
+    common = config.to_dict()
+    del common["seed"], common["data"]["fold"]
+    return cell.run._replace(config=common, patients={}, prompts=None)
+
+
+def _report(
+    config: Config,
+    folder: pathlib.Path,
+    rows: Sequence[dict[str, Any]],
+    cells: Sequence[Cell],
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    folds: Sequence[int],
+) -> None:
+    data = cells[0].data
+    prompts = next((cell.run.prompts for cell in cells if cell.run.prompts), None)
+    comparison.write_report(
+        folder,
+        rows=rows,
+        methods={method: METHODS[method] for method in methods},
+        samples=config.evaluate.samples,
+        by_area=config.data.raters == "by_area",
+        styles=inputs.style_names(prompts, data.raters),
+        bootstrap=config.evaluate.bootstrap,
+        caveats=inputs.about(data),
+        citation=data.dataset.citation,
+        provenance=provenance.describe()
+        | {
+            "folds": list(folds),
+            "seeds": list(seeds),
+            "scored_by": sorted({row["commit"] or "unknown" for row in rows}),  # commits
+            "data_set": data.dataset.fingerprint,
+            "prompts": prompts and {"encoder": prompts["encoder"]},
+            "config": config.to_dict(),
+        },
+    )
+    _LOG.info("report: %s", folder / "report.html")
+
+
+def _check_distinct(flag: str, values: Sequence[Any]) -> None:
+    if not values:
+        raise InputError(f"--{flag} is empty; name at least one")
+    for value in values:
+        if values.count(value) > 1:
+            raise InputError(f"--{flag}: {value} stands there more than once; name it once")

@@ -202,7 +202,7 @@ def run_training(config: Config, folder: pathlib.Path) -> None:
     _report(config, folder, place, data)
 
 
-def run_evaluation(config: Config, folder: pathlib.Path, overrides: Mapping[str, Any]) -> None:
+def run_evaluation(folder: pathlib.Path, overrides: Mapping[str, Any]) -> None:
     """Scores a trained workdir on other data: ``<workdir>/eval-<file stem or source>``."""
     run = workdir.read(folder)
     trained = ml_collections.ConfigDict(run.config)
@@ -233,7 +233,7 @@ def main(argv: Sequence[str]) -> None:
             run_training(_CONFIG.value, folder)
         else:
             overrides = config_flags.get_override_values(flags.FLAGS["config"])
-            run_evaluation(_CONFIG.value, folder, overrides)
+            run_evaluation(folder, overrides)
 
 
 if __name__ == "__main__":

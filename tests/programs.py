@@ -7,9 +7,11 @@ import time
 
 import numpy as np
 
+from configs import lidc
+
 PATIENTS = [f"p{i:02d}" for i in range(24)]
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-FEW_PROMPTS = "--config.prompts.path=tests/prompts.yaml"  # a thousand take longer than all else
+FEW_PROMPTS = "tests/prompts.yaml"  # a thousand take longer than all else
 
 
 def write_discs(path, patients, seed, channels=1):
@@ -31,15 +33,29 @@ def write_discs(path, patients, seed, channels=1):
     )
 
 
-def start(program, folder, workdir, *arguments, devices=2, **environment):
-    """Starts a program with the smoke config on discs.npz; its output goes where `end` finds it."""
+def discs(folder):
+    """Returns the fields that name discs.npz."""
+    return {
+        "data.source": "npz",
+        "data.path": str(folder / "discs.npz"),
+        "data.cache_dir": str(folder / "cache"),
+    }
+
+
+def configure(folder, fields):
+    """Returns the smoke config on discs.npz with other fields changed."""
+    config = lidc.get_config("smoke")
+    config.update_from_flattened_dict(discs(folder) | fields)
+    return config
+
+
+def start(program, folder, workdir, fields, *arguments, devices=2, **environment):
+    """Starts a program with that config; its output goes where `end` finds it."""
     command = [
         sys.executable, "-m", f"prosona_jax.{program}",
         "--config=configs/lidc.py:smoke",
         f"--workdir={folder / workdir}",
-        "--config.data.source=npz",
-        f"--config.data.path={folder / 'discs.npz'}",
-        f"--config.data.cache_dir={folder / 'cache'}",
+        *(f"--config.{name}={value}" for name, value in (discs(folder) | fields).items()),
     ]  # fmt: skip
     environment = os.environ | {
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",

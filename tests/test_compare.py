@@ -13,11 +13,21 @@ import pytest
 from configs import lidc
 from configs.methods import METHODS
 from data_pipelines import splits
-from prosona_jax import answers, workdir
+from prosona_jax import answers, grid, workdir
 from prosona_jax.comparison import BASELINES
 from prosona_jax.monitor import read_history
-from tests.programs import FEW_PROMPTS, PATIENTS, end, start, wait_until, write_discs
+from prosona_jax.types import InputError
+from tests.programs import FEW_PROMPTS, PATIENTS, configure, end, start, wait_until, write_discs
 
+FIELDS = {  # two folds, so that a fold's training patients are the other's test
+    "prompts.path": FEW_PROMPTS,
+    "data.folds": 2,
+    "data.validation_share": 0.3,
+    "steps": 2,
+    "stage_two.steps": 2,
+    "stage_two.codes": 4,
+    "stage_two.test_codes": 4,
+}
 RECORDS = [f"{patient}-nodule" for patient in PATIENTS]
 INDICES = [
     splits.assign(PATIENTS, [""] * len(PATIENTS), folds=2, fold=fold, validation_share=0.3)
@@ -43,17 +53,15 @@ def folder(tmp_path_factory):
 
 
 def _compare(folder, name, *arguments):
-    """Starts a comparison; two folds, so that a fold's training patients are the other's test."""
-    shared = (
-        FEW_PROMPTS,
-        "--config.data.folds=2",
-        "--config.data.validation_share=0.3",
-        "--config.steps=2",
-        "--config.stage_two.steps=2",
-        "--config.stage_two.codes=4",
-        "--config.stage_two.test_codes=4",
-    )
-    return start("compare", folder, name, *shared, *arguments)
+    return start("compare", folder, name, FIELDS, *arguments)
+
+
+def _refusal(folder, name, methods=(*METHODS,), seeds=(0,), folds=(0, 1), **changes):
+    """Returns why a comparison is refused, in this process, for starting one takes seconds."""
+    config = configure(folder, FIELDS | {k.replace("__", "."): v for k, v in changes.items()})
+    with pytest.raises(InputError) as fault:
+        grid.compare(config, folder / name, methods, seeds, folds)
+    return str(fault.value)
 
 
 def _scored(place):
@@ -182,36 +190,53 @@ def test_a_killed_comparison_goes_on_where_it_was(both):
     )
 
 
-def test_what_cannot_be_is_refused_in_one_line_and_leaves_nothing(folder, both):
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (
+            {"methods": ["prosona", "unet"]},
+            "--methods: 'unet' is unknown; choose from prob_unet, dpersona, dpersona_heads, "
+            "expert_id, prosona",
+        ),
+        (
+            {"methods": ["prosona", "expert_id", "prosona"]},
+            "--methods: prosona stands there more than once; name it once",
+        ),
+        ({"seeds": [0, 0]}, "--seeds: 0 stands there more than once; name it once"),
+        ({"folds": []}, "--folds is empty; name at least one"),
+        ({"folds": [0, 2]}, "data.fold=2 of data.folds=2: choose 0 <= fold < folds"),
+    ],
+)
+def test_what_cannot_be_compared_leaves_nothing(folder, asked, said):
+    assert _refusal(folder, "never", **asked) == said
+    assert not (folder / "never").exists()
+
+
+def test_the_program_refuses_in_one_line(folder):
+    said = end(_compare(folder, "never", "--seeds=0,one"), status=2).strip().splitlines()[-1]
+    assert said == "--seeds=0,one: give whole numbers from 0, e.g. 0,1,2"
+    assert not (folder / "never").exists()
+
+
+def test_a_workdir_is_of_one_config_and_data_set_and_one_process_works_in_a_fold(folder, both):
     whole, _, _ = both
     before = {path: path.stat().st_mtime_ns for path in whole.rglob("*.json")}
-    run = whole / "run.json"
-    asked = {
-        "--methods: 'unet' is unknown; choose from prob_unet, dpersona, dpersona_heads, expert_id, "
-        "prosona": ("never", "--methods=prosona,unet"),
-        "--methods: prosona stands there more than once; name it once": (
-            "never", "--methods=prosona,expert_id,prosona",
-        ),
-        "--seeds=0,one: give whole numbers from 0, e.g. 0,1,2": ("never", "--seeds=0,one"),
-        "--seeds: 0 stands there more than once; name it once": ("never", "--seeds=0,00"),
-        "--folds is empty; name at least one": ("never", "--folds="),
-        "data.fold=2 of data.folds=2: choose 0 <= fold < folds": ("never", "--folds=0,2"),
-        # Also with seeds that are not there yet, whose rows would be of another config.
-        f"{run}: this workdir was trained with config.steps = 2, not 5; use its config again, or "
-        "another --workdir": ("whole", "--config.steps=5", "--methods=prob_unet", "--seeds=1"),
-        f"{run}: this workdir was trained on other data (digest ": (
-            "whole", "--methods=prob_unet", f"--config.data.path={folder / 'other.npz'}",
-        ),
-        f"{whole / 'fold0-seed1'}: another process is at work here; wait for it, or choose another "
-        "--workdir": ("whole", "--methods=prob_unet", "--seeds=1"),
-    }  # fmt: skip
-    (whole / "fold0-seed1").mkdir()
-    with workdir.hold(whole / "fold0-seed1"):
-        started = {said: _compare(folder, *arguments) for said, arguments in asked.items()}
-        for said, process in started.items():
-            assert end(process, status=2).strip().splitlines()[-1].startswith(said)
-    shutil.rmtree(whole / "fold0-seed1")
-    assert not (folder / "never").exists()
+    # Also with seeds that are not there yet, whose rows would be of another config.
+    assert _refusal(folder, "whole", ["prob_unet"], seeds=[1], steps=5) == (
+        f"{whole / 'run.json'}: this workdir was trained with config.steps = 2, not 5; use its "
+        "config again, or another --workdir"
+    )
+    other = str(folder / "other.npz")
+    assert _refusal(folder, "whole", ["prob_unet"], data__path=other).startswith(
+        f"{whole / 'run.json'}: this workdir was trained on other data (digest "
+    )
+    held = whole / "fold0-seed1"
+    held.mkdir()
+    with workdir.hold(held):
+        assert _refusal(folder, "whole", ["prob_unet"], seeds=[1]) == (
+            f"{held}: another process is at work here; wait for it, or choose another --workdir"
+        )
+    shutil.rmtree(held)
     assert {path: path.stat().st_mtime_ns for path in whole.rglob("*.json")} == before
 
 
@@ -236,7 +261,7 @@ def test_a_foreign_file_in_the_report_is_named_before_anything_is_trained(folder
     notes = folder / "noted" / "report" / "notes.txt"
     notes.parent.mkdir(parents=True)
     notes.write_text("mine")
-    said = end(_compare(folder, "noted", "--methods=prob_unet"), status=2).strip().splitlines()[-1]
+    said = _refusal(folder, "noted", ["prob_unet"])
     assert said.startswith(f"{notes.parent}: 'notes.txt' is not part of a report")
     assert notes.read_text() == "mine"
     assert not list((folder / "noted").glob("fold*"))
@@ -246,7 +271,7 @@ def test_a_method_can_be_evaluated_and_asked_as_a_run_of_its_own(folder, both):
     """Its first stage, which methods share, lies beside it; two lie there."""
     whole, _, _ = both
     shutil.copytree(whole / "fold1-seed0", folder / "fold")
-    end(start("main", folder, "fold/prosona", "--mode=eval"))
+    end(start("main", folder, "fold/prosona", {}, "--mode=eval"))
     with (folder / "fold" / "prosona" / "eval-discs" / "rows.csv").open() as file:
         found = {(row["record_id"], row["method"]): row for row in csv.DictReader(file)}
     own = [row for row in _rows(whole) if (row["run"], row["fold"]) == ("prosona", "1")]
@@ -270,7 +295,7 @@ def test_rows_of_a_method_as_it_was_before_are_refused(folder, both):
     before = json.loads(kept)
     before["config"]["stage_two"]["tau"] = 0.2
     path.write_text(json.dumps(before))
-    said = end(_compare(folder, "whole", "--methods=expert_id"), status=2).strip().splitlines()[-1]
+    said = _refusal(folder, "whole", ["expert_id"])
     path.write_text(kept)
     assert said.startswith(f"{path}: this workdir was trained with config.stage_two.tau = 0.2, not")
 
@@ -281,7 +306,7 @@ def test_rows_that_other_code_scored_are_refused(folder, both):
     kept = path.read_text()
     older = [{name: x for name, x in row.items() if name != "ged"} for row in json.loads(kept)]
     path.write_text(json.dumps(older))
-    said = end(_compare(folder, "whole", "--methods=expert_id"), status=2).strip().splitlines()[-1]
+    said = _refusal(folder, "whole", ["expert_id"])
     path.write_text(kept)
     assert said.startswith(f"{path}: was scored by other code than the cells before it, for 'ged'")
 

@@ -20,6 +20,16 @@ from tests.programs import FEW_PROMPTS, PATIENTS, end, start, wait_until, write_
 
 STEPS = 8  # of each stage
 STAGES = ("stage_one", "stage_two")
+FIELDS = {
+    "prompts.path": FEW_PROMPTS,
+    "steps": STEPS,
+    "stage_two.steps": STEPS,
+    # Where a gradient is little more than rounding, Adam, which divides by its size, makes whole
+    # steps of it: small ones, so that processes and devices can be compared.
+    "optimizer.learning_rate": 1e-4,
+    "data.folds": 3,
+    "data.validation_share": 0.3,
+}
 TEST_PATIENTS = {
     PATIENTS[i]
     for i in splits.assign(PATIENTS, [""] * 24, folds=3, fold=0, validation_share=0.3)["test"]
@@ -37,17 +47,7 @@ def folder(tmp_path_factory):
 
 
 def _train(folder, workdir, *arguments, **environment):
-    data = (
-        FEW_PROMPTS,
-        f"--config.steps={STEPS}",
-        f"--config.stage_two.steps={STEPS}",
-        # Where a gradient is little more than rounding, Adam, which divides by its size, makes
-        # whole steps of it: small ones, so that processes and devices can be compared.
-        "--config.optimizer.learning_rate=1e-4",
-        "--config.data.folds=3",
-        "--config.data.validation_share=0.3",
-    )
-    return start("main", folder, workdir, *data, *arguments, **environment)
+    return start("main", folder, workdir, FIELDS, *arguments, **environment)
 
 
 @pytest.fixture(scope="module")
@@ -171,8 +171,8 @@ def test_two_processes_end_where_two_devices_do(folder, trained, wrapper):
 
 def test_another_file_is_scored_with_what_the_workdir_knows(folder, trained):
     """The workdir's folds and sizes hold, though the command names no more than the data."""
-    other = f"--config.data.path={folder / 'other.npz'}"
-    end(start("main", folder, "whole", "--mode=eval", other, "--config.data.split=all"))
+    other = {"data.path": folder / "other.npz", "data.split": "all"}
+    end(start("main", folder, "whole", other, "--mode=eval"))
     report = trained / "eval-other"
     result = json.loads((report / "report.json").read_text())
     assert (result["records"], result["patients"]) == (12, 12)
@@ -183,24 +183,25 @@ def test_another_file_is_scored_with_what_the_workdir_knows(folder, trained):
 
 def test_what_cannot_be_is_refused_in_one_line(folder, trained):
     """All at once, for the start of a process is what takes the time."""
+
+    def evaluate(workdir, **changes):
+        fields = {name.replace("__", "."): value for name, value in changes.items()}
+        return start("main", folder, workdir, fields, "--mode=eval")
+
     asked = {
-        "other.npz: no such file": start(
-            "main", folder, "whole", "--mode=eval", f"--config.data.path={folder}/no/other.npz"
+        "other.npz: no such file": evaluate("whole", data__path=folder / "no" / "other.npz"),
+        "data.split='tset': choose one of": evaluate("whole", data__split="tset"),
+        "the data have 3 channels, and the model was trained on 1": evaluate(
+            "whole", data__path=folder / "colour.npz"
         ),
-        "data.split='tset': choose one of": start(
-            "main", folder, "whole", "--mode=eval", "--config.data.split=tset"
-        ),
-        "the data have 3 channels, and the model was trained on 1": start(
-            "main", folder, "whole", "--mode=eval", f"--config.data.path={folder / 'colour.npz'}"
-        ),
-        "config.model.norm cannot be changed with --mode=eval": start(
-            "main", folder, "whole", "--mode=eval", "--config.model.norm=none"
+        "config.model.norm cannot be changed with --mode=eval": evaluate(
+            "whole", model__norm="none"
         ),
         "this workdir was trained with config.seed = 0, not 1": _train(
             folder, "whole", "--config.seed=1"
         ),
         "--config has no field": _train(folder, "never", "--config.optimizer.learning_rat=1"),
-        "run.json is absent: no run was trained": start("main", folder, "never", "--mode=eval"),
+        "run.json is absent: no run was trained": evaluate("never"),
     }
     for message, process in asked.items():
         line = end(process, status=2).strip().splitlines()[-1]
