@@ -56,9 +56,9 @@ def _compare(folder, name, *arguments):
     return start("compare", folder, name, FIELDS, *arguments)
 
 
-def _refusal(folder, name, methods=(*METHODS,), seeds=(0,), folds=(0, 1), **changes):
+def _refusal(folder, name, methods=(*METHODS,), seeds=(0,), folds=(0, 1), fields=FIELDS):
     """Returns why a comparison is refused, in this process, for starting one takes seconds."""
-    config = configure(folder, FIELDS | {k.replace("__", "."): v for k, v in changes.items()})
+    config = configure(folder, fields)
     with pytest.raises(InputError) as fault:
         grid.compare(config, folder / name, methods, seeds, folds)
     return str(fault.value)
@@ -202,8 +202,6 @@ def test_a_killed_comparison_goes_on_where_it_was(both):
             {"methods": ["prosona", "expert_id", "prosona"]},
             "--methods: prosona stands there more than once; name it once",
         ),
-        ({"seeds": [0, 0]}, "--seeds: 0 stands there more than once; name it once"),
-        ({"folds": []}, "--folds is empty; name at least one"),
         ({"folds": [0, 2]}, "data.fold=2 of data.folds=2: choose 0 <= fold < folds"),
     ],
 )
@@ -213,8 +211,14 @@ def test_what_cannot_be_compared_leaves_nothing(folder, asked, said):
 
 
 def test_the_program_refuses_in_one_line(folder):
-    said = end(_compare(folder, "never", "--seeds=0,one"), status=2).strip().splitlines()[-1]
-    assert said == "--seeds=0,one: give whole numbers from 0, e.g. 0,1,2"
+    asked = {
+        "--seeds=0,one": "--seeds=0,one: give whole numbers from 0, e.g. 0,1,2",
+        "--seeds=0,00": "--seeds: 0 stands there more than once; name it once",
+        "--folds=": "--folds is empty; name at least one",
+    }
+    started = {flag: _compare(folder, "never", flag) for flag in asked}
+    for flag, said in asked.items():
+        assert end(started[flag], status=2).strip().splitlines()[-1] == said
     assert not (folder / "never").exists()
 
 
@@ -222,12 +226,12 @@ def test_a_workdir_is_of_one_config_and_data_set_and_one_process_works_in_a_fold
     whole, _, _ = both
     before = {path: path.stat().st_mtime_ns for path in whole.rglob("*.json")}
     # Also with seeds that are not there yet, whose rows would be of another config.
-    assert _refusal(folder, "whole", ["prob_unet"], seeds=[1], steps=5) == (
+    assert _refusal(folder, "whole", ["prob_unet"], seeds=[1], fields=FIELDS | {"steps": 5}) == (
         f"{whole / 'run.json'}: this workdir was trained with config.steps = 2, not 5; use its "
         "config again, or another --workdir"
     )
-    other = str(folder / "other.npz")
-    assert _refusal(folder, "whole", ["prob_unet"], data__path=other).startswith(
+    other = FIELDS | {"data.path": str(folder / "other.npz")}
+    assert _refusal(folder, "whole", ["prob_unet"], fields=other).startswith(
         f"{whole / 'run.json'}: this workdir was trained on other data (digest "
     )
     held = whole / "fold0-seed1"

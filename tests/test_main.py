@@ -184,24 +184,23 @@ def test_another_file_is_scored_with_what_the_workdir_knows(folder, trained):
 def test_what_cannot_be_is_refused_in_one_line(folder, trained):
     """All at once, for the start of a process is what takes the time."""
 
-    def evaluate(workdir, **changes):
-        fields = {name.replace("__", "."): value for name, value in changes.items()}
+    def evaluate(workdir, fields):
         return start("main", folder, workdir, fields, "--mode=eval")
 
     asked = {
-        "other.npz: no such file": evaluate("whole", data__path=folder / "no" / "other.npz"),
-        "data.split='tset': choose one of": evaluate("whole", data__split="tset"),
+        "other.npz: no such file": evaluate("whole", {"data.path": folder / "no" / "other.npz"}),
+        "data.split='tset': choose one of": evaluate("whole", {"data.split": "tset"}),
         "the data have 3 channels, and the model was trained on 1": evaluate(
-            "whole", data__path=folder / "colour.npz"
+            "whole", {"data.path": folder / "colour.npz"}
         ),
         "config.model.norm cannot be changed with --mode=eval": evaluate(
-            "whole", model__norm="none"
+            "whole", {"model.norm": "none"}
         ),
         "this workdir was trained with config.seed = 0, not 1": _train(
             folder, "whole", "--config.seed=1"
         ),
         "--config has no field": _train(folder, "never", "--config.optimizer.learning_rat=1"),
-        "run.json is absent: no run was trained": evaluate("never"),
+        "run.json is absent: no run was trained": evaluate("never", {}),
     }
     for message, process in asked.items():
         line = end(process, status=2).strip().splitlines()[-1]
