@@ -3,39 +3,14 @@
 Flags in, files out. Run again with the same flags, it goes on where it was.
 """
 
-import functools
-import logging
 import pathlib
-import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import jax
-import ml_collections
-import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
 
-from data_pipelines import command, prepared
-from prosona_jax import (
-    build,
-    evaluate,
-    experiment,
-    inputs,
-    monitor,
-    parallel,
-    predictions,
-    provenance,
-    report,
-    step,
-    summary,
-    workdir,
-)
-from prosona_jax.build import Config
-from prosona_jax.figures import Panel
-from prosona_jax.inputs import Data
-from prosona_jax.style_summary import Styled
-from prosona_jax.types import InputError, Record
+from data_pipelines import command
+from prosona_jax import experiment, parallel, runs
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file and variant, e.g. configs/lidc.py:demo.", lock_config=True
@@ -53,187 +28,18 @@ _DISTRIBUTED = flags.DEFINE_bool(
 )
 
 
-_WALK_POINTS = 61
-_PLANE_SAMPLES = 300
-
-_LOG = logging.getLogger("prosona_jax.main")
-
-
-def _report(config: Config, folder: pathlib.Path, place: pathlib.Path, data: Data) -> None:
-    """Scores the best checkpoints of the folder on config.data.split and writes the report."""
-    start = time.monotonic()
-    run = workdir.read(folder)
-    split, samples = config.data.split, config.evaluate.samples
-    shape = {"channels": run.channels, "raters": run.raters}
-    one, two = experiment.stage_one_folder(folder, run), folder / "stage_two"
-    best, params = experiment.read_stage_one(config, one, **shape)
-    result = predictions.score_stage_one(config, params, data, split, samples=samples)
-    rows, checkpoints = list(result.rows), f"stage one: step {best}, lowest validation GED"
-    second = None
-    if config.stage_two.query != "none":
-        second = experiment.read_stage_two(config, two, run.prompts, **shape)
-        rows += predictions.score_prompts(config, params, second, data, split)
-        checkpoints += f"; stage two: step {second.step}, highest validation dice_mean"
-    chosen = evaluate.spread_by_score(result.rows, config.evaluate.panels)
-    panels = _panels(config, params, second, data, np.array(chosen, np.int64))
-    styled = _styled(config, params, second, data, run, panels, chosen)
-    if jax.process_index() > 0:
-        return
-    summary.write_report(
-        place,
-        title=_title(config, data.dataset),
-        rows=[inputs.with_ids(row, data.dataset) for row in rows],
-        history={
-            "stage one": monitor.read_history(one),
-            "stage two": monitor.read_history(two),
-        },
-        latent_kl=result.latent_kl,
-        panels=panels,
-        provenance=provenance.describe()
-        | {
-            "checkpoint": checkpoints,
-            "seed": config.seed,
-            "training_seconds": round(sum(monitor.training_seconds(stage) for stage in (one, two))),
-            "scoring_seconds": round(time.monotonic() - start),
-            "training_data_sha256": run.data_digest,
-            "config": config.to_dict(),
-        },
-        data=_scored(config, data),
-        described=inputs.describe(config, data, run),
-        caveats=inputs.caveats(config, data, run, folder),
-        citation=data.dataset.citation,
-        samples=samples,
-        raters=data.raters,
-        styled=styled,
-        by_area=config.data.raters == "by_area",
-        bootstrap=config.evaluate.bootstrap,
-    )
-    _LOG.info("report: %s", place / "report.html")
-
-
-def _scored(config: Config, data: Data) -> dict[str, Any]:
-    """What a report's scores are of."""
-    return {"split": config.data.split, "data_set": data.dataset.fingerprint}
-
-
-def _panels(
-    config: Config,
-    params: step.Params,
-    second: predictions.StageTwo | None,
-    data: Data,
-    chosen: np.ndarray,
-) -> list[Panel]:
-    """Returns the records to draw; every process predicts all, so that the first has them."""
-    predict = functools.partial(predictions.predict_stage_one, config, params, data, chosen)
-    sampled = predict(samples=config.evaluate.samples, everywhere=True)
-    probs = [p for _, prediction in sampled for p in prediction.samples]
-    drawn: list[Any] = [None] * len(chosen)
-    if second is not None:
-        asked = predictions.predict_stage_two(
-            config, params, second, data, chosen, prompts_of="mean", drawn=True
-        )
-        drawn = [p for _, prediction in asked for p in np.asarray(prediction.probs)[:, 0]]
-    return [
-        _panel(data.dataset[index], *both)
-        for index, *both in zip(chosen, probs, drawn, strict=True)
-    ]
-
-
-def _title(config: Config, dataset: prepared.Dataset) -> str:
-    data = (config.data.path and pathlib.Path(config.data.path).stem) or config.data.source
-    method = "Probabilistic U-Net" if config.stage_two.query == "none" else "ProSona"
-    return f"{method} on {data}" + (" (simulated CT)" if dataset.simulated else "")
-
-
-def _styled(
-    config: Config,
-    params: step.Params,
-    second: predictions.StageTwo | None,
-    data: Data,
-    run: workdir.Run,
-    panels: Sequence[Panel],
-    chosen: Sequence[int],
-) -> Styled | None:
-    """Returns what the report shows of the styles; the walk is that of the middle panel."""
-    if second is None:
-        return None
-    written = run.prompts["styles"] if run.prompts else []
-    middle = np.array(chosen[len(chosen) // 2 :][:1], np.int64)
-    walks = predictions.walk_between_styles(
-        config, params, second, data, middle, points=_WALK_POINTS, samples=_PLANE_SAMPLES
-    )
-    parts = [np.asarray(x)[0] for _, walk in walks for x in walk]
-    nothing = np.zeros((0, 0), np.float32)
-    probs, *latents = parts or [np.zeros((0, 0, 0), np.float32), *[nothing] * 4]
-    return Styled(
-        inputs.style_names(run.prompts, run.raters),
-        [style["train"][0] for style in written],
-        config.data.raters == "by_area",
-        panels[len(chosen) // 2] if chosen else None,
-        probs,
-        *latents,
-    )
-
-
-def _panel(record: Record, samples: np.ndarray, prompted: np.ndarray | None) -> Panel:
-    return Panel(
-        record_id=record.record_id,
-        image=record.image[..., 0],
-        masks=record.masks,
-        rater_valid=record.rater_valid,
-        probs=samples,
-        prompted=prompted,
-        spacing_mm=record.spacing_mm,
-    )
-
-
-def run_training(config: Config, folder: pathlib.Path) -> None:
-    """Trains both stages, then scores config.data.split and writes ``<workdir>/report``."""
-    build.check(config)
-    data = inputs.load_data(config, needed=("train", "validation", config.data.split))
-    experiment.check(config, data.raters)
-    written = inputs.load_prompts(config, data.raters)
-    run = inputs.run_of(config, data, written)
-    place = folder / "report"
-    parallel.first_process_first(lambda: workdir.claim(folder, run))
-    parallel.first_process_first(lambda: report.check(place))
-    with experiment.alone(folder):
-        experiment.fit(config, folder, data, written)
-    _report(config, folder, place, data)
-
-
-def run_evaluation(folder: pathlib.Path, overrides: Mapping[str, Any]) -> None:
-    """Scores a trained workdir on other data: ``<workdir>/eval-<file stem or source>``."""
-    run = workdir.read(folder)
-    trained = ml_collections.ConfigDict(run.config)
-    for name, value in overrides.items():
-        if not name.startswith("data."):
-            raise InputError(
-                f"--config.{name} cannot be changed with --mode=eval: only config.data.* can, the "
-                f"rest comes from {folder}"
-            )
-        trained.data[name.removeprefix("data.")] = value
-    build.check(trained)
-    place = folder / f"eval-{pathlib.Path(trained.data.path).stem or trained.data.source}"
-    data = inputs.load_data(trained, needed=(trained.data.split,))
-    scored = _scored(trained, data)
-    parallel.first_process_first(lambda: report.check(place, scored))
-    inputs.check_fits(trained, data, run)
-    _report(trained, folder, place, data)
-
-
 def main(argv: Sequence[str]) -> None:
     """Runs the mode; exits with 2 on bad input, 3 on divergence, 143 after SIGTERM."""
     command.begin(argv)
-    if _DISTRIBUTED.value:
-        jax.distributed.initialize()
-    folder = pathlib.Path(_WORKDIR.value)
+    folder = pathlib.Path(_WORKDIR.value).expanduser()
     with experiment.ending():
+        if _DISTRIBUTED.value:
+            parallel.join_processes()
         if _MODE.value == "train":
-            run_training(_CONFIG.value, folder)
+            runs.train(_CONFIG.value, folder)
         else:
             overrides = config_flags.get_override_values(flags.FLAGS["config"])
-            run_evaluation(folder, overrides)
+            runs.score(folder, overrides)
 
 
 if __name__ == "__main__":

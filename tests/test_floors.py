@@ -34,6 +34,7 @@ FLOORS = [  # a name keeps its place until it is written
         "inputs",
         "predictions",
         "experiment",
+        "runs",
         "grid",
         "answers",
         "main",

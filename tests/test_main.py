@@ -15,8 +15,19 @@ import orbax.checkpoint as ocp
 import pytest
 
 from data_pipelines import splits
+from prosona_jax import runs
 from prosona_jax.monitor import read_history
-from tests.programs import FEW_PROMPTS, PATIENTS, end, start, wait_until, write_discs
+from prosona_jax.types import InputError
+from tests.programs import (
+    FEW_PROMPTS,
+    PATIENTS,
+    configure,
+    discs,
+    end,
+    start,
+    wait_until,
+    write_discs,
+)
 
 STEPS = 8  # of each stage
 STAGES = ("stage_one", "stage_two")
@@ -181,28 +192,62 @@ def test_another_file_is_scored_with_what_the_workdir_knows(folder, trained):
     assert f"Known patients: {known} of the scored patients" in (report / "report.md").read_text()
 
 
-def test_what_cannot_be_is_refused_in_one_line(folder, trained):
+@pytest.mark.parametrize(
+    ("workdir", "fields", "message"),
+    [
+        ("whole", {"data.path": "no/other.npz"}, "other.npz: no such file"),
+        ("whole", {"data.split": "tset"}, "data.split='tset': choose one of"),
+        (
+            "whole",
+            {"data.path": "colour.npz"},
+            "the data have 3 channels, and the model was trained on 1",
+        ),
+        (
+            "whole",
+            {"model.norm": "none"},
+            "config.model.norm cannot be changed with --mode=eval",
+        ),
+        ("never", {}, "run.json is absent: no run was trained"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(folder, trained, monkeypatch, workdir, fields, message):
+    monkeypatch.chdir(folder)
+    with pytest.raises(InputError) as fault:
+        runs.score(folder / workdir, discs(folder) | fields)
+    assert message in str(fault.value)
+    assert not (folder / "never").exists()
+
+
+def test_another_config_than_the_workdirs_is_refused(folder, trained):
+    with pytest.raises(InputError, match=r"this workdir was trained with config\.seed = 0, not 1"):
+        runs.train(configure(folder, FIELDS | {"seed": 1}), trained)
+
+
+def test_the_program_ends_with_one_line_and_status_2(folder):
     """All at once, for the start of a process is what takes the time."""
-
-    def evaluate(workdir, fields):
-        return start("main", folder, workdir, fields, "--mode=eval")
-
     asked = {
-        "other.npz: no such file": evaluate("whole", {"data.path": folder / "no" / "other.npz"}),
-        "data.split='tset': choose one of": evaluate("whole", {"data.split": "tset"}),
-        "the data have 3 channels, and the model was trained on 1": evaluate(
-            "whole", {"data.path": folder / "colour.npz"}
-        ),
-        "config.model.norm cannot be changed with --mode=eval": evaluate(
-            "whole", {"model.norm": "none"}
-        ),
-        "this workdir was trained with config.seed = 0, not 1": _train(
-            folder, "whole", "--config.seed=1"
-        ),
         "--config has no field": _train(folder, "never", "--config.optimizer.learning_rat=1"),
-        "run.json is absent: no run was trained": evaluate("never", {}),
+        "config.loss.kl is -1.0; it must be": _train(folder, "never", "--config.loss.kl=-1.0"),
+        "--distributed: the other processes are not found": _train(
+            folder, "never", "--distributed"
+        ),
     }
     for message, process in asked.items():
         line = end(process, status=2).strip().splitlines()[-1]
         assert message in line
     assert not (folder / "never").exists()
+
+
+@pytest.mark.parametrize(
+    ("query", "title"),
+    [
+        ("none", "Probabilistic U-Net on discs"),
+        ("text", "ProSona on discs"),
+        ("heads", "D-Persona's heads on discs"),
+        ("id", "A learned vector per style on discs"),
+    ],
+)
+def test_a_report_names_the_method(folder, query, title):
+    config = configure(folder, {"stage_two.query": query})
+    assert runs.title(config, simulated=False) == title
+    assert runs.title(config, simulated=True) == f"{title} (simulated CT)"

@@ -1,0 +1,206 @@
+"""One run: trained, scored and reported in its workdir, or scored on other data."""
+
+import functools
+import logging
+import pathlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from prosona_jax import (
+    build,
+    evaluate,
+    experiment,
+    inputs,
+    monitor,
+    parallel,
+    predictions,
+    provenance,
+    report,
+    step,
+    summary,
+    workdir,
+)
+from prosona_jax.build import Config
+from prosona_jax.figures import Panel
+from prosona_jax.inputs import Data
+from prosona_jax.style_summary import Styled
+from prosona_jax.types import InputError, Record
+
+_WALK_POINTS = 61
+_PLANE_SAMPLES = 300
+_METHOD = {  # by the query
+    "none": "Probabilistic U-Net",
+    "text": "ProSona",
+    "heads": "D-Persona's heads",
+    "id": "A learned vector per style",
+}
+
+_LOG = logging.getLogger(__name__)
+
+
+def train(config: Config, folder: pathlib.Path) -> None:
+    """Trains both stages, then scores config.data.split and writes ``<workdir>/report``."""
+    build.check(config)
+    data = inputs.load_data(config, needed=("train", "validation", config.data.split))
+    experiment.check(config, data.raters)
+    written = inputs.load_prompts(config, data.raters)
+    run = inputs.run_of(config, data, written)
+    place = folder / "report"
+    parallel.first_process_first(lambda: workdir.claim(folder, run))
+    parallel.first_process_first(lambda: report.check(place))
+    with experiment.alone(folder):
+        experiment.fit(config, folder, data, written)
+    _report(config, folder, place, data)
+
+
+def score(folder: pathlib.Path, overrides: Mapping[str, Any]) -> None:
+    """Scores a trained workdir on other data: ``<workdir>/eval-<file stem or source>``."""
+    run = workdir.read(folder)
+    trained = ml_collections.ConfigDict(run.config)
+    for name, value in overrides.items():
+        if not name.startswith("data."):
+            raise InputError(
+                f"--config.{name} cannot be changed with --mode=eval: only config.data.* can, the "
+                f"rest comes from {folder}"
+            )
+        trained.data[name.removeprefix("data.")] = value
+    build.check(trained)
+    place = folder / f"eval-{pathlib.Path(trained.data.path).stem or trained.data.source}"
+    data = inputs.load_data(trained, needed=(trained.data.split,))
+    scored = _scored(trained, data)
+    parallel.first_process_first(lambda: report.check(place, scored))
+    inputs.check_fits(trained, data, run)
+    _report(trained, folder, place, data)
+
+
+def _report(config: Config, folder: pathlib.Path, place: pathlib.Path, data: Data) -> None:
+    """Scores the best checkpoints of the folder on config.data.split and writes the report."""
+    start = time.monotonic()
+    run = workdir.read(folder)
+    split, samples = config.data.split, config.evaluate.samples
+    shape = {"channels": run.channels, "raters": run.raters}
+    one, two = experiment.stage_one_folder(folder, run), folder / "stage_two"
+    best, params = experiment.read_stage_one(config, one, **shape)
+    result = predictions.score_stage_one(config, params, data, split, samples=samples)
+    rows, checkpoints = list(result.rows), f"stage one: step {best}, lowest validation GED"
+    second = None
+    if config.stage_two.query != "none":
+        second = experiment.read_stage_two(config, two, run.prompts, **shape)
+        rows += predictions.score_prompts(config, params, second, data, split)
+        checkpoints += f"; stage two: step {second.step}, highest validation dice_mean"
+    chosen = evaluate.spread_by_score(result.rows, config.evaluate.panels)
+    panels = _panels(config, params, second, data, np.array(chosen, np.int64))
+    styled = _styled(config, params, second, data, run, panels, chosen)
+    if jax.process_index() > 0:
+        return
+    summary.write_report(
+        place,
+        title=title(config, simulated=data.dataset.simulated),
+        rows=[inputs.with_ids(row, data.dataset) for row in rows],
+        history={
+            "stage one": monitor.read_history(one),
+            "stage two": monitor.read_history(two),
+        },
+        latent_kl=result.latent_kl,
+        panels=panels,
+        provenance=provenance.describe()
+        | {
+            "checkpoint": checkpoints,
+            "seed": config.seed,
+            "training_seconds": round(sum(monitor.training_seconds(stage) for stage in (one, two))),
+            "scoring_seconds": round(time.monotonic() - start),
+            "training_data_sha256": run.data_digest,
+            "config": config.to_dict(),
+        },
+        data=_scored(config, data),
+        described=inputs.describe(config, data, run),
+        caveats=[*inputs.caveats(config, data, run), *experiment.unfinished(folder, run)],
+        citation=data.dataset.citation,
+        samples=samples,
+        raters=data.raters,
+        styled=styled,
+        by_area=config.data.raters == "by_area",
+        bootstrap=config.evaluate.bootstrap,
+    )
+    _LOG.info("report: %s", place / "report.html")
+
+
+def _scored(config: Config, data: Data) -> dict[str, Any]:
+    """What a report's scores are of."""
+    return {"split": config.data.split, "data_set": data.dataset.fingerprint}
+
+
+def _panels(
+    config: Config,
+    params: step.Params,
+    second: predictions.StageTwo | None,
+    data: Data,
+    chosen: np.ndarray,
+) -> list[Panel]:
+    """Returns the records to draw; every process predicts all, so that the first has them."""
+    predict = functools.partial(predictions.predict_stage_one, config, params, data, chosen)
+    sampled = predict(samples=config.evaluate.samples, everywhere=True)
+    probs = [p for _, prediction in sampled for p in prediction.samples]
+    drawn: list[Any] = [None] * len(chosen)
+    if second is not None:
+        asked = predictions.predict_stage_two(
+            config, params, second, data, chosen, prompts_of="mean", drawn=True
+        )
+        drawn = [p for _, prediction in asked for p in np.asarray(prediction.probs)[:, 0]]
+    return [
+        _panel(data.dataset[index], *both)
+        for index, *both in zip(chosen, probs, drawn, strict=True)
+    ]
+
+
+def title(config: Config, *, simulated: bool) -> str:
+    """Returns what a report is headed: the method that the config trains, and its data."""
+    data = (config.data.path and pathlib.Path(config.data.path).stem) or config.data.source
+    return f"{_METHOD[config.stage_two.query]} on {data}" + (" (simulated CT)" if simulated else "")
+
+
+def _styled(
+    config: Config,
+    params: step.Params,
+    second: predictions.StageTwo | None,
+    data: Data,
+    run: workdir.Run,
+    panels: Sequence[Panel],
+    chosen: Sequence[int],
+) -> Styled | None:
+    """Returns what the report shows of the styles; the walk is that of the middle panel."""
+    if second is None:
+        return None
+    written = run.prompts["styles"] if run.prompts else []
+    middle = np.array(chosen[len(chosen) // 2 :][:1], np.int64)
+    walks = predictions.walk_between_styles(
+        config, params, second, data, middle, points=_WALK_POINTS, samples=_PLANE_SAMPLES
+    )
+    parts = [np.asarray(x)[0] for _, walk in walks for x in walk]
+    nothing = np.zeros((0, 0), np.float32)
+    probs, *latents = parts or [np.zeros((0, 0, 0), np.float32), *[nothing] * 4]
+    return Styled(
+        inputs.style_names(run.prompts, run.raters),
+        [style["train"][0] for style in written],
+        config.data.raters == "by_area",
+        panels[len(chosen) // 2] if chosen else None,
+        probs,
+        *latents,
+    )
+
+
+def _panel(record: Record, samples: np.ndarray, prompted: np.ndarray | None) -> Panel:
+    return Panel(
+        record_id=record.record_id,
+        image=record.image[..., 0],
+        masks=record.masks,
+        rater_valid=record.rater_valid,
+        probs=samples,
+        prompted=prompted,
+        spacing_mm=record.spacing_mm,
+    )
