@@ -19,21 +19,22 @@ _HEADS = {
     "stage_two.projection": "bank",
 }
 
+_ID = {**_NO_TEXT, "stage_two.query": "id"}
+
+# Its posterior sees all masks, and the bound loss trains samples. Its code's beta of 1 presses the
+# latent to nothing here; the config's is the best of three for it too (docs/experiments.md, 18).
+_DPERSONA = {"model.posterior_input": "all", "loss.bound": 0.5, "loss.ged": 0.0}
+
 METHODS: dict[str, dict[str, object]] = {
     # ProSona's stage one alone: samples of the prior, no styles.
     "prob_unet": {"stage_two.query": "none", **_NO_TEXT},
-    # D-Persona's mechanism whole: the posterior sees all masks and the bound loss trains samples.
-    # Its code's beta of 1 presses the latent to nothing here; the config's is the best of three for
-    # it too (docs/experiments.md, trial 18).
-    "dpersona": {
-        **_HEADS,
-        "model.posterior_input": "all",
-        "loss.bound": 0.5,
-        "loss.ged": 0.0,
-    },
+    # D-Persona's mechanism whole.
+    "dpersona": {**_DPERSONA, **_HEADS},
     # The same heads on ProSona's stage one: what the second stage alone is worth.
     "dpersona_heads": _HEADS,
+    # A learned query per style on D-Persona's stage one: what its heads are worth there.
+    "dpersona_id": {**_DPERSONA, **_ID},
     # ProSona with a learned query per style: does language cost accuracy?
-    "expert_id": {**_NO_TEXT, "stage_two.query": "id"},
+    "expert_id": _ID,
     "prosona": {"stage_two.query": "text"},
 }

@@ -232,7 +232,13 @@ def _lock(path: pathlib.Path) -> Iterator[None]:
             f"{path.parent}: cannot be written ({error}); choose another data.cache_dir"
         ) from error
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:  # some network file systems have no locks
+            raise InputError(
+                f"{path}: cannot be locked ({error}); choose a data.cache_dir whose file system "
+                "has locks"
+            ) from error
         yield
 
 

@@ -20,8 +20,6 @@ from prosona_jax.types import InputError
 NOTE = "Research use only, no clinical evidence."
 TRAINED_ON_SIMULATED = "Model trained on simulated CT."
 _SLACK = 1e-4  # by which a similarity may differ between devices
-_SPACING_SLACK = 0.1  # relative, beyond the training images' pixels
-_UNITS = {"HU": "in HU", "unit": "from 0 to 1", "arbitrary": "of an arbitrary unit"}
 
 
 class Model(NamedTuple):
@@ -120,13 +118,12 @@ def caveats(
     model: Model, picture: Picture, placement: Placement, answers: Sequence[Answer]
 ) -> list[str]:
     """Returns what a reader must know before believing a contour."""
-    said = of_every_contour(model.run) + inputs.unfinished(model.config, model.folder)
-    if picture.intensity_unit != model.run.intensity_unit:
-        said.append(
-            f"The image's numbers are {_UNITS[picture.intensity_unit]}, and the model was trained "
-            f"on ones {_UNITS[model.run.intensity_unit]}: contrast may be new to it."
-        )
-    said += _about_pixels(model, picture)
+    spacing = None if np.isnan(picture.spacing_mm).any() else [picture.spacing_mm.tolist()]
+    said = [
+        *of_every_contour(model.run),
+        *experiment.unfinished(model.folder, model.run),
+        *inputs.about_images(model.run, picture.intensity_unit, spacing),
+    ]
     filled = placement.share_covered()
     if filled < 0.5:
         said.append(
@@ -146,25 +143,3 @@ def caveats(
                 f"nearest sentence, {each.nearest!r}, is {each.similarity:.2f}."
             )
     return said
-
-
-def _about_pixels(model: Model, picture: Picture) -> list[str]:
-    """Returns the caveat about the size of the image's pixels, if there is one."""
-    size, native = model.config.data.spacing_mm, model.run.native_spacing_mm
-    unknown = np.isnan(picture.spacing_mm).any()
-    if size and unknown:
-        return [
-            f"The file does not say how large a pixel is: it is taken for the model's, {size:g} mm."
-        ]
-    if size or native is None:
-        return []
-    low, high = np.min(native), np.max(native)
-    seen = f"the model, which resamples nothing, was trained on pixels of {low:g} to {high:g} mm"
-    if unknown:
-        return [f"The file does not say how large a pixel is, and {seen}."]
-    row, column = picture.spacing_mm
-    if min(row, column) < low * (1 - _SPACING_SLACK) or max(row, column) > high * (
-        1 + _SPACING_SLACK
-    ):
-        return [f"A pixel of the image is {row:.3g} x {column:.3g} mm, and {seen}."]
-    return []

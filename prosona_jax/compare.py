@@ -11,13 +11,12 @@ the table.
 import pathlib
 from collections.abc import Sequence
 
-import jax
 from absl import app, flags
 from ml_collections import config_flags
 
 from configs.methods import METHODS
 from data_pipelines import command
-from prosona_jax import experiment, grid
+from prosona_jax import experiment, grid, parallel
 from prosona_jax.types import InputError
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -46,15 +45,15 @@ def _numbers(flag: str, values: Sequence[str]) -> list[int]:
 def main(argv: Sequence[str]) -> None:
     """Runs the comparison; exits as `prosona_jax.main` does."""
     command.begin(argv)
-    if _DISTRIBUTED.value:
-        jax.distributed.initialize()
-    config = _CONFIG.value
+    config, folder = _CONFIG.value, pathlib.Path(_WORKDIR.value).expanduser()
     with experiment.ending():
+        if _DISTRIBUTED.value:
+            parallel.join_processes()
         folds = list(range(max(config.data.folds, 1)))
         if _FOLDS.value is not None:
             folds = _numbers("folds", _FOLDS.value)
         seeds = _numbers("seeds", _SEEDS.value)
-        grid.compare(config, pathlib.Path(_WORKDIR.value), _METHODS.value, seeds, folds)
+        grid.compare(config, folder, _METHODS.value, seeds, folds)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from prosona_jax.results import Intervals, Rows, dice_table, differences, means,
 from prosona_jax.style_summary import Png
 
 _TRAINED, _HELD_OUT = ", training sentences", ", held-out sentences"
-BASELINES = ("dpersona", "dpersona_heads", f"prosona{_TRAINED}")
+BASELINES = ("dpersona", "dpersona_heads", "expert_id", f"prosona{_TRAINED}")
 _GEDS = tuple(metric for metric in STYLE_METRICS if metric.name in ("ged", "ged_dpersona"))
 _DRAWN = tuple(m for m in STYLE_METRICS if m.name in ("dice_mean", "ged"))
 _SHARE = "_share"  # of the baseline's mean
@@ -52,7 +52,8 @@ def write_report(
     note = (
         f"Means over {found.records} records, each scored by a model that never saw its patient, "
         f"and averaged over {len(found.seeds)} seed{'s' * (len(found.seeds) > 1)}; in brackets the "
-        f"95 % interval from {bootstrap} bootstrap resamples of the {found.patients} patients. "
+        f"95 % interval from {bootstrap} bootstrap resamples of the {found.patients} patients, in "
+        "which the spread between trainings is not. "
         "Dice in points: 100 is perfect. ↑ higher, ↓ lower is better."
     )
     png = functools.partial(figures.png, footnote=report.footnote(caveats, citation))

@@ -21,6 +21,7 @@ from prosona_jax import (
     evaluate,
     freeze,
     inputs,
+    monitor,
     parallel,
     predictions,
     stage_two,
@@ -135,8 +136,24 @@ def shared_name(config: dict[str, Any]) -> str:
 
 def stage_one_folder(folder: pathlib.Path, run: workdir.Run) -> pathlib.Path:
     """Returns where the stage one of a trained folder lies: in it, or in a comparison beside it."""
-    own, shared = folder / "stage_one", folder.parent / shared_name(run.config)
+    own, shared = folder / "stage_one", folder.resolve().parent / shared_name(run.config)
     return shared if shared.exists() and not own.exists() else own
+
+
+def unfinished(folder: pathlib.Path, run: workdir.Run) -> list[str]:
+    """Returns which stages of a folder's run have steps left to do, one caveat each."""
+    stages = {"one": (stage_one_folder(folder, run), run.config["steps"])}
+    if run.config["stage_two"]["query"] != "none":
+        stages["two"] = (folder / "stage_two", run.config["stage_two"]["steps"])
+    said = []
+    for stage, (place, steps) in stages.items():
+        history = monitor.read_history(place)
+        if (done := history[-1]["step"] if history else 0) < steps:
+            said.append(
+                f"Training unfinished: of stage {stage}, {done} of {steps} steps are done, and the "
+                "best checkpoint so far is used."
+            )
+    return said
 
 
 def read_stage_one(

@@ -10,7 +10,7 @@ import numpy as np
 
 from data_pipelines import fingerprint, loader, prepared, splits
 from data_pipelines.settings import Settings
-from prosona_jax import monitor, parallel, prompts
+from prosona_jax import parallel, prompts
 from prosona_jax.build import Config
 from prosona_jax.evaluate import Row
 from prosona_jax.text_encoder import TextEncoder, load
@@ -21,6 +21,8 @@ SIMULATED = (
     "CT simulated: the contours are real, but the images are rendered from the readers' own "
     "shapes. A score on them is an exercise and no clinical evidence."
 )
+_UNITS = {"HU": "in HU", "unit": "from 0 to 1", "arbitrary": "of an arbitrary unit"}
+_SPACING_SLACK = 0.1  # relative, beyond the training images' pixels
 _ROOT = pathlib.Path(__file__).resolve().parents[1]  # where configs/ lies
 _LOG = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ class Prompts(NamedTuple):
     """The sentences of K styles and what the encoder makes of them; what a checkpoint carries."""
 
     styles: tuple[prompts.Style, ...]
+    caveat: str | None  # of the prompt file
     encoder: dict[str, Any]  # name, digest of its weights, dim
     train: np.ndarray  # f32 [k, p, e]; styles with fewer sentences repeat theirs
     held_out: np.ndarray  # f32 [k, q, e]
@@ -61,7 +64,8 @@ class Prompts(NamedTuple):
             {"name": s.name, "train": list(s.train), "held_out": list(s.held_out)}
             for s in self.styles
         ]
-        return {"encoder": self.encoder, "styles": styles}
+        said = {"caveat": self.caveat} if self.caveat else {}
+        return {"encoder": self.encoder, "styles": styles} | said
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns the embeddings by split."""
@@ -103,11 +107,12 @@ def load_prompts(config: Config, raters: int) -> Prompts | None:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error}); set prompts.path") from None
-    styles = prompts.parse(text, str(path))
+    styles, caveat = prompts.parse(text, str(path))
     prompts.check_count(styles, raters, str(path))
     encoder = load(config.prompts.encoder)
     return Prompts(
         styles,
+        caveat,
         {"name": encoder.name, "digest": encoder.digest, "dim": encoder.dim},
         _embed(encoder, [style.train for style in styles]),
         _embed(encoder, [style.held_out for style in styles]),
@@ -200,15 +205,17 @@ def describe(config: Config, data: Data, run: Run) -> dict[str, str]:
     }
 
 
-def caveats(config: Config, data: Data, run: Run, folder: pathlib.Path) -> list[str]:
-    """Returns what a reader must know before believing a score of that run, trained in a folder."""
+def caveats(config: Config, data: Data, run: Run) -> list[str]:
+    """Returns what a reader must know of data and model before believing a score of that run."""
     said = about(data)
     if run.simulated and not data.dataset.simulated:
         said.append(
             "Trained on simulated CT: the images that trained this model were rendered from the "
             "readers' own shapes, and those scored here were not."
         )
-    said += unfinished(config, folder)
+    said += about_prompts(run.prompts)
+    dataset = data.dataset
+    said += about_images(run, dataset.intensity_unit, dataset.fingerprint["native_spacing_mm"])
     seen = {*run.patients["train"], *run.patients["validation"]}
     known = seen.intersection(data.dataset.patient_ids[i] for i in data.indices[config.data.split])
     if known:
@@ -219,20 +226,47 @@ def caveats(config: Config, data: Data, run: Run, folder: pathlib.Path) -> list[
     return said
 
 
-def unfinished(config: Config, folder: pathlib.Path) -> list[str]:
-    """Returns which stages of the run in a folder have steps left to do."""
+def about_prompts(described: Mapping[str, Any] | None) -> list[str]:
+    """Returns what a reader must know of the sentences in `Run.prompts`."""
+    return [described["caveat"]] if described and "caveat" in described else []
+
+
+def about_images(
+    run: Run, unit: str, native_spacing_mm: Sequence[Sequence[float]] | None
+) -> list[str]:
+    """Returns what images have that the model of a run has never seen.
+
+    Args:
+        run: the model's.
+        unit: "HU", "unit" or "arbitrary".
+        native_spacing_mm: (row, column) of the smallest and of the largest pixels; None: unknown.
+    """
     said = []
-    planned = {"one": config.steps, "two": config.stage_two.steps}
-    if config.stage_two.query == "none":
-        del planned["two"]
-    for stage, steps in planned.items():
-        history = monitor.read_history(folder / f"stage_{stage}")
-        if (done := history[-1]["step"] if history else 0) < steps:
-            said.append(
-                f"Training unfinished: of stage {stage}, {done} of {steps} steps are done, and the "
-                "best checkpoint so far is used."
-            )
+    if unit != run.intensity_unit:
+        said.append(
+            f"Other intensities: these are {_UNITS[unit]}, and the model was trained on ones "
+            f"{_UNITS[run.intensity_unit]}; contrast may be new to it."
+        )
+    resampled = run.config["data"]["spacing_mm"]
+    if run.native_spacing_mm is None:
+        return said
+    if resampled:
+        if native_spacing_mm is None:
+            said.append(f"Pixel size unknown: it is taken for the model's, {resampled:g} mm.")
+        return said
+    seen = f"the model, which resamples nothing, was trained on {_span(run.native_spacing_mm)}"
+    if native_spacing_mm is None:
+        said.append(f"Pixel size unknown: {seen}.")
+    elif np.min(native_spacing_mm) < np.min(run.native_spacing_mm) * (1 - _SPACING_SLACK) or np.max(
+        native_spacing_mm
+    ) > np.max(run.native_spacing_mm) * (1 + _SPACING_SLACK):
+        said.append(f"Other pixel size: {_span(native_spacing_mm)}, and {seen}.")
     return said
+
+
+def _span(spacing_mm: Sequence[Sequence[float]]) -> str:
+    low, high = np.min(spacing_mm), np.max(spacing_mm)
+    return f"{low:.3g} mm" if low == high else f"{low:.3g} to {high:.3g} mm"
 
 
 def about(data: Data) -> list[str]:

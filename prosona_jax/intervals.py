@@ -80,7 +80,8 @@ def bootstrap_difference(
 ) -> Interval:
     """Returns mean(a - b) of the same records scored twice; a NaN in either leaves the pair out.
 
-    Other arguments as in :func:`bootstrap_mean`. An interval clear of zero is a difference.
+    Other arguments as in :func:`bootstrap_mean`. An interval clear of zero is a difference
+    that other patients would show too; what training once more would change is not in it.
     """
     return bootstrap_mean(a - b, patient_ids, resamples=resamples, seed=seed)
 

@@ -20,6 +20,17 @@ T = TypeVar("T")
 AXIS = "data"
 
 
+def join_processes() -> None:
+    """Makes this process one of several, as JAX finds them; InputError where it finds none."""
+    try:
+        jax.distributed.initialize()
+    except (ValueError, RuntimeError) as error:
+        raise InputError(
+            f"--distributed: the other processes are not found ({error}); start this on every "
+            "host of a TPU slice or a cluster, or leave the flag out"
+        ) from None
+
+
 @runtime_checkable
 class Parallel(Protocol):
     """How steps run on devices: batches are split over them, everything else is repeated."""

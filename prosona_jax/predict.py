@@ -182,7 +182,7 @@ def main(argv: Sequence[str]) -> None:
     command.begin(argv)
     try:
         run(
-            pathlib.Path(_WORKDIR.value),
+            pathlib.Path(_WORKDIR.value).expanduser(),
             _IMAGE.value,
             _PROMPTS.value,
             _OUTPUT.value,

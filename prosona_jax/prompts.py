@@ -20,6 +20,13 @@ class Style(NamedTuple):
     held_out: tuple[str, ...]  # never trained on: they test language
 
 
+class Written(NamedTuple):
+    """What a prompt file holds."""
+
+    styles: tuple[Style, ...]
+    caveat: str | None  # what a reader of scores must know of the sentences
+
+
 class _Loader(yaml.SafeLoader):
     """Refuses a mapping that names a key twice, of which YAML's own loader keeps the last."""
 
@@ -37,8 +44,11 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def parse(text: str, source: str) -> tuple[Style, ...]:
-    """Returns the styles of a prompt file, ``styles: [{name, train: [...], held_out: [...]}]``.
+def parse(text: str, source: str) -> Written:
+    """Returns a prompt file's content, ``styles: [{name, train: [...], held_out: [...]}]``.
+
+    Beside the styles there may be a ``caveat: "Short claim: explanation."``, which every report of
+    a model that was trained with them repeats.
 
     Args:
         text: YAML.
@@ -49,19 +59,22 @@ def parse(text: str, source: str) -> tuple[Style, ...]:
     """
     try:
         content = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # as of a date that no calendar has
         reason = " ".join(str(error).split())
         raise InputError(f"{source}: no valid YAML ({reason}); mend it there") from None
     entries = content.get("styles") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries:
         raise InputError(f"{source}: has no list `styles`; see configs/prompts/lidc.yaml")
-    if others := sorted(map(str, content.keys() - {"styles"})):
+    if others := sorted(map(str, content.keys() - {"styles", "caveat"})):
         raise InputError(f"{source}: has an unknown field `{others[0]}`; all belongs into `styles`")
+    caveat = content.get("caveat")
+    if caveat is not None and (not isinstance(caveat, str) or ": " not in caveat):
+        raise InputError(f"{source}: `caveat` is no text such as 'Short claim: explanation.'")
     styles = tuple(_style(entry, f"{source}: style {k}") for k, entry in enumerate(entries, 1))
     _once((style.name for style in styles), source, "style")
     sentences = (s for style in styles for s in (*style.train, *style.held_out))
     _once((" ".join(s.lower().split()).rstrip(".!?") for s in sentences), source, "sentence")
-    return styles
+    return Written(styles, caveat and " ".join(caveat.split()))
 
 
 def check_count(styles: Sequence[Style], raters: int, source: str) -> None:

@@ -42,7 +42,11 @@ def commit() -> str | None:
 
 
 def commit_of(folder: str | os.PathLike[str]) -> str | None:
-    """Returns the commit of a folder's clone, "+" added if tracked files differ; None outside."""
+    """Returns the commit of a folder's clone, "+" added if tracked files differ.
+
+    None outside of one, or where the clone around it does not track the folder: an installed
+    package lies in whatever project has the environment.
+    """
 
     def git(*arguments: str) -> str:
         return subprocess.run(
@@ -50,6 +54,7 @@ def commit_of(folder: str | os.PathLike[str]) -> str | None:
         ).stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", ".")
         return git("rev-parse", "--short=12", "HEAD") + (
             "+" if git("status", "--porcelain", "-uno") else ""
         )

@@ -189,7 +189,8 @@ def _retrieval(results: StyleResults, styled: Styled, note: str) -> report.Secti
     rows = [(metric.title, chance, *_cells(results, metric), metric.meaning) for metric in known]
     text = (
         "Do sentences and readers meet in one space? Shares of styles [%], within each image, "
-        "against what guessing would find. Styles: by the mean direction of a style's training "
+        "against what guessing would find; where a reader is missing, a prompt has fewer to choose "
+        "from, and guessing finds more. Styles: by the mean direction of a style's training "
         "sentences; the others by one sentence per style at a time."
     )
     columns = ("", "Chance", "Styles", *_SENTENCES, "What it says")

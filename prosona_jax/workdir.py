@@ -31,13 +31,25 @@ class Run(NamedTuple):
 
 
 def read(folder: str | os.PathLike[str]) -> Run:
-    """Returns what the workdir was made from; InputError where no run has started."""
+    """Returns what the workdir was made from; InputError where no run was trained."""
+    run = _read(folder)
+    if "seed" not in run.config:  # what a comparison's folder has in common has none
+        raise InputError(
+            f"{folder}: holds a comparison; name one of its methods, such as "
+            f"{pathlib.Path(folder) / 'fold0-seed0' / 'prosona'}"
+        )
+    return run
+
+
+def _read(folder: str | os.PathLike[str]) -> Run:
     path = pathlib.Path(folder) / _FILE
     try:
         return Run(**json.loads(path.read_text()))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path} is absent: no run was trained in this workdir") from None
-    except (json.JSONDecodeError, TypeError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error}); name another workdir") from None
+    except (ValueError, TypeError) as error:
         raise InputError(f"{path} is damaged ({error}); restore it from a copy") from None
 
 
@@ -45,7 +57,7 @@ def check(folder: str | os.PathLike[str], run: Run) -> None:
     """Raises InputError naming the difference if the folder is another run's."""
     path = pathlib.Path(folder) / _FILE
     if path.exists():
-        _check_same(path, read(folder), run)
+        _check_same(path, _read(folder), run)
 
 
 def claim(folder: str | os.PathLike[str], run: Run) -> None:
@@ -82,6 +94,11 @@ def hold(folder: str | os.PathLike[str]) -> Iterator[None]:
             raise InputError(
                 f"{folder}: another process is at work here; wait for it, or choose another "
                 "--workdir"
+            ) from None
+        except OSError as error:  # some network file systems have no locks
+            raise InputError(
+                f"{path}: cannot be locked ({error}); choose a --workdir whose file system has "
+                "locks"
             ) from None
         yield
 

@@ -105,6 +105,13 @@ def test_the_config_of_the_cells_passes():
             for name in ("width", "codes", "test_codes", "views", "batch_size", "steps")
         ),
         ({"seed": -1}, "config.seed is -1; it must be at least 0"),
+        ({"loss__kl": -1.0}, "config.loss.kl is -1.0; it must be at least 0"),
+        ({"stage_two__dice": -1.0}, "config.stage_two.dice is -1.0; it must be at least 0"),
+        (
+            {f"stage_two__{term}": 0.0 for term in ("dice", "cross_entropy", "latent", "visual")},
+            "stage_two.dice, stage_two.cross_entropy, stage_two.latent, stage_two.visual are all "
+            "0, and nothing is left to train on; raise one, or set stage_two.query to 'none'",
+        ),
         ({"stage_two__tau": 0.0}, "config.stage_two.tau is 0.0; it must be above 0"),
         ({"optimizer__clip_norm": 0.0}, "config.optimizer.clip_norm is 0.0; it must be above 0"),
         (

@@ -13,7 +13,7 @@ import pytest
 from configs import lidc
 from configs.methods import METHODS
 from data_pipelines import splits
-from prosona_jax import answers, grid, workdir
+from prosona_jax import answers, grid, runs, workdir
 from prosona_jax.comparison import BASELINES
 from prosona_jax.monitor import read_history
 from prosona_jax.types import InputError
@@ -39,6 +39,7 @@ KINDS = {  # of rows
     "prob_unet": SAMPLED,
     "dpersona": SAMPLED | STYLED,
     "dpersona_heads": SAMPLED | STYLED,
+    "dpersona_id": SAMPLED | STYLED,
     "expert_id": SAMPLED | STYLED,
     "prosona": SAMPLED | STYLED | WORDED,
 }
@@ -288,8 +289,17 @@ def test_a_method_can_be_evaluated_and_asked_as_a_run_of_its_own(folder, both):
     for row, again in pairs:
         assert row["ged"] == again["ged"]
         assert row["dice_mean"] == again["dice_mean"]
+    report = json.loads((folder / "fold" / "prosona" / "eval-discs" / "report.json").read_text())
+    assert not any("unfinished" in caveat for caveat in report["caveats"])
     model = answers.load_model(folder / "fold" / "prosona")
     assert model.steps == {"stage_one": 2, "stage_two": 2}
+
+
+def test_the_folder_of_a_comparison_is_no_run(both):
+    whole, _, _ = both
+    for use in (answers.load_model, lambda folder: runs.score(folder, {})):
+        with pytest.raises(InputError, match=r"holds a comparison; name one of its methods, such"):
+            use(whole)
 
 
 def test_rows_of_a_method_as_it_was_before_are_refused(folder, both):

@@ -1,9 +1,12 @@
 """What cannot be trained is found before anything is."""
 
+import pathlib
+
 import pytest
 
 from configs import lidc
-from prosona_jax import experiment, inputs
+from prosona_jax import experiment, inputs, workdir
+from prosona_jax.monitor import HISTORY
 from prosona_jax.types import InputError
 
 
@@ -35,6 +38,37 @@ def test_a_second_stage_needs_two_raters():
 
 def test_without_a_second_stage_nothing_of_it_matters():
     experiment.check(_config(stage_two__query="none", stage_two__batch_size=6), 1)
+
+
+def _write_history(folder, step):
+    folder.mkdir(parents=True)
+    (folder / HISTORY).write_text(f'{{"step": 1}}\n{{"step": {step}}}\n')
+
+
+def _run_of(config):
+    return workdir.Run(config.to_dict(), "", {}, 1, 4, None, "HU", None, False)
+
+
+def test_an_unfinished_training_is_named(tmp_path):
+    _write_history(tmp_path / "stage_one", 4)
+    _write_history(tmp_path / "stage_two", 3)
+    assert experiment.unfinished(tmp_path, _run_of(_config())) == [
+        "Training unfinished: of stage two, 3 of 4 steps are done, and the best checkpoint so far "
+        "is used."
+    ]
+    assert experiment.unfinished(tmp_path, _run_of(_config(stage_two__query="none"))) == []
+
+
+def test_a_method_of_a_comparison_has_its_stage_one_beside_it(tmp_path, monkeypatch):
+    run = _run_of(_config(stage_two__query="none"))
+    shared = tmp_path / experiment.shared_name(run.config)
+    method = tmp_path / "prob_unet"
+    method.mkdir()
+    assert len(experiment.unfinished(method, run)) == 1
+    _write_history(shared, 4)
+    assert experiment.unfinished(method, run) == []
+    monkeypatch.chdir(method)
+    assert experiment.stage_one_folder(pathlib.Path("."), run) == shared
 
 
 def test_a_second_stage_that_is_done_freezes_nothing(tmp_path, monkeypatch):

@@ -2,14 +2,12 @@
 
 import pathlib
 
-import ml_collections
 import numpy as np
 import pytest
 
 from configs import lidc
 from data_pipelines import fingerprint
 from prosona_jax import inputs
-from prosona_jax.monitor import HISTORY
 from prosona_jax.types import InputError, Record
 
 NO_TEXT = {"stage_two.query": "none", "stage_two.latent": 0.0, "stage_two.visual": 0.0}
@@ -51,13 +49,7 @@ def _data(*, raters=4, channels=1, simulated=False, changes=None):
 
 
 def _run(data, **changes):
-    return inputs.run_of(ml_collections.ConfigDict(), data, None)._replace(**changes)
-
-
-def _write_history(folder, **steps):
-    for stage, step in steps.items():
-        (folder / stage).mkdir()
-        (folder / stage / HISTORY).write_text(f'{{"step": 1}}\n{{"step": {step}}}\n')
+    return inputs.run_of(_config({}), data, None)._replace(**changes)
 
 
 def test_a_description_counts_what_is_scored_and_what_trained():
@@ -97,27 +89,64 @@ def test_a_description_of_other_data_says_that_others_trained():
         (True, False, ["Trained on simulated CT"]),
     ],
 )
-def test_simulated_ct_is_named_wherever_it_was(tmp_path, trained, scored, claims):
-    _write_history(tmp_path, stage_one=4, stage_two=4)
+def test_simulated_ct_is_named_wherever_it_was(trained, scored, claims):
     data = _data(simulated=scored)
-    said = inputs.caveats(_config({}), data, _run(data, simulated=trained), tmp_path)
+    said = inputs.caveats(_config({}), data, _run(data, simulated=trained))
     assert [caveat.partition(": ")[0] for caveat in said] == claims
 
 
-def test_an_unfinished_training_is_named(tmp_path):
-    _write_history(tmp_path, stage_one=4, stage_two=3)
-    data = _data()
-    assert inputs.caveats(_config({}), data, _run(data), tmp_path) == [
-        "Training unfinished: of stage two, 3 of 4 steps are done, and the best checkpoint so far "
-        "is used."
-    ]
-    assert inputs.caveats(_config(NO_TEXT), data, _run(data), tmp_path) == []
+SEEN = "the model, which resamples nothing, was trained on 0.5 to 0.8 mm."
 
 
-def test_known_patients_and_lost_records_are_named(tmp_path):
-    _write_history(tmp_path, stage_one=4, stage_two=4)
+@pytest.mark.parametrize(
+    ("resampled", "unit", "spacing", "said"),
+    [
+        (0.0, "HU", [[0.5, 0.5], [0.8, 0.8]], []),
+        (0.0, "HU", [[0.46, 0.6], [0.6, 0.87]], []),  # a tenth beyond what was seen is no matter
+        (0.0, "HU", [[0.44, 0.6], [0.6, 0.6]], [f"Other pixel size: 0.44 to 0.6 mm, and {SEEN}"]),
+        (0.0, "HU", [[0.9, 0.9]], [f"Other pixel size: 0.9 mm, and {SEEN}"]),
+        (0.0, "HU", None, [f"Pixel size unknown: {SEEN}"]),
+        (1.5, "HU", [[0.9, 0.9]], []),
+        (1.5, "HU", None, ["Pixel size unknown: it is taken for the model's, 1.5 mm."]),
+        (
+            1.5,
+            "unit",
+            [[0.9, 0.9]],
+            [
+                "Other intensities: these are from 0 to 1, and the model was trained on ones in "
+                "HU; contrast may be new to it."
+            ],
+        ),
+    ],
+)
+def test_what_the_model_never_saw_is_named(resampled, unit, spacing, said):
+    run = _run(_data())
+    run.config["data"]["spacing_mm"] = resampled
+    assert inputs.about_images(run, unit, spacing) == said
+    data = _data(changes={"native_spacing_mm": spacing})
+    data.dataset.intensity_unit = unit
+    assert inputs.caveats(_config({}), data, run) == said
+
+
+def test_images_are_no_news_to_a_model_whose_pixels_are_unknown():
+    run = _run(_data(), native_spacing_mm=None)
+    assert inputs.about_images(run, "HU", None) == []
+    assert inputs.about_images(run, "HU", [[0.9, 0.9]]) == []
+
+
+@pytest.mark.parametrize("caveats", [[], ["Prompts know the images: they describe them."]])
+def test_what_a_prompt_file_says_of_itself_is_repeated(caveats):
+    nothing = np.zeros((0, 0, 0), np.float32)
+    written = inputs.Prompts((), *(caveats or [None]), {}, nothing, nothing)
+    run = _run(_data(), prompts=written.describe())
+    assert inputs.caveats(_config({}), _data(), run) == caveats
+    assert inputs.about_prompts(run.prompts) == caveats
+    assert inputs.about_prompts(None) == []
+
+
+def test_known_patients_and_lost_records_are_named():
     data = _data(changes={"skipped": {"corrupt": 2}})
-    lost, known = inputs.caveats(_config({"data.split": "all"}), data, _run(data), tmp_path)
+    lost, known = inputs.caveats(_config({"data.split": "all"}), data, _run(data))
     assert known.startswith("Known patients: 2 of the scored patients were among those that")
     assert lost == "Incomplete data: 2 corrupt records were left out (data.on_error=skip)."
 

@@ -16,7 +16,7 @@ FOLDER = pathlib.Path(__file__).resolve().parent.parent / "configs" / "prompts"
 
 
 def _file(name):
-    return prompts.parse((FOLDER / name).read_text(encoding="utf-8"), name)
+    return prompts.parse((FOLDER / name).read_text(encoding="utf-8"), name).styles
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def _large():
 
 
 def _parse(*styles):
-    return prompts.parse(yaml.safe_dump({"styles": list(styles)}), "p.yaml")
+    return prompts.parse(yaml.safe_dump({"styles": list(styles)}), "p.yaml").styles
 
 
 def _fault(text):
@@ -139,6 +139,14 @@ def test_a_faulty_style_is_refused_in_one_line(style, message):
     assert _fault(yaml.safe_dump({"styles": [_small(), style]})) == message
 
 
+def test_a_caveat_is_read_with_the_styles():
+    text = yaml.safe_dump({"styles": [_small()]})
+    assert prompts.parse(text, "p.yaml").caveat is None
+    folded = "caveat: >-\n  Known images: a\n  table.\n"
+    assert prompts.parse(folded + text, "p.yaml").caveat == "Known images: a table."
+    assert _fault("caveat: hm\n" + text).startswith("p.yaml: `caveat` is no text such as 'Short")
+
+
 def test_there_is_one_style_for_each_mask():
     styles = _parse(_small(), _large())
     prompts.check_count(styles, 2, "p.yaml")
@@ -162,6 +170,11 @@ def test_a_key_that_stands_there_twice_loses_no_sentence(text, key):
     said = _fault(text)
     assert said.startswith(f"p.yaml: no valid YAML (the key '{key}' stands there twice in ")
     assert "line" in said
+
+
+def test_a_date_that_no_calendar_has_is_one_line():
+    said = _fault("styles:\n- 2024-02-30")
+    assert said == "p.yaml: no valid YAML (day is out of range for month); mend it there"
 
 
 def test_a_key_that_is_a_list_is_no_key():

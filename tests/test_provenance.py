@@ -32,6 +32,17 @@ def test_commit_marks_changed_files(tmp_path):
     assert provenance.commit_of(tmp_path) == f"{commit}+"
 
 
+def test_the_clone_around_an_installed_package_is_not_its_own(tmp_path):
+    _git(tmp_path, "init", "--quiet")
+    (tmp_path / ".gitignore").write_text(".venv")
+    _git(tmp_path, "add", ".")
+    _git(tmp_path, "commit", "--quiet", "-m", "one")
+    package = tmp_path / ".venv" / "package"
+    package.mkdir(parents=True)
+    (package / "a.py").write_text("one")
+    assert provenance.commit_of(package) is None
+
+
 def test_command_can_be_pasted_into_a_shell(monkeypatch):
     monkeypatch.setattr("sys.argv", ["/somewhere/main.py", "--workdir=runs/a b", "--mode=eval"])
     command = provenance.describe()["command"]

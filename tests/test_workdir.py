@@ -1,6 +1,7 @@
 """A workdir belongs to one config and one data set, and says so."""
 
 import copy
+import errno
 import json
 
 import pytest
@@ -10,6 +11,7 @@ from prosona_jax.types import InputError
 
 RUN = workdir.Run(
     config={
+        "seed": 0,
         "steps": 8,
         "data": {"path": "a.npz", "cache_dir": "~/.cache", "window_hu": (-1000.0, 400.0)},
         "model": {"channels": (4, 8), "norm": "group"},
@@ -61,7 +63,7 @@ def test_a_check_claims_nothing(tmp_path):
 
 def test_fields_of_a_config_are_flat_and_name_no_place():
     assert workdir.fields(RUN.config) == {
-        "steps": 8, "data.window_hu": [-1000.0, 400.0],
+        "seed": 0, "steps": 8, "data.window_hu": [-1000.0, 400.0],
         "model.channels": [4, 8], "model.norm": "group",
     }  # fmt: skip
 
@@ -84,7 +86,7 @@ def test_another_wrapper_goes_on(tmp_path):
         ({"steps": 9}, "config.steps = 8, not 9; use"),
         ({"model__norm": "none"}, "config.model.norm = 'group', not 'none'; use"),
         ({"model__channels": (4, 16)}, "config.model.channels = [4, 8], not [4, 16]; use"),
-        ({"seed": 1}, "config.seed = None, not 1; use"),
+        ({"seed": 1}, "config.seed = 0, not 1; use"),
         (
             {"steps": 9, "model__norm": "none", "data__window_hu": (0.0, 1.0)},
             "config.data.window_hu = [-1000.0, 400.0], not [0.0, 1.0] and 2 more fields; use",
@@ -124,6 +126,24 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file/run/run\.json: cannot be written \(.+\); choose"):
         workdir.claim(tmp_path / "file" / "run", RUN)
+
+
+def test_a_file_is_no_workdir(tmp_path):
+    (tmp_path / "report.html").write_text("")
+    with pytest.raises(InputError, match=r"report\.html/run\.json is absent: no run was trained"):
+        workdir.read(tmp_path / "report.html")
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with (
+        pytest.raises(InputError, match=r"lock: cannot be locked \(.+\); choose a --workdir whose"),
+        workdir.hold(tmp_path),
+    ):
+        pass
 
 
 def test_a_folder_that_cannot_be_held_is_named(tmp_path):

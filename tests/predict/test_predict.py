@@ -136,9 +136,8 @@ def test_png(ask, disc, tmp_path):
     assert record["spacing_mm"] is None
     assert record["prompts"][0]["area_mm2"] is None
     assert record["caveats"][2:] == [
-        "The image's numbers are from 0 to 1, and the model was trained on ones of an "
-        "arbitrary unit: contrast may be new to it.",
-        "The file does not say how large a pixel is: it is taken for the model's, 1.5 mm.",
+        "Other intensities: these are from 0 to 1, and the model was trained on ones of an "
+        "arbitrary unit; contrast may be new to it.",
     ]
     with Image.open(files[-2]) as picture:
         assert files[-2].name == "overlay.png"
@@ -280,8 +279,8 @@ def _copy_run(folder, copy, change):
 @pytest.mark.parametrize(
     ("spacing", "caveat"),
     [
-        ((np.nan, np.nan), ["The file does not say how large a pixel is, and "]),
-        ((1.2, 0.9), ["A pixel of the image is 1.2 x 0.9 mm, and "]),
+        ((np.nan, np.nan), ["Pixel size unknown: the model, which "]),
+        ((1.2, 0.9), ["Other pixel size: 0.9 to 1.2 mm, and "]),
         ((0.5, 0.98), []),  # a tenth beyond what was seen is no matter
     ],
 )
