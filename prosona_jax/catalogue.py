@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from prosona_jax.intervals import Interval
@@ -207,6 +207,12 @@ LEAVE_ONE_OUT = (
         "Distance of the one mask s from the others as a set: `2 E d(s,y) − E d(y,y′)`.",
     ),
 )  # fmt: skip
+
+
+def named(metrics: Sequence[Metric], *names: str) -> tuple[Metric, ...]:
+    """Returns the metrics of those names, in their order."""
+    by_name = {metric.name: metric for metric in metrics}
+    return tuple(by_name[name] for name in names)
 
 
 def bounds(interval: Interval) -> tuple[float, float] | None:

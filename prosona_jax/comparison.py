@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from prosona_jax import charts, figures, report, style_summary
-from prosona_jax.catalogue import LEGEND, METRICS, STYLE_METRICS, Metric
+from prosona_jax.catalogue import LEGEND, METRICS, STYLE_METRICS, Metric, named
 from prosona_jax.intervals import Interval
 from prosona_jax.results import Intervals, Rows, dice_table, differences, means, pool, share
 from prosona_jax.style_summary import Png
 
 _TRAINED, _HELD_OUT = ", training sentences", ", held-out sentences"
 BASELINES = ("dpersona", "dpersona_heads", "expert_id", f"prosona{_TRAINED}")
-_GEDS = tuple(metric for metric in STYLE_METRICS if metric.name in ("ged", "ged_dpersona"))
-_DRAWN = tuple(m for m in STYLE_METRICS if m.name in ("dice_mean", "ged"))
+_GEDS = named(STYLE_METRICS, "ged", "ged_dpersona")
+_DRAWN = named(STYLE_METRICS, "dice_mean", "ged")
 _SHARE = "_share"  # of the baseline's mean
 _ARROWS = {"higher": "\N{NO-BREAK SPACE}↑", "lower": "\N{NO-BREAK SPACE}↓"}
 

@@ -1,4 +1,4 @@
-"""Loss terms of stage one. Each returns one value per record, [b]; the step weighs and sums them.
+"""Loss terms, one value per record, or per anchor of the contrast; a stage weighs and sums them.
 
 Masks are float {0, 1}. Soft Dice follows optax with both smoothing constants at :data:`SMOOTH`.
 """

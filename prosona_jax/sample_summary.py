@@ -7,12 +7,12 @@ import numpy as np
 from jaxtyping import Float
 
 from prosona_jax import charts, figures, report
-from prosona_jax.catalogue import LEAVE_ONE_OUT, LEGEND, METRICS
+from prosona_jax.catalogue import LEAVE_ONE_OUT, LEGEND, METRICS, named
 from prosona_jax.distributions import ACTIVE_NATS
 from prosona_jax.figures import Panel
 from prosona_jax.results import Results, Rows
 
-GED, MATCHED = METRICS[0], METRICS[2]
+GED, MATCHED = named(METRICS, "ged", "dice_match")
 
 
 def pictures(

@@ -7,16 +7,13 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from prosona_jax import charts, figures, report
-from prosona_jax.catalogue import RETRIEVAL, STYLE_METRICS, Metric, written
+from prosona_jax.catalogue import RETRIEVAL, STYLE_METRICS, Metric, named, written
 from prosona_jax.figures import Panel
 from prosona_jax.intervals import Interval
 from prosona_jax.results import StyleResults
 
 Png = Callable[..., bytes]
-_FACTS = tuple(
-    next(metric for metric in STYLE_METRICS if metric.name == name)
-    for name in ("dice_mean", "ged", "ordered", "own_best")
-)
+_FACTS = named(STYLE_METRICS, "dice_mean", "ged", "ordered", "own_best")
 _MEAN = _FACTS[0]
 _SENTENCES = ("Training sentences", "Held-out sentences", "Held-out minus training")
 

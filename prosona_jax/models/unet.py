@@ -18,9 +18,9 @@ class UNet(nn.Module):
     """
 
     channels: Sequence[int]
-    convs_per_scale: int = 3
-    norm: str = "none"
-    dtype: Any = jnp.float32
+    convs_per_scale: int
+    norm: str
+    dtype: Any
 
     @nn.compact
     def __call__(self, image: Float[Array, "b h w c"]) -> Float[Array, "b h w f"]:
