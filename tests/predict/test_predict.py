@@ -167,7 +167,7 @@ def test_nifti(make_nifti, ask, disc):
     # 1.5 mm in the model: the disc, here of 0.7 x 0.9 mm, comes in smaller and goes out whole.
     assert 0 < record["prompts"][0]["area_px"] < record["prompts"][1]["area_px"]
     assert [caveat.split(" ", 4)[:4] for caveat in record["caveats"][2:]] == [
-        ["The", "image's", "numbers", "are"],  # the model saw none of 0 to 1
+        ["Other", "intensities:", "these", "are"],  # the model saw none of 0 to 1
         ["The", "image", "fills", "45%"],  # about 28 x 36 of 48 x 48 mm
     ]
 
@@ -297,8 +297,8 @@ def test_pixels_of_a_size_that_a_model_of_native_pixels_never_saw(
         tmp_path / "run", str(tmp_path / "a.npz"), ["small"], str(tmp_path / "out"),
         unit="arbitrary",
     )  # fmt: skip
-    seen = "the model, which resamples nothing, was trained on pixels of 0.5 to 0.9 mm."
-    assert [c for c in record["caveats"] if "pixel" in c] == [start + seen for start in caveat]
+    seen = "the model, which resamples nothing, was trained on 0.5 to 0.9 mm."
+    assert [c for c in record["caveats"] if "ixel size" in c] == [start + seen for start in caveat]
 
 
 def test_an_image_that_fills_little_of_the_input(ask, disc, tmp_path):
