@@ -130,9 +130,9 @@ def _panels(
     drawn: list[Any] = [None] * len(chosen)
     if second is not None:
         asked = predictions.predict_stage_two(
-            config, params, second, data, chosen, prompts_of="mean", drawn=True
+            config, params, second, data, chosen, prompts_of=("mean",), drawn=True
         )
-        drawn = [p for _, prediction in asked for p in np.asarray(prediction.probs)[:, 0]]
+        drawn = [p for _, (found,) in asked for p in np.asarray(found.probs)[:, 0]]
     return [
         _panel(data.dataset[index], *both)
         for index, *both in zip(chosen, probs, drawn, strict=True)

@@ -160,7 +160,8 @@ def _personalise(params, batch, root):
     missing = jnp.where(batch.rater_valid, 0.0, jnp.nan)[:, None, None, :]
     count = lambda own: metrics.count_overlaps(own, batch.masks, batch.rater_valid)  # noqa: E731
     overlaps = jax.vmap(count, in_axes=1, out_axes=1)(probs)
-    return Personalised(overlaps, probs, first * even + missing, 1 - first * even + missing)
+    found = Personalised(overlaps, probs, first * even + missing, 1 - first * even + missing)
+    return found, found._replace(overlaps=jax.tree.map(jnp.ones_like, overlaps))
 
 
 def _styled(*batches):
@@ -183,17 +184,19 @@ def styled():
 
 @pytest.fixture(scope="module")
 def style_rows(styled):
-    return evaluate.evaluate_styles(styled, "prompts_train", by_area=True)
+    return evaluate.evaluate_styles(styled, ("prompts_train", "other"), by_area=True)[:6]
 
 
-def test_style_rows_are_one_per_record_without_padding(style_rows):
-    assert [row["index"] for row in style_rows] == [10, 11, 12, 13, 14, 15]
-    assert {row["method"] for row in style_rows} == {"prompts_train"}
-    assert all(isinstance(row["index"], int) for row in style_rows)
+def test_style_rows_are_one_per_record_and_method_without_padding(styled):
+    rows = evaluate.evaluate_styles(styled, ("prompts_train", "other"), by_area=True)
+    assert [row["index"] for row in rows] == [10, 11, 12, 13, 14, 15] * 2
+    assert [row["method"] for row in rows] == ["prompts_train"] * 6 + ["other"] * 6
+    assert [row["area_1"] == 1 for row in rows] == [False] * 6 + [True] * 6
+    assert all(isinstance(row["index"], int) for row in rows)
 
 
 def test_style_rows_are_means_over_the_sets_of_prompts(styled, style_rows):
-    places = [(b, p, i) for b, p in styled for i in range(len(b.index))]
+    places = [(b, found, i) for b, (found, _) in styled for i in range(len(b.index))]
     for row, (batch, prediction, i) in zip(style_rows, places, strict=True):
         sets = []
         for prompts in range(2):
@@ -237,12 +240,9 @@ def test_a_validation_of_stage_two_logs_means(style_rows):
 
 
 def test_nothing_is_logged_of_retrieval_without_text_or_of_order_without_areas(styled):
-    blind = [
-        (b, p._replace(text_to_visual=p.text_to_visual * np.nan,
-                       visual_to_text=p.visual_to_text * np.nan))
-        for b, p in styled
-    ]  # fmt: skip
-    rows = evaluate.evaluate_styles(blind, "prompts_train", by_area=False)
+    nothing = lambda x: {"text_to_visual": x * np.nan, "visual_to_text": x * np.nan}  # noqa: E731
+    blind = [(b, [p._replace(**nothing(p.text_to_visual))]) for b, (p, _) in styled]
+    rows = evaluate.evaluate_styles(blind, ["prompts_train"], by_area=False)
     assert all(math.isnan(row["visual_visual_to_text"]) for row in rows)
     summary = evaluate.summarise_styles(rows)
     assert list(summary) == ["dice_mean", "ged", "dice_match", "style_gain", "own_best"]

@@ -315,8 +315,8 @@ def test_training_both_stages_makes_prompts_choose_the_size() -> None:
     terms, weights = stage_two.make_loss_terms(*args), stage_two.make_weights(OBJECTIVE)
     params = _train(terms, weights, params, frozen, 1e-2, 200)
     modules = _model(), prompter, ANALYTIC
-    evaluate = jax.jit(personalise.make_eval_step(*modules, "single", together=False, drawn=False))
-    found = evaluate((known, params, jnp.moveaxis(text, 1, 0)), batch, ROOT)
+    evaluate = jax.jit(personalise.make_eval_step(*modules, together=False, drawn=False))
+    found = evaluate((known, params, jnp.moveaxis(text, 1, 0)), frozen, ROOT)
     for prompts in range(2):
         overlaps = metrics.Overlaps(*(counts[:, prompts] for counts in found.overlaps))
         scores = metrics.style_scores(overlaps, batch.rater_valid)
