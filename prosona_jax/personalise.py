@@ -31,7 +31,7 @@ class Walk(NamedTuple):
     probs: Float[Array, "b t h w"]
     path: Float[Array, "b t d"]  # latents are given as (z - mu_p) / sigma_p throughout
     styles: Float[Array, "b k d"]
-    readers: Float[Array, "b k d"]
+    readers: Float[Array, "b k d"]  # NaN where one is missing
     samples: Float[Array, "b s d"]  # of the prior
 
 
@@ -117,7 +117,9 @@ def make_walk_step(
         whiten = lambda x: (x - prior.mu[:, None]) * jnp.exp(-prior.log_sigma)[:, None]  # noqa: E731
         drawn = distributions.sample(prior, keys, samples)
         probs = _probs(model, frozen_params, frozen.features, z)
-        return Walk(probs, whiten(z), whiten(at_styles), frozen.latent, whiten(drawn))
+        # What stands for a missing mask is no reader's opinion.
+        readers = jnp.where(frozen.rater_valid[:, :, None], frozen.latent, jnp.nan)
+        return Walk(probs, whiten(z), whiten(at_styles), readers, whiten(drawn))
 
     return walk_step
 

@@ -216,12 +216,18 @@ def test_the_analytic_path_is_straight_between_styles():
 
 
 def test_latents_of_a_walk_are_in_sigmas_of_the_prior():
-    """A style lies at sigma q / (tau sqrt d), a reader at its offset, samples are standard."""
+    """A style lies at sigma q / (tau sqrt d), a reader at its offset, samples are standard.
+
+    Of the readers two are missing, who lie nowhere.
+    """
     walk, (frozen, query, _) = _walk("analytic"), _asked(_text(1)[0])
     sigma = np.exp(frozen.prior.log_sigma)[:, None]
     expected = sigma * query.query / (0.3 * np.sqrt(D))
     np.testing.assert_allclose(walk.styles, expected, atol=1e-4)
-    np.testing.assert_allclose(walk.readers, frozen.latent, atol=1e-5)
+    there = np.asarray(frozen.rater_valid)
+    np.testing.assert_allclose(walk.readers[there], frozen.latent[there], atol=1e-5)
+    assert np.isnan(walk.readers[~there]).all()
+    assert walk.readers[~there].shape == (2, D)
     keys = rng.example_keys(ROOT, "evaluate", 0, _batch().index)
     standard = distributions.Gaussian(jnp.zeros((4, D)), jnp.zeros((4, D)))
     np.testing.assert_allclose(walk.samples, distributions.sample(standard, keys, 2000), atol=1e-4)
