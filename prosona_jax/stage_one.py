@@ -4,7 +4,7 @@ L1 = L_seg(f(x, z_q), y_r) + beta KL(q || p) + lambda_b L_bound + lambda_g L_ged
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -123,11 +123,12 @@ def make_loss_terms(
 
 def make_weights(objective: Objective) -> Weights:
     """Returns ``weights(step)``, the weight of each term; beta rises over its warm-up."""
+    terms = ("dice", "cross_entropy", "kl", "bound", "ged")
 
-    def weights(step: jax.Array) -> dict[str, Any]:
+    def weights(step: jax.Array) -> dict[str, float | jax.Array]:
         steps = objective.kl_warmup_steps
         warmup = jnp.minimum(1.0, step / steps) if steps else 1.0
-        return objective._asdict() | {"kl": objective.kl * warmup}
+        return {name: getattr(objective, name) for name in terms} | {"kl": objective.kl * warmup}
 
     return weights
 

@@ -208,6 +208,11 @@ def _run(
     return jax.device_get(state.params), metrics
 
 
+def test_weights_are_those_of_the_terms_alone() -> None:
+    weights = stage_two.make_weights(OBJECTIVE._replace(text_noise=0.4))(jnp.array(2))
+    assert weights == {"dice": 1.0, "cross_entropy": 0.7, "latent": 0.5, "visual": 0.3}
+
+
 def _assert_close(a: object, b: object, atol: float) -> None:
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=atol), a, b)
 

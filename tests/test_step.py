@@ -157,6 +157,11 @@ def test_loss_is_the_weighted_sum_of_its_terms() -> None:
     )
 
 
+def test_weights_are_those_of_the_terms_alone() -> None:
+    weights = stage_one.make_weights(OBJECTIVE._replace(kl_warmup_steps=8))(jnp.array(2))
+    assert weights == {"dice": 1.0, "cross_entropy": 1.0, "kl": 0.025, "bound": 0.5, "ged": 0.5}
+
+
 def test_beta_rises_linearly() -> None:
     kl_alone = OBJECTIVE._replace(
         dice=0.0, cross_entropy=0.0, bound=0.0, ged=0.0, kl=0.5, kl_warmup_steps=4
