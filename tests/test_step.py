@@ -1,6 +1,7 @@
 """The training step: what it sums, what it draws, that it learns; on one device and on four."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from prosona_jax import augment, parallel, stage_one, step
+from prosona_jax import augment, metrics, parallel, stage_one, step
 from prosona_jax.models.prob_unet import ProbUNet
 from prosona_jax.types import Batch, InputError
 
@@ -146,6 +147,15 @@ def test_evaluation_on_four_devices_is_that_of_one_in_batch_order(wrapper: str) 
     one = jax.jit(eval_step)(params, _batch(), ROOT)
     many = devices.eval_step(eval_step)(devices.replicate(params), devices.shard(_batch()), ROOT)
     _assert_close(devices.gather(many), jax.device_get(one), 1e-5)
+
+
+def test_on_a_mesh_no_device_counts_the_records_of_another() -> None:
+    """What a compiler splits by itself counts all eight on each of four devices."""
+    devices, batch = parallel.create("mesh"), _batch()
+    count = lambda _, b, root: metrics.count_overlaps(b.image[..., 0][:, None], *b[1:3])  # noqa: E731
+    compiled = devices.eval_step(count).lower((), batch, ROOT).compile().as_text()
+    assert "all-gather" not in compiled
+    assert re.findall(r'known_trip_count":{"n":"(\d+)"', compiled) == ["2"]
 
 
 def test_loss_is_the_weighted_sum_of_its_terms() -> None:
