@@ -167,9 +167,11 @@ def train_step(
     )
 
 
-def eval_step(config: Config, *, samples: int) -> stage_one.EvalStep:
+def eval_step(config: Config, *, samples: int, drawn: bool) -> stage_one.EvalStep:
     """Returns the pure evaluation step with that many samples per record."""
-    return stage_one.make_eval_step(evaluated_model(config), samples, config.model.posterior_input)
+    return stage_one.make_eval_step(
+        evaluated_model(config), samples, config.model.posterior_input, drawn=drawn
+    )
 
 
 def freeze_step(config: Config) -> Callable[..., stage_two.Frozen]:

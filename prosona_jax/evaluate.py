@@ -114,17 +114,9 @@ def spread_by_score(rows: Sequence[Row], count: int) -> list[int]:
 def _score(batch: Batch, prediction: Prediction) -> list[Row]:
     """Returns the rows of one batch; the samples' rows carry the KL per dimension besides."""
     valid = batch.rater_valid
-    probs_of = {
-        "samples": prediction.samples,
-        # Repeated, so that it is matched with every rater; no other score changes by that.
-        "prior_mean": np.repeat(prediction.prior_mean[:, None], batch.masks.shape[1], axis=1),
-    }
-    counted = {
-        method: metrics.count_overlaps(probs, batch.masks, valid)
-        for method, probs in probs_of.items()
-    }
+    counted = {"samples": prediction.samples, "prior_mean": prediction.prior_mean}
     # Any of the counts holds what the raters share.
-    raters = metrics.raters_leave_one_out(counted["prior_mean"], valid)
+    raters = metrics.raters_leave_one_out(prediction.prior_mean, valid)
     by_method = {"raters": _held_out(raters)}
     for method, overlaps in counted.items():
         scores = metrics.score_batch(overlaps, valid)

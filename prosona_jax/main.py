@@ -125,8 +125,8 @@ def _panels(
 ) -> list[Panel]:
     """Returns the records to draw; every process predicts all, so that the first has them."""
     predict = functools.partial(predictions.predict_stage_one, config, params, data, chosen)
-    sampled = predict(samples=config.evaluate.samples, everywhere=True)
-    probs = [p for _, prediction in sampled for p in prediction.samples]
+    sampled = predict(samples=config.evaluate.samples, drawn=True)
+    probs = [p for _, prediction in sampled for p in np.asarray(prediction.probs)]
     drawn: list[Any] = [None] * len(chosen)
     if second is not None:
         asked = predictions.predict_stage_two(

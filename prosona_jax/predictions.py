@@ -11,6 +11,7 @@ import numpy as np
 from prosona_jax import build, evaluate, inputs, parallel, personalise, step
 from prosona_jax.build import Config
 from prosona_jax.inputs import Data
+from prosona_jax.stage_one import Prediction
 from prosona_jax.stage_two import Frozen
 from prosona_jax.types import Batch
 
@@ -39,11 +40,15 @@ def predict_stage_one(
     indices: np.ndarray,
     *,
     samples: int,
-    everywhere: bool = False,
-) -> Iterable[tuple[Batch, Any]]:
-    """Yields this process's records of `indices`, or all `everywhere`, with their predictions."""
-    batches = inputs.eval_batches(config, data.dataset, indices, everywhere=everywhere)
-    return _predict(config, params, batches, _step(config, build.eval_step, samples=samples))
+    drawn: bool = False,
+) -> Iterable[tuple[Batch, Prediction]]:
+    """Yields this process's records of `indices` with the counts that samples are scored by.
+
+    To be `drawn`, all records on each process, and the samples' probabilities besides.
+    """
+    eval_step = _step(config, build.eval_step, samples=samples, drawn=drawn)
+    batches = inputs.eval_batches(config, data.dataset, indices, everywhere=drawn)
+    return _predict(config, params, batches, eval_step)
 
 
 def score_stage_two(

@@ -35,7 +35,9 @@ def _predict_step(params, batch, root):
     shift = np.arange(SAMPLES, dtype=np.float32)[None, :, None, None]
     kl = params * batch.index[:, None] * np.array([[1.0, 0.0]], np.float32)
     samples = jax.nn.sigmoid(4 * image[:, None] + shift - 2)
-    return Prediction(samples, jax.nn.sigmoid(4 * image), kl.astype(np.float32))
+    prior_mean = jnp.repeat(jax.nn.sigmoid(4 * image)[:, None], RATERS, axis=1)
+    count = lambda probs: metrics.count_overlaps(probs, batch.masks, batch.rater_valid)  # noqa: E731
+    return Prediction(count(samples), count(prior_mean), kl.astype(np.float32), samples)
 
 
 def _predict(*batches):
@@ -69,10 +71,10 @@ def _of(rows, method, name):
 
 def test_padding_is_left_out_of_batch_and_prediction(predictions):
     assert [batch.index.tolist() for batch, _ in predictions] == [[10, 11, 12, 13], [14, 15]]
-    assert [len(prediction.samples) for _, prediction in predictions] == [4, 2]
+    assert [len(prediction.samples.pairs) for _, prediction in predictions] == [4, 2]
     for batch, prediction in predictions:
-        expected = 1 / (1 + np.exp(-4 * batch.image[..., 0]))
-        np.testing.assert_allclose(prediction.prior_mean, expected, atol=1e-6)
+        expected = 1 / (1 + np.exp(2 - 4 * batch.image[..., 0]))
+        np.testing.assert_allclose(prediction.probs[:, 0], expected, atol=1e-6)
 
 
 def test_every_record_has_one_row_of_each_method(result):
@@ -85,7 +87,7 @@ def test_every_record_has_one_row_of_each_method(result):
 
 def test_rows_hold_the_metrics_of_their_record(predictions, result):
     batch, prediction = predictions[1]
-    overlaps = metrics.count_overlaps(prediction.samples, batch.masks, batch.rater_valid)
+    overlaps = metrics.count_overlaps(prediction.probs, batch.masks, batch.rater_valid)
     scores = metrics.score_batch(overlaps, batch.rater_valid)
     held_out = metrics.samples_leave_one_out(overlaps, batch.rater_valid)
     raters = metrics.raters_leave_one_out(overlaps, batch.rater_valid)
@@ -100,12 +102,11 @@ def test_rows_hold_the_metrics_of_their_record(predictions, result):
 
 
 def test_the_prior_mean_scores_as_a_single_sample(predictions, result):
-    single = [
-        metrics.score_batch(
-            metrics.count_overlaps(p.prior_mean[:, None], b.masks, b.rater_valid), b.rater_valid
-        )
-        for b, p in predictions
-    ]
+    single = []
+    for batch, _ in predictions:
+        alone = 1 / (1 + np.exp(-4 * batch.image[:, None, ..., 0]))
+        overlaps = metrics.count_overlaps(alone, batch.masks, batch.rater_valid)
+        single.append(metrics.score_batch(overlaps, batch.rater_valid))
     for name in ("ged", "ged_dpersona", "dice_soft", "dice_max_samples_per_rater"):
         expected = np.concatenate([scores[name] for scores in single])
         assert _of(result.rows, "prior_mean", name) == pytest.approx(expected, abs=1e-9), name

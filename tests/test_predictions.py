@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs import lidc
-from prosona_jax import build, inputs, predictions, stage_two
+from prosona_jax import build, evaluate, inputs, predictions, stage_two
 from prosona_jax.types import Batch
 
 INDICES = np.arange(4)
@@ -59,7 +59,8 @@ def test_folds_and_seeds_share_a_step_but_not_its_draws(monkeypatch):
     """Compiling takes longer than scoring a fold; what the step is made of still makes it anew."""
     made = []
 
-    def make(config, *, samples):
+    def make(config, *, samples, drawn):
+        assert not drawn
         made.append(config.model.latent_dim)
         return lambda shift, batch, root: batch.index * samples + shift + jax.random.uniform(root)
 
@@ -119,3 +120,20 @@ def test_a_batch_is_frozen_once_for_all_that_is_asked_of_it(wrapper, monkeypatch
             assert np.abs(expected.probs - 0.5).min() > 1e-5
             jax.tree.map(np.testing.assert_array_equal, asked[place].overlaps, expected.overlaps)
             np.testing.assert_array_equal(asked[place].text_to_visual, expected.text_to_visual)
+
+
+def test_a_padded_tail_compiles_nothing_new(monkeypatch, caplog):
+    config, data = lidc.get_config("smoke"), inputs.Data(None, {"test": INDICES})
+    one, _ = _model(config)
+    monkeypatch.setattr(inputs, "eval_batches", _scored)
+    batches = iter(predictions.predict_stage_one(config, one, data, INDICES, samples=7))
+    whole = evaluate.evaluate([next(batches)])
+    with jax.log_compiles():
+        tail = evaluate.evaluate(batches)
+    assert "Compiling" not in caplog.text
+    assert [row["index"] for row in tail.rows if row["method"] == "samples"] == [4, 5]
+    both = predictions.score_stage_one(config, one, data, "test", samples=7)
+    assert both.rows == [*whole.rows, *tail.rows]
+    np.testing.assert_allclose(
+        both.latent_kl, (4 * whole.latent_kl + 2 * tail.latent_kl) / 6, rtol=1e-6
+    )
