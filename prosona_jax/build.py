@@ -180,15 +180,22 @@ def train_step(
     )
 
 
-def eval_step(config: Config, *, samples: int) -> stage_one.EvalStep:
+def eval_step(config: Config, *, samples: int, drawn: bool) -> stage_one.EvalStep:
     """Returns the pure evaluation step with that many samples per record."""
-    return stage_one.make_eval_step(evaluated_model(config), samples, config.model.posterior_input)
+    return stage_one.make_eval_step(
+        evaluated_model(config), samples, config.model.posterior_input, drawn=drawn
+    )
 
 
 def freeze_step(config: Config) -> Callable[..., stage_two.Frozen]:
-    """Returns what computes a batch's frozen part, augmented by config.augment."""
+    """Returns what computes a batch's frozen part for training, augmented by config.augment."""
     augmentation = augment.Augmentation(**config.augment)
     return stage_two.make_freeze(model(config), config.model.posterior_input, augmentation)
+
+
+def freeze_step_of_evaluation(config: Config) -> Callable[..., stage_two.Frozen]:
+    """Returns what computes it of the images as they are, for the steps below that ask."""
+    return stage_two.make_freeze(evaluated_model(config), config.model.posterior_input, None)
 
 
 def prompter(config: Config) -> stage_two.Prompter:
@@ -228,10 +235,7 @@ def eval_step_of_stage_two(
     config: Config, *, together: bool, drawn: bool
 ) -> Callable[..., personalise.Personalised]:
     """Returns the pure evaluation step of both stages' parameters and prompts."""
-    posterior_input = config.model.posterior_input
-    return personalise.make_eval_step(
-        *_evaluated(config), posterior_input, together=together, drawn=drawn
-    )
+    return personalise.make_eval_step(*_evaluated(config), together=together, drawn=drawn)
 
 
 def prompt_step(config: Config) -> Callable[..., jax.Array]:
@@ -241,10 +245,7 @@ def prompt_step(config: Config) -> Callable[..., jax.Array]:
 
 def walk_step(config: Config, *, points: int, samples: int) -> Callable[..., personalise.Walk]:
     """Returns the pure step that walks from style to style."""
-    posterior_input = config.model.posterior_input
-    return personalise.make_walk_step(
-        *_evaluated(config), posterior_input, points=points, samples=samples
-    )
+    return personalise.make_walk_step(*_evaluated(config), points=points, samples=samples)
 
 
 def _evaluated(config: Config) -> tuple[ProbUNet, stage_two.Prompter, stage_two.Projector]:

@@ -61,26 +61,26 @@ def evaluate(predictions: Iterable[tuple[Batch, Prediction]]) -> Evaluation:
 
 
 def evaluate_styles(
-    predictions: Iterable[tuple[Batch, Personalised]], method: str, *, by_area: bool
+    predictions: Iterable[tuple[Batch, Sequence[Personalised]]],
+    methods: Sequence[str],
+    *,
+    by_area: bool,
 ) -> list[Row]:
-    """Returns one row per record of all processes, each score a mean over the sets of prompts.
+    """Returns one row per record of all processes for each of a batch's predictions, by method.
 
-    Besides the metrics of K masks against K raters, with "dice_<i>_<j>" for prompt i against rater
-    j, "area_<i>" in pixels, and "<level>_text_to_visual" and "<level>_visual_to_text", the shares
-    of styles that retrieval finds. Unless places are `by_area`, their order by area means nothing,
-    and its scores are NaN.
+    Each score is a mean over the sets of prompts. Besides the metrics of K masks against K raters,
+    with "dice_<i>_<j>" for prompt i against rater j, "area_<i>" in pixels, and
+    "<level>_text_to_visual" and "<level>_visual_to_text", the shares of styles that retrieval
+    finds. Unless places are `by_area`, their order by area means nothing, and its scores are NaN.
     """
-    rows: list[Row] = []
-    for batch, prediction in predictions:
-        scores = _style_scores(batch, prediction)
-        if not by_area:
-            scores |= dict.fromkeys(_OF_ORDER, np.full(len(batch.index), np.nan))
-        rows += [
-            {"index": int(index), "method": method}
-            | {name: float(value[i]) for name, value in scores.items()}
-            for i, index in enumerate(batch.index)
-        ]
-    return gather_rows(rows)
+    rows: dict[str, list[Row]] = {method: [] for method in methods}
+    for batch, asked in predictions:
+        for method, prediction in zip(methods, asked, strict=True):
+            scores = _style_scores(batch, prediction)
+            if not by_area:
+                scores |= dict.fromkeys(_OF_ORDER, np.full(len(batch.index), np.nan))
+            rows[method] += _rows(batch, method, scores)
+    return [row for own in rows.values() for row in gather_rows(own)]
 
 
 def summarise_styles(rows: Sequence[Row]) -> dict[str, float]:
@@ -114,30 +114,26 @@ def spread_by_score(rows: Sequence[Row], count: int) -> list[int]:
 def _score(batch: Batch, prediction: Prediction) -> list[Row]:
     """Returns the rows of one batch; the samples' rows carry the KL per dimension besides."""
     valid = batch.rater_valid
-    probs_of = {
-        "samples": prediction.samples,
-        # Repeated, so that it is matched with every rater; no other score changes by that.
-        "prior_mean": np.repeat(prediction.prior_mean[:, None], batch.masks.shape[1], axis=1),
-    }
-    counted = {
-        method: metrics.count_overlaps(probs, batch.masks, valid)
-        for method, probs in probs_of.items()
-    }
+    counted = {"samples": prediction.samples, "prior_mean": prediction.prior_mean}
     # Any of the counts holds what the raters share.
-    raters = metrics.raters_leave_one_out(counted["prior_mean"], valid)
+    raters = metrics.raters_leave_one_out(prediction.prior_mean, valid)
     by_method = {"raters": _held_out(raters)}
     for method, overlaps in counted.items():
         scores = metrics.score_batch(overlaps, valid)
         scores |= _held_out(metrics.samples_leave_one_out(overlaps, valid))
         by_method[method] = {name: value for name, value in scores.items() if value.ndim == 1}
-    rows = [
-        {"index": int(index), "method": method}
-        | {name: float(value[i]) for name, value in scores.items()}
-        for method, scores in by_method.items()
-        for i, index in enumerate(batch.index)
-    ]
+    rows = [row for method, scores in by_method.items() for row in _rows(batch, method, scores)]
     kl = dict(zip(batch.index.tolist(), prediction.kl.tolist(), strict=True))
     return [row | {"kl": kl[row["index"]]} if row["method"] == "samples" else row for row in rows]
+
+
+def _rows(batch: Batch, method: str, scores: metrics.Scores) -> list[Row]:
+    """Returns a row per record of the batch, of scores [b] each."""
+    return [
+        {"index": int(index), "method": method}
+        | {name: float(value[i]) for name, value in scores.items()}
+        for i, index in enumerate(batch.index)
+    ]
 
 
 def _style_scores(batch: Batch, prediction: Personalised) -> metrics.Scores:

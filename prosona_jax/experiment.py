@@ -196,7 +196,7 @@ def fit_stage_two(
     def validate(average: step.Params) -> dict[str, float]:
         second = predictions.StageTwo(0, average, text)
         rows = predictions.score_stage_two(
-            config, stage_one, second, data, "validation", prompts_of="mean"
+            config, stage_one, second, data, "validation", prompts_of=("mean",)
         )
         return evaluate.summarise_styles(rows)
 

@@ -73,9 +73,9 @@ class OnMesh:
     """``jax.jit`` over all devices of all processes; the compiler inserts the sums."""
 
     def __init__(self) -> None:
-        mesh = Mesh(np.array(jax.devices()), (AXIS,))
-        self._split = NamedSharding(mesh, PartitionSpec(AXIS))
-        self._whole = NamedSharding(mesh, PartitionSpec())
+        self._mesh = Mesh(np.array(jax.devices()), (AXIS,))
+        self._split = NamedSharding(self._mesh, PartitionSpec(AXIS))
+        self._whole = NamedSharding(self._mesh, PartitionSpec())
 
     def replicate(self, tree: Any) -> Any:
         return _put(tree, self._whole)
@@ -100,8 +100,14 @@ class OnMesh:
         )
 
     def eval_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        # Each device sees its own records alone: the compiler would give a step that takes them one
+        # by one all records on every device.
+        specs = PartitionSpec(), PartitionSpec(AXIS), PartitionSpec()
+        own = jax.shard_map(
+            step, mesh=self._mesh, in_specs=specs, out_specs=PartitionSpec(AXIS), check_vma=False
+        )
         return jax.jit(
-            step,
+            own,
             in_shardings=(self._whole, self._split, self._whole),
             out_shardings=self._split,
         )

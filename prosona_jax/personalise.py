@@ -13,7 +13,6 @@ from prosona_jax.models.prob_unet import ProbUNet
 from prosona_jax.models.query import unit_length
 from prosona_jax.stage_two import LEVELS, Frozen, Projector, Prompter
 from prosona_jax.step import Params
-from prosona_jax.types import Batch
 
 
 class Personalised(NamedTuple):
@@ -32,39 +31,31 @@ class Walk(NamedTuple):
     probs: Float[Array, "b t h w"]
     path: Float[Array, "b t d"]  # latents are given as (z - mu_p) / sigma_p throughout
     styles: Float[Array, "b k d"]
-    readers: Float[Array, "b k d"]
+    readers: Float[Array, "b k d"]  # NaN where one is missing
     samples: Float[Array, "b s d"]  # of the prior
 
 
 def make_eval_step(
-    model: ProbUNet,
-    prompter: Prompter,
-    projector: Projector,
-    posterior_input: str,
-    *,
-    together: bool,
-    drawn: bool,
+    model: ProbUNet, prompter: Prompter, projector: Projector, *, together: bool, drawn: bool
 ) -> Callable[..., Personalised]:
-    """Returns ``eval_step((frozen_params, params, text), batch, root) -> Personalised``.
+    """Returns ``eval_step((frozen_params, params, text), frozen, root) -> Personalised``.
 
     ``text`` f32 [p, k, e] holds P sets of prompts, one for each style. Each set draws masks of its
     own, or all do ``together``: then a style's query is the mean over the sets, its projected text
     their mean direction, and P of the result is 1. The masks are counted where they are made: the
     probabilities of hundreds of sentences, asked for as `drawn`, are gigabytes.
     """
-    freeze = stage_two.make_freeze(model, posterior_input, None)
 
     def eval_step(
-        parts: tuple[Params, Params, jax.Array], batch: Batch, root: jax.Array
+        parts: tuple[Params, Params, jax.Array], frozen: Frozen, root: jax.Array
     ) -> Personalised:
         frozen_params, params, text = parts
-        frozen = freeze((frozen_params, 0), batch, root)
-        keys = rng.example_keys(root, "evaluate", 0, batch.index)
+        keys = rng.example_keys(root, "evaluate", 0, frozen.index)
 
         def draw(query: jax.Array) -> tuple[Overlaps, jax.Array | None]:  # [b, k, d]
             z = stage_two.project(projector, frozen.prior, query, keys)
             probs = _probs(model, frozen_params, frozen.features, z)
-            overlaps = count_overlaps(probs, batch.masks, batch.rater_valid)
+            overlaps = count_overlaps(probs, frozen.masks, frozen.rater_valid)
             return overlaps, probs if drawn else None
 
         queries, aligned = _ask(prompter, params, text, frozen)
@@ -105,26 +96,18 @@ def make_prompt_step(
 
 
 def make_walk_step(
-    model: ProbUNet,
-    prompter: Prompter,
-    projector: Projector,
-    posterior_input: str,
-    *,
-    points: int,
-    samples: int,
+    model: ProbUNet, prompter: Prompter, projector: Projector, *, points: int, samples: int
 ) -> Callable[..., Walk]:
-    """Returns ``walk_step((frozen_params, params, text), batch, root) -> Walk``.
+    """Returns ``walk_step((frozen_params, params, text), frozen, root) -> Walk``.
 
     ``text`` f32 [p, k, e] holds P prompts per style, whose mean query is the style's. The path goes
     in straight lines from query to query, in as many equal steps from one style to the next as
     `points` allow.
     """  # fmt: skip
-    freeze = stage_two.make_freeze(model, posterior_input, None)
 
-    def walk_step(parts: tuple[Params, Params, jax.Array], batch: Batch, root: jax.Array) -> Walk:
+    def walk_step(parts: tuple[Params, Params, jax.Array], frozen: Frozen, root: jax.Array) -> Walk:
         frozen_params, params, text = parts
-        frozen = freeze((frozen_params, 0), batch, root)
-        prior, keys = frozen.prior, rng.example_keys(root, "evaluate", 0, batch.index)
+        prior, keys = frozen.prior, rng.example_keys(root, "evaluate", 0, frozen.index)
         queries = jnp.mean(_ask(prompter, params, text, frozen)[0], axis=0)  # [b, k, d]
         place = jnp.linspace(0.0, queries.shape[1] - 1.0, points)  # [t]
         before = jnp.minimum(jnp.floor(place).astype(jnp.int32), queries.shape[1] - 2)
@@ -134,7 +117,9 @@ def make_walk_step(
         whiten = lambda x: (x - prior.mu[:, None]) * jnp.exp(-prior.log_sigma)[:, None]  # noqa: E731
         drawn = distributions.sample(prior, keys, samples)
         probs = _probs(model, frozen_params, frozen.features, z)
-        return Walk(probs, whiten(z), whiten(at_styles), frozen.latent, whiten(drawn))
+        # What stands for a missing mask is no reader's opinion.
+        readers = jnp.where(frozen.rater_valid[:, :, None], frozen.latent, jnp.nan)
+        return Walk(probs, whiten(z), whiten(at_styles), readers, whiten(drawn))
 
     return walk_step
 

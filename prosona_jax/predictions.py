@@ -1,7 +1,7 @@
 """What trained stages predict on the records of a data set, and the scores of that."""
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +11,8 @@ import numpy as np
 from prosona_jax import build, evaluate, inputs, parallel, personalise, step
 from prosona_jax.build import Config
 from prosona_jax.inputs import Data
+from prosona_jax.stage_one import Prediction
+from prosona_jax.stage_two import Frozen
 from prosona_jax.types import Batch
 
 
@@ -38,11 +40,15 @@ def predict_stage_one(
     indices: np.ndarray,
     *,
     samples: int,
-    everywhere: bool = False,
-) -> Iterable[tuple[Batch, Any]]:
-    """Yields this process's records of `indices`, or all `everywhere`, with their predictions."""
-    batches = inputs.eval_batches(config, data.dataset, indices, everywhere=everywhere)
-    return _predict(config, params, batches, build.eval_step, samples=samples)
+    drawn: bool = False,
+) -> Iterable[tuple[Batch, Prediction]]:
+    """Yields this process's records of `indices` with the counts that samples are scored by.
+
+    To be `drawn`, all records on each process, and the samples' probabilities besides.
+    """
+    eval_step = _step(config, build.eval_step, samples=samples, drawn=drawn)
+    batches = inputs.eval_batches(config, data.dataset, indices, everywhere=drawn)
+    return _predict(config, params, batches, eval_step)
 
 
 def score_stage_two(
@@ -52,18 +58,17 @@ def score_stage_two(
     data: Data,
     split: str,
     *,
-    prompts_of: str,
+    prompts_of: Sequence[str],
 ) -> list[evaluate.Row]:
     """Scores the masks that prompts ask for; every sentence counts alike, a repeated one twice.
 
-    `prompts_of` is "train", "held_out", or "mean": one mask per style, by the mean of the queries
-    of its training sentences.
+    `prompts_of` names "train", "held_out", or "mean": one mask per style, by the mean of the
+    queries of its training sentences.
     """
     indices = data.indices[split]
     predictions = predict_stage_two(config, stage_one, second, data, indices, prompts_of=prompts_of)
-    return evaluate.evaluate_styles(
-        predictions, f"prompts_{prompts_of}", by_area=config.data.raters == "by_area"
-    )
+    methods = [f"prompts_{name}" for name in prompts_of]
+    return evaluate.evaluate_styles(predictions, methods, by_area=config.data.raters == "by_area")
 
 
 def score_prompts(
@@ -71,11 +76,7 @@ def score_prompts(
 ) -> list[evaluate.Row]:
     """Scores a mask per style, and where text is read, every sentence alone."""
     parts = ("mean", "train", "held_out") if config.stage_two.query == "text" else ("mean",)
-    return [
-        row
-        for prompts_of in parts
-        for row in score_stage_two(config, stage_one, second, data, split, prompts_of=prompts_of)
-    ]
+    return score_stage_two(config, stage_one, second, data, split, prompts_of=parts)
 
 
 def predict_stage_two(
@@ -85,19 +86,25 @@ def predict_stage_two(
     data: Data,
     indices: np.ndarray,
     *,
-    prompts_of: str,
+    prompts_of: Sequence[str],
     drawn: bool = False,
-) -> Iterable[tuple[Batch, personalise.Personalised]]:
+) -> Iterable[tuple[Batch, tuple[personalise.Personalised, ...]]]:
     """Yields this process's records with the counts that the prompts' masks are scored by.
 
-    To be `drawn`, all records on each process, and the masks' probabilities besides.
+    A batch has one prediction for each name in `prompts_of`, see `score_stage_two`. To be `drawn`,
+    all records on each process, and the masks' probabilities besides.
     """
-    together = prompts_of == "mean"
-    text = second.text["train" if together else prompts_of]  # [k, p, e]
-    parts = (stage_one, second.params, np.moveaxis(text, 1, 0))
+    asked = []
+    for name in prompts_of:
+        together = name == "mean"
+        text = second.text["train" if together else name]  # [k, p, e]
+        parts = (stage_one, second.params, np.moveaxis(text, 1, 0))
+        ask = _step(config, build.eval_step_of_stage_two, together=together, drawn=drawn)
+        asked.append(functools.partial(ask, parts))
     batches = inputs.eval_batches(config, data.dataset, indices, everywhere=drawn)
-    make = build.eval_step_of_stage_two
-    return _predict(config, parts, batches, make, together=together, drawn=drawn)
+    return _predict_frozen(
+        config, stage_one, batches, lambda *seen: tuple(ask(*seen) for ask in asked)
+    )
 
 
 def walk_between_styles(
@@ -111,27 +118,42 @@ def walk_between_styles(
     samples: int,
 ) -> Iterable[tuple[Batch, personalise.Walk]]:
     """Yields all records of `indices` with the way through their styles' own contours."""
+    walk = _step(config, build.walk_step, points=points, samples=samples)
     parts = (stage_one, second.params, np.moveaxis(second.text["train"], 1, 0))
     batches = inputs.eval_batches(config, data.dataset, indices, everywhere=True)
-    return _predict(config, parts, batches, build.walk_step, points=points, samples=samples)
+    return _predict_frozen(config, stage_one, batches, functools.partial(walk, parts))
+
+
+def _predict_frozen(
+    config: Config,
+    stage_one: step.Params,
+    batches: Iterable[Batch],
+    ask: Callable[[Frozen, jax.Array], Any],
+) -> Iterable[tuple[Batch, Any]]:
+    """Yields what is asked of each batch, which is frozen once and stays on the devices."""
+    freeze = _step(config, build.freeze_step_of_evaluation)
+    once = lambda params, batch, root: ask(freeze((params, 0), batch, root), root)  # noqa: E731
+    return _predict(config, stage_one, batches, once)
 
 
 def _predict(
-    config: Config,
-    params: Any,
-    batches: Iterable[Batch],
-    make: Callable[..., Callable[..., Any]],
-    **options: Any,
+    config: Config, params: Any, batches: Iterable[Batch], eval_step: Callable[..., Any]
 ) -> Iterable[tuple[Batch, Any]]:
-    # Not seed, fold or schedule: the folds of a comparison share their steps.
-    read = {part: config[part] for part in ("model", "stage_two", "evaluate", "parallel")}
     return evaluate.predict(
         params,
         batches,
-        eval_step=_compiled(ml_collections.FrozenConfigDict(read), make, **options),
+        eval_step=eval_step,
         parallel=parallel.create(config.parallel),
         root=jax.random.key(config.seed),
     )
+
+
+def _step(
+    config: Config, make: Callable[..., Callable[..., Any]], **options: Any
+) -> Callable[..., Any]:
+    # Not seed, fold or schedule: the folds of a comparison share their steps.
+    read = {part: config[part] for part in ("model", "stage_two", "evaluate", "parallel")}
+    return _compiled(ml_collections.FrozenConfigDict(read), make, **options)
 
 
 @functools.lru_cache(maxsize=32)

@@ -144,14 +144,14 @@ def _panels(
 ) -> list[Panel]:
     """Returns the records to draw; every process predicts all, so that the first has them."""
     predict = functools.partial(predictions.predict_stage_one, config, params, data, chosen)
-    sampled = predict(samples=config.evaluate.samples, everywhere=True)
-    probs = [p for _, prediction in sampled for p in prediction.samples]
+    sampled = predict(samples=config.evaluate.samples, drawn=True)
+    probs = [p for _, prediction in sampled for p in np.asarray(prediction.probs)]
     drawn: list[Any] = [None] * len(chosen)
     if second is not None:
         asked = predictions.predict_stage_two(
-            config, params, second, data, chosen, prompts_of="mean", drawn=True
+            config, params, second, data, chosen, prompts_of=("mean",), drawn=True
         )
-        drawn = [p for _, prediction in asked for p in np.asarray(prediction.probs)[:, 0]]
+        drawn = [p for _, (found,) in asked for p in np.asarray(found.probs)[:, 0]]
     return [
         _panel(data.dataset[index], *both)
         for index, *both in zip(chosen, probs, drawn, strict=True)

@@ -4,13 +4,14 @@ L1 = L_seg(f(x, z_q), y_r) + beta KL(q || p) + lambda_b L_bound + lambda_g L_ged
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key, UInt8
 
 from prosona_jax import augment, distributions, losses, rng
+from prosona_jax.metrics import Overlaps, count_overlaps
 from prosona_jax.models.prob_unet import ProbUNet
 from prosona_jax.step import LossTerms, Metrics, Params, Weights
 from prosona_jax.types import Batch
@@ -35,9 +36,10 @@ class Objective(NamedTuple):
 class Prediction(NamedTuple):
     """What evaluation needs of one batch, S samples of d latent dimensions."""
 
-    samples: Float[Array, "b s h w"]  # probabilities of f(x, z), z ~ p(z|x)
-    prior_mean: Float[Array, "b h w"]  # probabilities of f(x, mu_p)
+    samples: Overlaps  # of S masks f(x, z), z ~ p(z|x), and the R readers'
+    prior_mean: Overlaps  # of f(x, mu_p), R times, and the readers'
     kl: Float[Array, "b d"]  # KL(q || p) per dimension, averaged over the record's raters, nats
+    probs: Float[Array, "b s h w"] | None  # of the samples, None unless they are to be drawn
 
 
 def initialise(
@@ -123,17 +125,21 @@ def make_loss_terms(
 
 def make_weights(objective: Objective) -> Weights:
     """Returns ``weights(step)``, the weight of each term; beta rises over its warm-up."""
+    terms = ("dice", "cross_entropy", "kl", "bound", "ged")
 
-    def weights(step: jax.Array) -> dict[str, Any]:
+    def weights(step: jax.Array) -> dict[str, float | jax.Array]:
         steps = objective.kl_warmup_steps
         warmup = jnp.minimum(1.0, step / steps) if steps else 1.0
-        return objective._asdict() | {"kl": objective.kl * warmup}
+        return {name: getattr(objective, name) for name in terms} | {"kl": objective.kl * warmup}
 
     return weights
 
 
-def make_eval_step(model: ProbUNet, samples: int, posterior_input: str) -> EvalStep:
-    """Returns ``eval_step(params, batch, root) -> Prediction`` with that many draws."""
+def make_eval_step(model: ProbUNet, samples: int, posterior_input: str, *, drawn: bool) -> EvalStep:
+    """Returns ``eval_step(params, batch, root) -> Prediction`` with that many draws.
+
+    Masks are counted where they are made; probabilities are asked for as `drawn`.
+    """
 
     def divergence(params: Params, batch: Batch, prior: distributions.Gaussian) -> jax.Array:
         """KL per dimension, the mean over the raters who read the record, [b, d]."""
@@ -154,6 +160,14 @@ def make_eval_step(model: ProbUNet, samples: int, posterior_input: str) -> EvalS
         z = distributions.sample(prior, rng.example_keys(root, "evaluate", 0, batch.index), samples)
         z = jnp.concatenate([prior.mu[:, None], z], axis=1)  # [b, 1 + s, d]
         probs = jax.nn.sigmoid(model.apply(params, features, z, method="decode"))
-        return Prediction(probs[:, 1:], probs[:, 0], divergence(params, batch, prior))
+        # Repeated, so that it is matched with every rater; no other score changes by that.
+        prior_mean = jnp.repeat(probs[:, :1], batch.masks.shape[1], axis=1)
+        count = lambda masks: count_overlaps(masks, batch.masks, batch.rater_valid)  # noqa: E731
+        return Prediction(
+            samples=count(probs[:, 1:]),
+            prior_mean=count(prior_mean),
+            kl=divergence(params, batch, prior),
+            probs=probs[:, 1:] if drawn else None,
+        )
 
     return eval_step

@@ -18,7 +18,7 @@ Metrics = dict[str, jax.Array]
 
 # (params, batch, root, step, axis_name) -> {term: [b]}
 LossTerms = Callable[[Params, Any, jax.Array, jax.Array, str | None], Metrics]
-Weights = Callable[[jax.Array], dict[str, Any]]  # step -> {term: weight}
+Weights = Callable[[jax.Array], dict[str, float | jax.Array]]  # step -> {term: weight}
 TrainStep = Callable[..., tuple["TrainState", Metrics]]
 
 

@@ -35,7 +35,9 @@ def _predict_step(params, batch, root):
     shift = np.arange(SAMPLES, dtype=np.float32)[None, :, None, None]
     kl = params * batch.index[:, None] * np.array([[1.0, 0.0]], np.float32)
     samples = jax.nn.sigmoid(4 * image[:, None] + shift - 2)
-    return Prediction(samples, jax.nn.sigmoid(4 * image), kl.astype(np.float32))
+    prior_mean = jnp.repeat(jax.nn.sigmoid(4 * image)[:, None], RATERS, axis=1)
+    count = lambda probs: metrics.count_overlaps(probs, batch.masks, batch.rater_valid)  # noqa: E731
+    return Prediction(count(samples), count(prior_mean), kl.astype(np.float32), samples)
 
 
 def _predict(*batches):
@@ -69,10 +71,10 @@ def _of(rows, method, name):
 
 def test_padding_is_left_out_of_batch_and_prediction(predictions):
     assert [batch.index.tolist() for batch, _ in predictions] == [[10, 11, 12, 13], [14, 15]]
-    assert [len(prediction.samples) for _, prediction in predictions] == [4, 2]
+    assert [len(prediction.samples.pairs) for _, prediction in predictions] == [4, 2]
     for batch, prediction in predictions:
-        expected = 1 / (1 + np.exp(-4 * batch.image[..., 0]))
-        np.testing.assert_allclose(prediction.prior_mean, expected, atol=1e-6)
+        expected = 1 / (1 + np.exp(2 - 4 * batch.image[..., 0]))
+        np.testing.assert_allclose(prediction.probs[:, 0], expected, atol=1e-6)
 
 
 def test_every_record_has_one_row_of_each_method(result):
@@ -85,7 +87,7 @@ def test_every_record_has_one_row_of_each_method(result):
 
 def test_rows_hold_the_metrics_of_their_record(predictions, result):
     batch, prediction = predictions[1]
-    overlaps = metrics.count_overlaps(prediction.samples, batch.masks, batch.rater_valid)
+    overlaps = metrics.count_overlaps(prediction.probs, batch.masks, batch.rater_valid)
     scores = metrics.score_batch(overlaps, batch.rater_valid)
     held_out = metrics.samples_leave_one_out(overlaps, batch.rater_valid)
     raters = metrics.raters_leave_one_out(overlaps, batch.rater_valid)
@@ -100,12 +102,11 @@ def test_rows_hold_the_metrics_of_their_record(predictions, result):
 
 
 def test_the_prior_mean_scores_as_a_single_sample(predictions, result):
-    single = [
-        metrics.score_batch(
-            metrics.count_overlaps(p.prior_mean[:, None], b.masks, b.rater_valid), b.rater_valid
-        )
-        for b, p in predictions
-    ]
+    single = []
+    for batch, _ in predictions:
+        alone = 1 / (1 + np.exp(-4 * batch.image[:, None, ..., 0]))
+        overlaps = metrics.count_overlaps(alone, batch.masks, batch.rater_valid)
+        single.append(metrics.score_batch(overlaps, batch.rater_valid))
     for name in ("ged", "ged_dpersona", "dice_soft", "dice_max_samples_per_rater"):
         expected = np.concatenate([scores[name] for scores in single])
         assert _of(result.rows, "prior_mean", name) == pytest.approx(expected, abs=1e-9), name
@@ -160,7 +161,8 @@ def _personalise(params, batch, root):
     missing = jnp.where(batch.rater_valid, 0.0, jnp.nan)[:, None, None, :]
     count = lambda own: metrics.count_overlaps(own, batch.masks, batch.rater_valid)  # noqa: E731
     overlaps = jax.vmap(count, in_axes=1, out_axes=1)(probs)
-    return Personalised(overlaps, probs, first * even + missing, 1 - first * even + missing)
+    found = Personalised(overlaps, probs, first * even + missing, 1 - first * even + missing)
+    return found, found._replace(overlaps=jax.tree.map(jnp.ones_like, overlaps))
 
 
 def _styled(*batches):
@@ -183,17 +185,19 @@ def styled():
 
 @pytest.fixture(scope="module")
 def style_rows(styled):
-    return evaluate.evaluate_styles(styled, "prompts_train", by_area=True)
+    return evaluate.evaluate_styles(styled, ("prompts_train", "other"), by_area=True)[:6]
 
 
-def test_style_rows_are_one_per_record_without_padding(style_rows):
-    assert [row["index"] for row in style_rows] == [10, 11, 12, 13, 14, 15]
-    assert {row["method"] for row in style_rows} == {"prompts_train"}
-    assert all(isinstance(row["index"], int) for row in style_rows)
+def test_style_rows_are_one_per_record_and_method_without_padding(styled):
+    rows = evaluate.evaluate_styles(styled, ("prompts_train", "other"), by_area=True)
+    assert [row["index"] for row in rows] == [10, 11, 12, 13, 14, 15] * 2
+    assert [row["method"] for row in rows] == ["prompts_train"] * 6 + ["other"] * 6
+    assert [row["area_1"] == 1 for row in rows] == [False] * 6 + [True] * 6
+    assert all(isinstance(row["index"], int) for row in rows)
 
 
 def test_style_rows_are_means_over_the_sets_of_prompts(styled, style_rows):
-    places = [(b, p, i) for b, p in styled for i in range(len(b.index))]
+    places = [(b, found, i) for b, (found, _) in styled for i in range(len(b.index))]
     for row, (batch, prediction, i) in zip(style_rows, places, strict=True):
         sets = []
         for prompts in range(2):
@@ -237,12 +241,9 @@ def test_a_validation_of_stage_two_logs_means(style_rows):
 
 
 def test_nothing_is_logged_of_retrieval_without_text_or_of_order_without_areas(styled):
-    blind = [
-        (b, p._replace(text_to_visual=p.text_to_visual * np.nan,
-                       visual_to_text=p.visual_to_text * np.nan))
-        for b, p in styled
-    ]  # fmt: skip
-    rows = evaluate.evaluate_styles(blind, "prompts_train", by_area=False)
+    nothing = lambda x: {"text_to_visual": x * np.nan, "visual_to_text": x * np.nan}  # noqa: E731
+    blind = [(b, [p._replace(**nothing(p.text_to_visual))]) for b, (p, _) in styled]
+    rows = evaluate.evaluate_styles(blind, ["prompts_train"], by_area=False)
     assert all(math.isnan(row["visual_visual_to_text"]) for row in rows)
     summary = evaluate.summarise_styles(rows)
     assert list(summary) == ["dice_mean", "ged", "dice_match", "style_gain", "own_best"]

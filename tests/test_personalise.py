@@ -58,19 +58,24 @@ def _text(prompts: int) -> jax.Array:
 
 def _eval_step(query, projector, together=False):
     modules = MODEL, PROMPTERS[query], PROJECTORS[projector]
-    return personalise.make_eval_step(*modules, "single", together=together, drawn=True)
+    return personalise.make_eval_step(*modules, together=together, drawn=True)
+
+
+@functools.cache
+def _frozen():
+    freeze = jax.jit(stage_two.make_freeze(MODEL, "single", None))
+    return freeze((_frozen_params(), 0), _batch(), ROOT)
 
 
 def _personalised(query, projector, text, together=False):
-    step = _eval_step(query, projector, together)
-    return jax.device_get(jax.jit(step)((_frozen_params(), _params(query), text), _batch(), ROOT))
+    step = jax.jit(_eval_step(query, projector, together))
+    return jax.device_get(step((_frozen_params(), _params(query), text), _frozen(), ROOT))
 
 
 def _asked(text):
     """Returns the frozen batch and what the prompter says to one set of prompts."""
-    frozen = stage_two.make_freeze(MODEL, "single", None)((_frozen_params(), 0), _batch(), ROOT)
     each = jnp.broadcast_to(text[None], (4, K, E))
-    return frozen, *PROMPTERS["text"].apply(_params("text"), each, frozen)
+    return _frozen(), *PROMPTERS["text"].apply(_params("text"), each, _frozen())
 
 
 def test_each_mask_is_drawn_at_its_prompts_latent():
@@ -113,10 +118,10 @@ def test_together_prompts_draw_at_the_mean_of_their_queries(projector):
 
 def test_a_bank_is_drawn_from_the_records_own_key():
     """In another order, alone, or with other prompts: the same codes."""
-    text, batch = _text(1), _batch()
+    text = _text(1)
     whole = _personalised("text", "bank", text)
     step = _eval_step("text", "bank")
-    part = jax.tree.map(lambda x: x[::-1][:2], batch)
+    part = jax.tree.map(lambda x: x[::-1][:2], _frozen())
     found = jax.jit(step)((_frozen_params(), _params("text"), text), part, ROOT)
     np.testing.assert_allclose(found.probs, whole.probs[::-1][:2], atol=1e-5)
 
@@ -186,10 +191,10 @@ def test_a_missing_place_is_neither_asked_for_nor_found():
 @functools.cache
 def _walk(projector, points=9, samples=2000):
     step = personalise.make_walk_step(
-        MODEL, PROMPTERS["text"], PROJECTORS[projector], "single", points=points, samples=samples
+        MODEL, PROMPTERS["text"], PROJECTORS[projector], points=points, samples=samples
     )
     parts = _frozen_params(), _params("text"), _text(1)
-    return jax.device_get(jax.jit(step)(parts, _batch(), ROOT))
+    return jax.device_get(jax.jit(step)(parts, _frozen(), ROOT))
 
 
 @pytest.mark.parametrize("projector", ["analytic", "bank"])
@@ -211,12 +216,18 @@ def test_the_analytic_path_is_straight_between_styles():
 
 
 def test_latents_of_a_walk_are_in_sigmas_of_the_prior():
-    """A style lies at sigma q / (tau sqrt d), a reader at its offset, samples are standard."""
+    """A style lies at sigma q / (tau sqrt d), a reader at its offset, samples are standard.
+
+    Of the readers two are missing, who lie nowhere.
+    """
     walk, (frozen, query, _) = _walk("analytic"), _asked(_text(1)[0])
     sigma = np.exp(frozen.prior.log_sigma)[:, None]
     expected = sigma * query.query / (0.3 * np.sqrt(D))
     np.testing.assert_allclose(walk.styles, expected, atol=1e-4)
-    np.testing.assert_allclose(walk.readers, frozen.latent, atol=1e-5)
+    there = np.asarray(frozen.rater_valid)
+    np.testing.assert_allclose(walk.readers[there], frozen.latent[there], atol=1e-5)
+    assert np.isnan(walk.readers[~there]).all()
+    assert walk.readers[~there].shape == (2, D)
     keys = rng.example_keys(ROOT, "evaluate", 0, _batch().index)
     standard = distributions.Gaussian(jnp.zeros((4, D)), jnp.zeros((4, D)))
     np.testing.assert_allclose(walk.samples, distributions.sample(standard, keys, 2000), atol=1e-4)

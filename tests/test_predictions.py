@@ -1,13 +1,18 @@
 """Predictions of trained stages: which share a compiled step, and what differs all the same."""
 
+import collections
+
 import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from configs import lidc
-from prosona_jax import build, inputs, predictions
+from prosona_jax import build, evaluate, inputs, predictions, stage_two
 from prosona_jax.types import Batch
 
 INDICES = np.arange(4)
+K, E = 3, 5
 
 
 def _batches(*_, **__):
@@ -17,11 +22,45 @@ def _batches(*_, **__):
     yield Batch(image, masks, valid, INDICES.astype(np.int32), np.ones(4, np.float32))
 
 
+def _scored(*_, **__):
+    """Yields six records in two batches, the second one half padding."""
+    generator = np.random.default_rng(0)
+    for first, real in ((0, 4), (4, 2)):
+        rater_valid = np.ones((4, K), bool)
+        rater_valid[0, 1] = False
+        yield Batch(
+            image=generator.normal(size=(4, 8, 8, 1)).astype(np.float32),
+            masks=(generator.random((4, K, 8, 8)) > 0.5).astype(np.uint8),
+            rater_valid=rater_valid,
+            index=np.arange(first, first + 4, dtype=np.int32),
+            valid=(np.arange(4) < real).astype(np.float32),
+        )
+
+
+def _model(config):
+    """Returns random parameters of stage one and a second stage with random prompts."""
+    generator, root = np.random.default_rng(1), jax.random.key(0)
+    network, image_shape = build.model(config), (8, 8, 1)
+    trees = (
+        build.initialise(config, network, root, image_shape, K),
+        stage_two.initialise(
+            build.prompter(config), root, network, image_shape=image_shape, styles=K, text_dim=E
+        ),
+    )
+    one, two = jax.tree.map(lambda x: x + generator.normal(0, 0.5, x.shape).astype("f4"), trees)
+    text = {
+        split: generator.normal(size=(K, count, E)).astype(np.float32)
+        for split, count in (("train", 3), ("held_out", 2))
+    }
+    return one, predictions.StageTwo(0, two, text)
+
+
 def test_folds_and_seeds_share_a_step_but_not_its_draws(monkeypatch):
     """Compiling takes longer than scoring a fold; what the step is made of still makes it anew."""
     made = []
 
-    def make(config, *, samples):
+    def make(config, *, samples, drawn):
+        assert not drawn
         made.append(config.model.latent_dim)
         return lambda shift, batch, root: batch.index * samples + shift + jax.random.uniform(root)
 
@@ -46,3 +85,55 @@ def test_folds_and_seeds_share_a_step_but_not_its_draws(monkeypatch):
     np.testing.assert_allclose(predict(samples=2), INDICES * 2 + 100 + drawn, rtol=1e-6)
     predict(**{"model.latent_dim": 3})
     assert made[2:] == [3]
+
+
+@pytest.mark.parametrize("wrapper", ["mesh", "pmap"])
+def test_a_batch_is_frozen_once_for_all_that_is_asked_of_it(wrapper, monkeypatch):
+    """What each name gets is what its step gives on one device, on a batch frozen for it alone."""
+    config = lidc.get_config("smoke")
+    config.parallel = wrapper
+    one, second = _model(config)
+    monkeypatch.setattr(inputs, "eval_batches", _scored)
+    compiled, calls = predictions._compiled, collections.Counter()
+
+    def counted(config, make, **options):
+        step = compiled(config, make, **options)
+        return lambda *args: calls.update([make.__name__]) or step(*args)
+
+    monkeypatch.setattr(predictions, "_compiled", counted)
+    names, data = ("mean", "train", "held_out"), inputs.Data(None, {})
+    found = list(
+        predictions.predict_stage_two(
+            config, one, second, data, INDICES, prompts_of=names, drawn=True
+        )
+    )
+    assert calls == {"freeze_step_of_evaluation": 2, "eval_step_of_stage_two": 6}
+    assert [batch.index.tolist() for batch, _ in found] == [[0, 1, 2, 3], [4, 5]]
+    root, freeze = jax.random.key(0), jax.jit(build.freeze_step_of_evaluation(config))
+    for place, name in enumerate(names):
+        step = jax.jit(build.eval_step_of_stage_two(config, together=name == "mean", drawn=True))
+        text = jnp.moveaxis(second.text["train" if name == "mean" else name], 1, 0)
+        for batch, asked in found:
+            expected = step((one, second.params, text), freeze((one, 0), batch, root), root)
+            np.testing.assert_allclose(asked[place].probs, expected.probs, atol=1e-5)
+            # No pixel is so near to 1/2 that it could fall to the other side.
+            assert np.abs(expected.probs - 0.5).min() > 1e-5
+            jax.tree.map(np.testing.assert_array_equal, asked[place].overlaps, expected.overlaps)
+            np.testing.assert_array_equal(asked[place].text_to_visual, expected.text_to_visual)
+
+
+def test_a_padded_tail_compiles_nothing_new(monkeypatch, caplog):
+    config, data = lidc.get_config("smoke"), inputs.Data(None, {"test": INDICES})
+    one, _ = _model(config)
+    monkeypatch.setattr(inputs, "eval_batches", _scored)
+    batches = iter(predictions.predict_stage_one(config, one, data, INDICES, samples=7))
+    whole = evaluate.evaluate([next(batches)])
+    with jax.log_compiles():
+        tail = evaluate.evaluate(batches)
+    assert "Compiling" not in caplog.text
+    assert [row["index"] for row in tail.rows if row["method"] == "samples"] == [4, 5]
+    both = predictions.score_stage_one(config, one, data, "test", samples=7)
+    assert both.rows == [*whole.rows, *tail.rows]
+    np.testing.assert_allclose(
+        both.latent_kl, (4 * whole.latent_kl + 2 * tail.latent_kl) / 6, rtol=1e-6
+    )

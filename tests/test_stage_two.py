@@ -208,6 +208,11 @@ def _run(
     return jax.device_get(state.params), metrics
 
 
+def test_weights_are_those_of_the_terms_alone() -> None:
+    weights = stage_two.make_weights(OBJECTIVE._replace(text_noise=0.4))(jnp.array(2))
+    assert weights == {"dice": 1.0, "cross_entropy": 0.7, "latent": 0.5, "visual": 0.3}
+
+
 def _assert_close(a: object, b: object, atol: float) -> None:
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=atol), a, b)
 
@@ -315,8 +320,8 @@ def test_training_both_stages_makes_prompts_choose_the_size() -> None:
     terms, weights = stage_two.make_loss_terms(*args), stage_two.make_weights(OBJECTIVE)
     params = _train(terms, weights, params, frozen, 1e-2, 200)
     modules = _model(), prompter, ANALYTIC
-    evaluate = jax.jit(personalise.make_eval_step(*modules, "single", together=False, drawn=False))
-    found = evaluate((known, params, jnp.moveaxis(text, 1, 0)), batch, ROOT)
+    evaluate = jax.jit(personalise.make_eval_step(*modules, together=False, drawn=False))
+    found = evaluate((known, params, jnp.moveaxis(text, 1, 0)), frozen, ROOT)
     for prompts in range(2):
         overlaps = metrics.Overlaps(*(counts[:, prompts] for counts in found.overlaps))
         scores = metrics.style_scores(overlaps, batch.rater_valid)

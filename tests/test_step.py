@@ -1,6 +1,7 @@
 """The training step: what it sums, what it draws, that it learns; on one device and on four."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from prosona_jax import augment, parallel, stage_one, step
+from prosona_jax import augment, distributions, metrics, parallel, rng, stage_one, step
 from prosona_jax.models.prob_unet import ProbUNet
 from prosona_jax.types import Batch, InputError
 
@@ -141,11 +142,39 @@ def test_an_unknown_wrapper_is_an_error() -> None:
 
 @pytest.mark.parametrize("wrapper", ["mesh", "pmap"])
 def test_evaluation_on_four_devices_is_that_of_one_in_batch_order(wrapper: str) -> None:
-    eval_step = stage_one.make_eval_step(_model(), 5, "single")
+    eval_step = stage_one.make_eval_step(_model(), 5, "single", drawn=True)
     params, devices = _state(optax.sgd(0.1)).params, parallel.create(wrapper)
     one = jax.jit(eval_step)(params, _batch(), ROOT)
     many = devices.eval_step(eval_step)(devices.replicate(params), devices.shard(_batch()), ROOT)
     _assert_close(devices.gather(many), jax.device_get(one), 1e-5)
+
+
+def test_an_evaluation_counts_the_samples_and_the_prior_mean_as_often_as_there_are_raters() -> None:
+    batch, params = jax.tree.map(jnp.asarray, _batch()), _state(optax.sgd(0.1)).params
+    prior = _model().apply(params, batch.image, method="prior")
+    features = _model().apply(params, batch.image, method="features")
+    drawn = distributions.sample(prior, rng.example_keys(ROOT, "evaluate", 0, batch.index), 5)
+    for samples in (True, False):
+        eval_step = jax.jit(stage_one.make_eval_step(_model(), 5, "single", drawn=samples))
+        found = eval_step(params, batch, ROOT)
+        for z, counts in ((drawn, found.samples), (jnp.stack([prior.mu] * 3, 1), found.prior_mean)):
+            probs = jax.nn.sigmoid(_model().apply(params, features, z, method="decode"))
+            # Where all units are off it is 1/2 exactly; no other pixel can fall to the other side.
+            assert np.all((probs == 0.5) | (np.abs(probs - 0.5) > 1e-6))
+            expected = metrics.count_overlaps(probs, batch.masks, batch.rater_valid)
+            jax.tree.map(np.testing.assert_array_equal, counts, expected)
+            if samples and counts is found.samples:
+                np.testing.assert_allclose(found.probs, probs, atol=1e-6)
+    assert found.probs is None
+
+
+def test_on_a_mesh_no_device_counts_the_records_of_another() -> None:
+    """What a compiler splits by itself counts all eight on each of four devices."""
+    devices, batch = parallel.create("mesh"), _batch()
+    count = lambda _, b, root: metrics.count_overlaps(b.image[..., 0][:, None], *b[1:3])  # noqa: E731
+    compiled = devices.eval_step(count).lower((), batch, ROOT).compile().as_text()
+    assert "all-gather" not in compiled
+    assert re.findall(r'known_trip_count":{"n":"(\d+)"', compiled) == ["2"]
 
 
 def test_loss_is_the_weighted_sum_of_its_terms() -> None:
@@ -155,6 +184,11 @@ def test_loss_is_the_weighted_sum_of_its_terms() -> None:
     assert metrics["loss"] == pytest.approx(
         sum(weights[name] * value for name, value in terms.items()), rel=1e-5
     )
+
+
+def test_weights_are_those_of_the_terms_alone() -> None:
+    weights = stage_one.make_weights(OBJECTIVE._replace(kl_warmup_steps=8))(jnp.array(2))
+    assert weights == {"dice": 1.0, "cross_entropy": 1.0, "kl": 0.025, "bound": 0.5, "ged": 0.5}
 
 
 def test_beta_rises_linearly() -> None:
@@ -214,8 +248,8 @@ def test_training_learns_two_opinions(term: str) -> None:
     state, batch = _state(tx), _two_opinions()
     for _ in range(300):
         state, metrics = train_step(state, batch, ROOT)
-    eval_step = jax.jit(stage_one.make_eval_step(_model(), 64, "single"))
-    samples = np.asarray(eval_step(state.params, batch, ROOT).samples)
+    eval_step = jax.jit(stage_one.make_eval_step(_model(), 64, "single", drawn=True))
+    samples = np.asarray(eval_step(state.params, batch, ROOT).probs)
     upper, lower = samples[:, :, :4].mean(axis=(2, 3)), samples[:, :, 4:].mean(axis=(2, 3))
     assert np.mean((upper > 0.8) & (lower < 0.2)) > 0.3
     assert np.mean((upper < 0.2) & (lower > 0.8)) > 0.3

@@ -43,8 +43,8 @@ def scored(trained, index, split="train"):
     shape = {"channels": 1, "raters": 4}
     _, params = experiment.read_stage_one(config, folder / "stage_one", **shape)
     second = experiment.read_stage_two(config, folder / "stage_two", run.prompts, **shape)
-    ((_, found),) = predictions.predict_stage_two(
-        config, params, second, data, np.array([index]), prompts_of=split, drawn=True
+    ((_, (found,)),) = predictions.predict_stage_two(
+        config, params, second, data, np.array([index]), prompts_of=(split,), drawn=True
     )
     return found.probs[0]
 
@@ -111,7 +111,8 @@ def test_any_number_of_sentences_on_any_number_of_images(projection):
     draw = lambda x: 0.3 * rng.normal(size=x.shape).astype(x.dtype)  # noqa: E731
     frozen, params = jax.tree.map(draw, shapes)
     scoring = jax.jit(build.eval_step_of_stage_two(config, together=False, drawn=True))
-    scored = scoring((frozen, params, text), batch, root)
+    seen = jax.jit(build.freeze_step_of_evaluation(config))((frozen, 0), batch, root)
+    scored = scoring((frozen, params, text), seen, root)
     step = jax.jit(build.prompt_step(config))
     for sentences in (text.reshape(8, 5), text[0, :1]):
         probs = step((frozen, params, sentences), image, root)
