@@ -70,8 +70,16 @@ def test_a_truncated_file(make_png, make_npz, make_nifti, make_dicom, name, shar
 
 
 def test_which_slice(make_png, make_npz, make_nifti, make_dicom):
-    for path, count in ((make_nifti(NOISE), 5), (make_npz(), 12)):
-        assert fault_of(path, unit="HU") == (f"holds {count} slices; choose one of 0..{count - 1}")
+    channels = ", or store one image of C channels as [1,H,W,C]"
+    several = make_npz("several.npz", image=np.zeros((12, 4, 4, 3)))
+    for path, count, hint in (
+        (make_nifti(NOISE), 5, ""),
+        (make_npz(), 12, channels),
+        (several, 12, ""),
+    ):
+        assert fault_of(path, unit="HU") == (
+            f"holds {count} slices; choose one of 0..{count - 1}{hint}"
+        )
         for index in (-1, count):
             assert fault_of(path, unit="HU", slice_index=index) == (
                 f"has no slice {index}; it holds {count}, counted from 0: choose another"
