@@ -8,7 +8,8 @@
 | DICOM | one slice, known by its preamble | of CT "HU" | PixelSpacing | one DICOM-SEG |
 
 A PNG is scaled to 0..1. A NIfTI file does not say what its numbers mean; of CT they usually are HU.
-Its voxel (i, j) is column i of row j, as the format stores it. DICOM other than CT is "arbitrary".
+Its voxel (i, j) is column i of row j, as the format stores it. DICOM other than CT is "arbitrary",
+and negated where high values are dark (MONOCHROME1).
 """
 
 import importlib

@@ -153,7 +153,20 @@ def test_dicom_of_another_kind(make_dicom):
         "has no FrameOfReferenceUID and no PixelSpacing, which a DICOM-SEG of it needs; export the "
         "slice again with its geometry, or as PNG"
     )
-    assert "RescaleSlope" in fault_of(make_dicom(RescaleSlope=None))
+    assert fault_of(make_dicom(RescaleSlope=None)) == (
+        "has no RescaleSlope, needed to make HU of a CT's stored values; export the slice again "
+        "with both slope and intercept, or as PNG"
+    )
+    assert fault_of(make_dicom(RescaleSlope=None, RescaleIntercept=None)).startswith(
+        "has no RescaleSlope and no RescaleIntercept, needed"
+    )
+    images.read(make_dicom(RescaleIntercept=0))
+    path = make_dicom()
+    path.write_bytes(path.read_bytes()[132:])
+    assert fault_of(path) == (
+        "truncated, or without a DICOM file's preamble of 128 bytes and DICM; copy it again, or "
+        "export it as a DICOM file"
+    )
 
 
 @pytest.mark.filterwarnings("ignore:The number of bytes of pixel data")

@@ -184,6 +184,20 @@ def test_dicom_other_than_ct_keeps_its_values(make_dicom):
     assert picture.intensity_unit == "arbitrary"
 
 
+def test_high_values_are_bright_unless_they_are_hu(make_dicom):
+    """MONOCHROME1: the highest stored value is shown the darkest."""
+    ramp = pydicom.dcmread(make_dicom()).pixel_array.astype(np.float32)
+    unsigned = (ramp + 300).astype(np.uint16)  # whose negatives are below its type
+    inverted = {"PhotometricInterpretation": "MONOCHROME1"}
+    picture = images.read(
+        make_dicom(stored=unsigned, Modality="MG", PixelRepresentation=0, **inverted)
+    )
+    np.testing.assert_array_equal(picture.image[..., 0], -(ramp + 300))
+    np.testing.assert_array_equal(
+        images.read(make_dicom(**inverted)).image[..., 0], 2 * ramp - 1024
+    )
+
+
 def test_an_empty_mask_is_a_segment_too_and_long_names_are_cut(make_dicom, tmp_path):
     picture = images.read(make_dicom(PatientName="Doe"))
     masks = masks_for(picture)
