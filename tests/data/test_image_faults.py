@@ -209,6 +209,20 @@ def test_a_folder_that_is_a_file(picture, tmp_path):
         write(picture, tmp_path / "out")
 
 
+def test_a_file_that_would_replace_a_folder(make_png, tmp_path):
+    picture, out = images.read(make_png(NOISE[..., 0].astype(np.uint8))), tmp_path / "out"
+    (out / "overlay.png").mkdir(parents=True)
+    (out / "mask.png").write_bytes(b"earlier")
+    files = {"mask.png": b"new", "overlay.png": b"new"}
+    with pytest.raises(InputError) as error:
+        images.write(out, files, picture, earlier=["mask.png"])
+    assert str(error.value) == (
+        f"{out / 'overlay.png'}: is a folder; move it, or choose another folder for the masks"
+    )
+    assert sorted(path.name for path in out.iterdir()) == ["mask.png", "overlay.png"]
+    assert (out / "mask.png").read_bytes() == b"earlier"
+
+
 def test_a_disk_that_fails_leaves_nothing(make_png, tmp_path, monkeypatch):
     picture = images.read(make_png(NOISE[..., 0].astype(np.uint8)))
     (tmp_path / "out").mkdir()

@@ -198,6 +198,22 @@ def test_high_values_are_bright_unless_they_are_hu(make_dicom):
     )
 
 
+def test_a_second_writing_replaces_what_the_first_wrote_and_nothing_else(make_npz, tmp_path):
+    source, out = images.read(make_npz(), slice_index=0), tmp_path / "out"
+    images.write(out, {"a.png": b"1", "b.png": b"1", "c.png": b"1"}, source)
+    (out / "notes.txt").write_text("mine")
+    (out / "folder").mkdir()
+    (tmp_path / "beside.png").write_text("mine")
+    image = source._replace(path=out / "c.png")  # masks of the first that are now predicted on
+    earlier = ["a.png", "b.png", "c.png", "gone.png", "folder", "..", "", "../beside.png"]
+    written = images.write(out, {"a.png": b"2"}, image, earlier=[*earlier, str(source.path), "\0"])
+    assert written == [out / "a.png"]
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "c.png", "folder", "notes.txt"]
+    assert (out / "a.png").read_bytes() == b"2"
+    assert (tmp_path / "beside.png").exists()
+    assert source.path.exists()
+
+
 def test_an_empty_mask_is_a_segment_too_and_long_names_are_cut(make_dicom, tmp_path):
     picture = images.read(make_dicom(PatientName="Doe"))
     masks = masks_for(picture)

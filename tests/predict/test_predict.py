@@ -148,6 +148,19 @@ def test_png(ask, disc, tmp_path):
         assert (drawn == rgb).all(axis=1).sum() > 100
 
 
+def test_the_folder_holds_one_prediction(ask, disc, tmp_path):
+    """What no prediction wrote stays, and a damaged record lists nothing."""
+    Image.fromarray((255 * disc).astype(np.uint8)).save(tmp_path / "crop.png")
+    first = ask(SENTENCES[:2], image=tmp_path / "crop.png")[1]
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    second = ask(SENTENCES[1:], image=tmp_path / "crop.png")[1]
+    assert sorted(os.listdir(tmp_path / "out")) == sorted(["notes.txt", *(p.name for p in second)])
+    assert not first[0].exists()
+    for damaged in (b"\xff{", b"[]", b'{"files": {"notes.txt": 1}}', b'{"files": [["x"], 1]}'):
+        second[-1].write_bytes(damaged)
+        assert predict._earlier(str(tmp_path / "out")) == []
+
+
 def test_nifti(make_nifti, ask, disc):
     nibabel = pytest.importorskip("nibabel", reason="the extra [nifti] is not installed")
     voxels = np.stack([np.zeros_like(disc), disc, disc[::-1]], axis=-1)
