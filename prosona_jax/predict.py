@@ -104,7 +104,8 @@ def run(
         "caveats": caveats,
     }
     text = json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False)
-    files[_RECORD] = f"{text}\n".encode()
+    # Bytes of a path that are no UTF-8 become escapes of JSON.
+    files[_RECORD] = f"{text}\n".encode(errors="backslashreplace")
     for path in images.write(output, files, picture, earlier=_earlier(output)):
         _LOG.info("%s", path)
     return record
@@ -117,6 +118,13 @@ def _checked(sentences: Sequence[str]) -> list[str]:
     sentences = [" ".join(sentence.split()) for sentence in sentences]
     if "" in sentences:
         raise InputError(f"prompt {sentences.index('') + 1} is empty; say what to draw")
+    for number, sentence in enumerate(sentences, start=1):
+        try:
+            sentence.encode()
+        except UnicodeEncodeError as error:  # a shell passes on bytes of any encoding
+            raise InputError(
+                f"prompt {number}, {sentence!r}, is not valid UTF-8; give it in that encoding"
+            ) from error
     return sentences
 
 
@@ -137,7 +145,10 @@ def _area_mm2(picture: Picture, mask: np.ndarray) -> float | None:
 
 def _area(picture: Picture, answered: Answer) -> str:
     area = _area_mm2(picture, answered.mask)
-    return f"{answered.mask.sum()} px" + (f", {area:.1f} mm²" if area is not None else "")
+    if area is None:
+        return f"{answered.mask.sum()} px"
+    digits = np.format_float_positional(area, precision=3, fractional=False, trim="-")
+    return f"{answered.mask.sum()} px, {digits} mm²"
 
 
 def _record(
