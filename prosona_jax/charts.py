@@ -24,7 +24,7 @@ def latent_plane(
     """Draws two latent dimensions in units of the prior's sigma around its mean.
 
     Dots: samples of the prior; line: the way from style to style; stars: styles; rings: where the
-    posterior puts each reader.
+    posterior puts each reader, none for one that is missing (NaN).
     """
     figure = Figure(figsize=(5.2, 4.2), layout="constrained")
     ax = figure.subplots()

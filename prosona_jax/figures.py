@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Float32, Num, UInt8
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from skimage.measure import find_contours
@@ -28,7 +29,9 @@ READERS = (
 _SAMPLE = "#4DD0E1"
 _PROMPT = "#FF4FD8"  # no reader's colour, and seen on black and on white
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-_BAR_MM = (1, 2, 5, 10, 20, 50, 100)
+_BAR_UM = tuple(digit * 10**power for power in range(6) for digit in (1, 2, 5))
+
+Limits = tuple[tuple[float, float], tuple[float, float]]  # (lowest, highest) row and column
 
 
 class Panel(NamedTuple):
@@ -76,14 +79,12 @@ def panel(shown: Panel, *, max_samples: int = 16) -> Figure:
     masks = shown.masks[shown.rater_valid]  # [valid R, H, W]
     samples = (shown.probs > 0.5).astype(np.uint8)  # [S, H, W]
     few = shown.probs[:max_samples]
-    row, column = shown.spacing_mm
-    known = bool(np.isfinite(shown.spacing_mm).all())
     window = _window(np.concatenate([masks, samples]).max(0) > 0)
 
     figure = Figure(figsize=(WIDTH_IN, 2.15), layout="constrained")
     axes = figure.subplots(1, 5)
-    for ax in axes[:3]:
-        ax.imshow(shown.image, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+    for ax, part in zip(axes[:3], (None, window, window), strict=True):
+        draw_image(ax, shown.image, shown.spacing_mm, part)
     axes[0].add_patch(frame(window))
     widths = np.linspace(2.4, 0.8, len(masks))  # where contours coincide, each still shows
     for mask, reader, width in zip(masks, np.flatnonzero(shown.rater_valid), widths, strict=True):
@@ -92,7 +93,7 @@ def panel(shown: Panel, *, max_samples: int = 16) -> Figure:
         draw_outlines(axes[2], prob, to_rgba(_SAMPLE, 0.8), 0.6)
     for ax, drawn in zip(axes[3:], (masks, samples), strict=True):
         shares = drawn.mean(0) if len(drawn) else np.zeros(shown.image.shape)
-        heat = ax.imshow(shares, cmap="magma", vmin=0, vmax=1, interpolation="nearest")
+        heat = draw_image(ax, shares, shown.spacing_mm, window, cmap="magma", lowest=0.0)
     figure.colorbar(heat, ax=axes[3:], shrink=0.8, ticks=(0, 0.5, 1)).ax.tick_params(labelsize=7)
 
     titles = (
@@ -105,13 +106,9 @@ def panel(shown: Panel, *, max_samples: int = 16) -> Figure:
     for ax, title in zip(axes, titles, strict=True):
         ax.set_title(title, fontsize=8, color=INK)
         ax.set(xticks=[], yticks=[])
-        ax.set_aspect(row / column if known else 1.0)
         ax.spines[:].set_visible(False)
-    for ax in axes[1:]:
-        ax.set(xlim=window[1], ylim=window[0][::-1])
-    if known:
-        scale_bar(axes[0], float(column))
-        scale_bar(axes[1], float(column))
+    for ax in axes[:2]:
+        scale_bar(ax, float(shown.spacing_mm[1]))
     return figure
 
 
@@ -120,8 +117,6 @@ def styles_panel(shown: Panel, names: Sequence[str]) -> Figure:
     assert shown.prompted is not None
     drawn = np.concatenate([shown.masks, (shown.prompted > 0.5).astype(np.uint8)])
     window = _window(drawn.max(0) > 0)
-    row, column = shown.spacing_mm
-    known = bool(np.isfinite(shown.spacing_mm).all())
     columns = min(5, len(names) + 1)
     rows = -(-(len(names) + 1) // columns)
     figure = Figure(figsize=(WIDTH_IN, 2.15 * rows * 5 / columns), layout="constrained")
@@ -129,13 +124,10 @@ def styles_panel(shown: Panel, names: Sequence[str]) -> Figure:
     for ax in axes:
         ax.axis("off")
     for place, ax in enumerate(axes[: len(names) + 1]):
-        ax.imshow(shown.image, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
-        ax.set_aspect(row / column if known else 1.0)
-        ax.set(xlim=window[1], ylim=window[0][::-1])
+        draw_image(ax, shown.image, shown.spacing_mm, window)
         if not place:
             ax.set_title("Image", fontsize=8, color=INK)
-            if known:
-                scale_bar(ax, float(column))
+            scale_bar(ax, float(shown.spacing_mm[1]))
             continue
         k = place - 1
         ax.set_title(names[k], fontsize=8, color=INK, parse_math=False)
@@ -160,8 +152,7 @@ def walk(
     grid = figure.add_gridspec(2, pictures, height_ratios=(1, 1.3))
     for column, point in enumerate(np.linspace(0, points - 1, pictures).round().astype(int)):
         ax = figure.add_subplot(grid[0, column])
-        ax.imshow(shown.image, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
-        ax.set(xlim=window[1], ylim=window[0][::-1])
+        draw_image(ax, shown.image, shown.spacing_mm, window)
         ax.axis("off")
         draw_outlines(ax, probs[point], _PROMPT, 1.2)
     ax = figure.add_subplot(grid[1, :])
@@ -178,7 +169,7 @@ def walk(
     return figure
 
 
-def _window(drawn: np.ndarray) -> tuple[tuple[float, float], tuple[float, float]]:
+def _window(drawn: np.ndarray) -> Limits:
     """Row and column limits of a square around the drawn pixels, with a margin, in the image."""
     if not drawn.any():
         return (-0.5, drawn.shape[0] - 0.5), (-0.5, drawn.shape[1] - 0.5)
@@ -192,7 +183,28 @@ def _window(drawn: np.ndarray) -> tuple[tuple[float, float], tuple[float, float]
     return limits[0], limits[1]
 
 
-def frame(window: tuple[tuple[float, float], tuple[float, float]]) -> Rectangle:
+def draw_image(
+    ax: Axes,
+    image: Num[np.ndarray, "H W"],
+    spacing_mm: Float32[np.ndarray, " 2"],
+    window: Limits | None = None,
+    *,
+    cmap: str = "gray",
+    lowest: float = -1.0,
+) -> AxesImage:
+    """Draws what a window shows of values `lowest` to 1, pixels as wide and high as they are.
+
+    Without a window the whole image is shown. Pixels of unknown spacing, NaN, are square.
+    """
+    row, column = spacing_mm
+    aspect = float(row / column) if np.isfinite(spacing_mm).all() else 1.0
+    drawn = ax.imshow(image, cmap=cmap, vmin=lowest, vmax=1, interpolation="nearest", aspect=aspect)
+    if window is not None:
+        ax.set(xlim=window[1], ylim=window[0][::-1])
+    return drawn
+
+
+def frame(window: Limits) -> Rectangle:
     """Returns a white frame around (lowest, highest) row and column."""
     (top, bottom), (left, right) = window
     return Rectangle((left, top), right - left, bottom - top, fill=False, ec="white", lw=0.8)
@@ -213,15 +225,21 @@ def _count(noun: str, masks: np.ndarray) -> str:
 
 
 def scale_bar(ax: Axes, column_mm: float) -> None:
-    """Draws a bar of a round length, at most 40 % of the picture's width."""
+    """Draws a bar of a round length, at most 40 % of the picture's width; none if none fits.
+
+    `column_mm` is a pixel's width: of an unknown one, NaN, there is no bar.
+    """
     left, right = ax.get_xlim()
-    width_mm = (right - left) * column_mm
-    length = max((mm for mm in _BAR_MM if mm <= 0.4 * width_mm), default=_BAR_MM[0])
-    share = length / width_mm
+    width_um = 1000 * (right - left) * column_mm
+    length = max((um for um in _BAR_UM if um <= 0.4 * width_um), default=None)
+    if length is None:
+        return
+    share = length / width_um
+    label = f"{length} µm" if length < 1000 else f"{length // 1000} mm"
     stroke = [withStroke(linewidth=3, foreground="black")]
     ax.plot([0.05, 0.05 + share], [0.06, 0.06], transform=ax.transAxes, color="white", lw=1.6,
             solid_capstyle="butt", path_effects=stroke)  # fmt: skip
-    ax.text(0.05, 0.09, f"{length} mm", transform=ax.transAxes, color="white", fontsize=7,
+    ax.text(0.05, 0.09, label, transform=ax.transAxes, color="white", fontsize=7,
             path_effects=[withStroke(linewidth=1.5, foreground="black")])  # fmt: skip
 
 

@@ -8,13 +8,11 @@ from jaxtyping import Float32, UInt8
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from prosona_jax.figures import READERS, draw_outlines, frame, scale_bar
+from prosona_jax.figures import READERS, Limits, draw_image, draw_outlines, frame, scale_bar
 
 _SIDE_IN = 4.5
 _LINE_STYLES = ("-", "--", ":")
 _LETTERS_PER_INCH = 14  # of DejaVu Sans at 8 pt
-
-Limits = tuple[tuple[float, float], tuple[float, float]]  # of rows and columns
 
 
 def draw(
@@ -42,24 +40,20 @@ def draw(
     )
     seen = (rows, columns)
     views = [whole] if seen == whole else [whole, seen]
-    row, column = (float(size) for size in spacing_mm)
-    known = bool(np.isfinite(spacing_mm).all())
     figure = Figure(figsize=(_SIDE_IN * len(views), _SIDE_IN), layout="constrained")
     axes = figure.subplots(1, len(views), squeeze=False)[0]
     looks = [
         (READERS[k % len(READERS)], _LINE_STYLES[k // len(READERS) % len(_LINE_STYLES)], line)
         for k, line in enumerate(np.linspace(2.4, 0.8, len(masks)))
     ]
-    for ax, (rows, columns) in zip(axes, views, strict=True):
-        ax.imshow(image, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
-        ax.set(xticks=[], yticks=[], xlim=columns, ylim=rows[::-1])
-        ax.set_aspect(row / column if known else 1.0)
+    for ax, view in zip(axes, views, strict=True):
+        draw_image(ax, image, spacing_mm, view)
+        ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
-        finer = 1.0 if (rows, columns) == views[-1] else 0.4
+        finer = 1.0 if view == views[-1] else 0.4
         for mask, (colour, style, line) in zip(masks, looks, strict=True):
             draw_outlines(ax, mask, colour, finer * line, style)
-        if known:
-            scale_bar(ax, column)
+        scale_bar(ax, float(spacing_mm[1]))
     if len(views) > 1:
         axes[0].add_patch(frame(views[1]))
     letters = int(_LETTERS_PER_INCH * figure.get_figwidth())

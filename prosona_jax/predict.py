@@ -36,6 +36,8 @@ _UNIT = flags.DEFINE_string(
     "unit", None, "HU, unit (0..1) or arbitrary, where the file does not say what its numbers are."
 )
 
+_RECORD = "prediction.json"
+
 _LOG = logging.getLogger("prosona_jax.predict")
 
 
@@ -55,7 +57,7 @@ def run(
         folder: the workdir.
         image: path, see `data_pipelines.images`.
         sentences: prompts, one contour each.
-        output: folder, made if absent.
+        output: folder, made if absent; files that its `prediction.json` lists are replaced.
         point: (row, column) to crop around, in pixels of the image; None is its middle.
         slice_index: which slice of the file.
         unit: of the image's numbers, where the file does not say.
@@ -98,12 +100,13 @@ def run(
     )  # fmt: skip
     files["overlay.png"] = figures.png(figure, footnote=note)
     record = _record(model, picture, placement, slice_index, drawn) | {
-        "files": [*files, "prediction.json"],
+        "files": [*files, _RECORD],
         "caveats": caveats,
     }
     text = json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False)
-    files["prediction.json"] = f"{text}\n".encode()
-    for path in images.write(output, files, picture):
+    # Bytes of a path that are no UTF-8 become escapes of JSON.
+    files[_RECORD] = f"{text}\n".encode(errors="backslashreplace")
+    for path in images.write(output, files, picture, earlier=_earlier(output)):
         _LOG.info("%s", path)
     return record
 
@@ -115,7 +118,24 @@ def _checked(sentences: Sequence[str]) -> list[str]:
     sentences = [" ".join(sentence.split()) for sentence in sentences]
     if "" in sentences:
         raise InputError(f"prompt {sentences.index('') + 1} is empty; say what to draw")
+    for number, sentence in enumerate(sentences, start=1):
+        try:
+            sentence.encode()
+        except UnicodeEncodeError as error:  # a shell passes on bytes of any encoding
+            raise InputError(
+                f"prompt {number}, {sentence!r}, is not valid UTF-8; give it in that encoding"
+            ) from error
     return sentences
+
+
+def _earlier(output: str) -> list[str]:
+    """Returns the files that the folder's last prediction says it wrote; none if it is damaged."""
+    try:
+        record = json.loads((pathlib.Path(output).expanduser() / _RECORD).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return []
+    files = record.get("files") if isinstance(record, dict) else None
+    return [name for name in files if isinstance(name, str)] if isinstance(files, list) else []
 
 
 def _area_mm2(picture: Picture, mask: np.ndarray) -> float | None:
@@ -125,7 +145,10 @@ def _area_mm2(picture: Picture, mask: np.ndarray) -> float | None:
 
 def _area(picture: Picture, answered: Answer) -> str:
     area = _area_mm2(picture, answered.mask)
-    return f"{answered.mask.sum()} px" + (f", {area:.1f} mm²" if area is not None else "")
+    if area is None:
+        return f"{answered.mask.sum()} px"
+    digits = np.format_float_positional(area, precision=3, fractional=False, trim="-")
+    return f"{answered.mask.sum()} px, {digits} mm²"
 
 
 def _record(

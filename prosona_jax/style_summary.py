@@ -28,7 +28,7 @@ class Styled(NamedTuple):
     walk: Float32[np.ndarray, "t H W"]  # masks from the first style to the last
     path: Float[np.ndarray, "t d"]  # latents here and below: (z - mu_p) / sigma_p
     at_styles: Float[np.ndarray, "k d"]
-    at_readers: Float[np.ndarray, "k d"]
+    at_readers: Float[np.ndarray, "k d"]  # NaN: missing in this image
     samples: Float[np.ndarray, "s d"]
 
 

@@ -28,6 +28,24 @@ def test_curves_hold_the_given_values():
     assert figure.get_figwidth() * figures.DPI == 1000
 
 
+def test_a_missing_reader_has_no_ring_and_every_style_its_star():
+    rng = np.random.default_rng(0)
+    styles, readers = rng.normal(size=(2, 3, 2))
+    readers[1] = np.nan
+    figure = charts.latent_plane(
+        samples=rng.normal(size=(9, 2)), path=styles, styles=styles, readers=readers,
+        names=("small", "middle", "large"), axes=("z0", "z1"),
+    )  # fmt: skip
+    assert figures.png(figure).startswith(b"\x89PNG")  # without a warning
+    rings, stars = figure.axes[0].collections[1::2], figure.axes[0].collections[2::2]
+    for k in range(3):
+        np.testing.assert_array_equal(stars[k].get_offsets(), styles[k : k + 1])
+        shown = rings[k].get_offsets().compressed()
+        np.testing.assert_array_equal(shown, readers[k] if k != 1 else [])
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ["samples of the prior", "from style to style", "small", "middle", "large"]
+
+
 def test_curves_hide_the_places_left_over():
     figure = charts.curves({str(i): {"train": np.array([[1], [i]])} for i in range(5)})
     assert [ax.get_visible() for ax in figure.axes] == [True] * 5 + [False] * 3

@@ -123,6 +123,44 @@ def test_scale_bar_has_a_round_length_and_needs_a_spacing():
     assert unknown.axes[0].get_aspect() == 1
 
 
+@pytest.mark.parametrize(
+    ("spacing_mm", "label", "share"),
+    [
+        (0.02, "200 µm", 0.2 / 0.8),  # of 0.8 mm; 0.32 would be the longest
+        (2.5e-3, "20 µm", 0.2),  # 0.4 of the picture would be no longer of a round length
+        (0.0625, "1 mm", 0.4),  # just fits
+        (5e-5, None, None),  # 2 µm in all
+    ],
+)
+def test_scale_bar_of_a_small_picture_is_shorter_or_left_out(spacing_mm, label, share):
+    ax = figures.panel(_panel(spacing_mm=np.full(2, spacing_mm, np.float32))).axes[0]
+    assert _texts(ax) == ([label] if label else [])
+    assert [np.ptp(line.get_xdata()) for line in ax.lines] == (
+        [pytest.approx(share)] if label else []
+    )
+
+
+@pytest.mark.parametrize("spacing_mm", [(1.0, 0.5), (np.nan, np.nan)])
+def test_every_picture_of_the_image_has_pixels_as_wide_and_high_as_they_are(spacing_mm):
+    panel = _panel(spacing_mm=np.array(spacing_mm, np.float32))
+    panel = panel._replace(prompted=panel.masks.astype(np.float32))
+    names, probs = ("small", "middle", "large"), panel.masks.astype(np.float32)
+    figures_of = {
+        "panel": (figures.panel(panel), 5),
+        "styles": (figures.styles_panel(panel, names), 4),
+        "walk": (figures.walk(panel, probs, names, pictures=3), 3),
+    }
+    for name, (figure, pictures) in figures_of.items():
+        shown = [ax for ax in figure.axes if ax.images][:pictures]  # the colour bar's is the last
+        assert len(shown) == pictures, name
+        assert {ax.get_aspect() for ax in shown} == {1.0 if np.isnan(spacing_mm[0]) else 2.0}, name
+        windows = {ax.get_xlim() + ax.get_ylim() for ax in shown[name == "panel" :]}
+        assert windows == {(6.5, 22.5, 15.5, -0.5)}, name
+        for ax in shown[: 3 if name == "panel" else pictures]:
+            np.testing.assert_array_equal(ax.images[0].get_array(), panel.image)
+            assert ax.images[0].get_clim() == (-1, 1)
+
+
 def test_footnote_adds_height_and_is_literal():
     bare = _decode(figures.png(figures.panel(_panel())))
     noted = _decode(figures.png(figures.panel(_panel()), footnote="costs $1 or $2_x, " * 40))

@@ -13,7 +13,7 @@ import nbformat
 import numpy as np
 import pytest
 
-from prosona_jax import build, experiment, inputs, predictions, text_encoder, workdir
+from prosona_jax import build, charts, experiment, inputs, predictions, text_encoder, workdir
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "notebooks" / "latent_interpolation.ipynb"
@@ -147,6 +147,26 @@ def test_what_is_drawn_on_the_way_and_on_the_map_is_what_the_model_decodes(walke
         _assert_same_areas(areas[points // 2 :: points], _areas(decoded(halfway)))
     places = jnp.asarray(kept["places"].reshape(-1, stops.shape[1]), jnp.float32)
     np.testing.assert_allclose(kept["grid"], decoded(places), atol=1e-3)
+
+
+def test_a_reader_who_is_missing_has_no_ring_on_the_plane(notebook):
+    (cell,) = (cell for cell in notebook.cells if cell.id == "plane")
+    style_stops, reader_stops = np.random.default_rng(0).normal(size=(2, 4, 3))
+    shown = []
+    names = {
+        "np": np, "charts": charts, "show": shown.append, "place_of": lambda text: text,
+        "second": types.SimpleNamespace(text={"train": style_stops[:, None]}),
+        "record": types.SimpleNamespace(rater_valid=np.array([True, False, True, True])),
+        "reader_stops": reader_stops[:3], "samples": np.zeros((5, 3)), "styles": list("abcd"),
+        "prompt_stops": style_stops, "through": lambda stops: stops,
+    }  # fmt: skip
+    exec(cell.source, names)
+    ((figure,), plane) = shown, names["plane"]
+    rings = [ring.get_offsets().compressed() for ring in figure.axes[0].collections[1::2]]
+    expected = [*reader_stops[:3][:, plane]]
+    expected.insert(1, [])
+    for ring, place in zip(rings, expected, strict=True):
+        np.testing.assert_array_equal(ring, place)
 
 
 @pytest.fixture

@@ -222,6 +222,16 @@ def test_the_latent_is_shown_where_the_styles_lie_furthest_apart(monkeypatch):
     np.testing.assert_array_equal(shown["styles"], at_styles[:, [3, 1]])
 
 
+def test_a_reader_who_is_missing_in_the_walked_image_leaves_the_plane_whole():
+    """Their place in the latent space is NaN, and their ring is left out."""
+    at_readers = np.ones((3, 4))
+    at_readers[1] = np.nan
+    walked = _panel("r2")._replace(rater_valid=np.array([True, False, True]))
+    blocks = _sections(_rows(), _styled(walked=walked, at_readers=at_readers))
+    drawn = [block for block in blocks["From core to margin"] if isinstance(block, report.Figure)]
+    assert [figure.name for figure in drawn] == ["walk", "latent-plane"]
+
+
 def test_a_latent_of_one_dimension_has_a_walk_and_no_plane():
     one = np.zeros((3, 1))
     styled = _styled(walked=_panel("r2"), path=np.zeros((5, 1)), at_styles=one, at_readers=one)

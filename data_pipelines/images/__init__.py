@@ -8,7 +8,8 @@
 | DICOM | one slice, known by its preamble | of CT "HU" | PixelSpacing | one DICOM-SEG |
 
 A PNG is scaled to 0..1. A NIfTI file does not say what its numbers mean; of CT they usually are HU.
-Its voxel (i, j) is column i of row j, as the format stores it. DICOM other than CT is "arbitrary".
+Its voxel (i, j) is column i of row j, as the format stores it. DICOM other than CT is "arbitrary",
+and negated where high values are dark (MONOCHROME1).
 """
 
 import importlib
@@ -137,7 +138,11 @@ def encode_masks(
 
 
 def write(
-    folder: str | os.PathLike[str], files: Mapping[str, bytes], picture: Picture
+    folder: str | os.PathLike[str],
+    files: Mapping[str, bytes],
+    picture: Picture,
+    *,
+    earlier: Sequence[str] = (),
 ) -> list[pathlib.Path]:
     """Writes files {name: content} that belong to an image, all of them or none.
 
@@ -145,17 +150,24 @@ def write(
         folder: made if absent.
         files: what to write; files of these names are replaced.
         picture: the image.
+        earlier: names of files in the folder that these replace: what is not written again goes.
 
     Raises:
-        InputError: the folder cannot be written to, or a file would replace the image.
+        InputError: the folder cannot be written to, or a file would replace the image or a folder.
     """
     folder = pathlib.Path(folder).expanduser()
     paths = {folder / name: content for name, content in files.items()}
     if picture.path.resolve() in (path.resolve() for path in paths):
         raise InputError(f"{picture.path}: would be replaced; choose another folder for the masks")
+    for path in paths:
+        if os.path.isdir(path):
+            raise InputError(
+                f"{path}: is a folder; move it, or choose another folder for the masks"
+            )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _write_whole(paths)
+        _remove(folder, earlier, kept=[*paths, picture.path])
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error}); choose another") from error
     return list(paths)
@@ -172,6 +184,16 @@ def _write_whole(contents: Mapping[pathlib.Path, bytes]) -> None:
     finally:
         for part in parts.values():
             part.unlink(missing_ok=True)
+
+
+def _remove(folder: pathlib.Path, names: Sequence[str], *, kept: Sequence[pathlib.Path]) -> None:
+    """Removes files from the folder, by their plain names, but none of those that are kept."""
+    for name in names:
+        path = folder / name
+        if pathlib.PurePath(name).name != name or not os.path.isfile(path):
+            continue
+        if not any(path.samefile(other) for other in kept):  # some disks tell no case apart
+            path.unlink()
 
 
 def _format(path: pathlib.Path) -> str:

@@ -18,6 +18,7 @@ _NEEDED = (
     *("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"),
     *("FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
 )
+_HOUNSFIELD = ("RescaleSlope", "RescaleIntercept")
 _MAYBE_EMPTY = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber"),
     *("StudyID", "StudyDate", "StudyTime", "SliceThickness"),
@@ -27,26 +28,43 @@ _PROGRAM = "prosona_jax"
 
 
 def read(path: pathlib.Path, slice_index: int | None, unit: str | None) -> Picture:
-    """Reads the slice; see `images.read`. CT becomes HU, anything else keeps its stored values."""
+    """Reads the slice; see `images.read`.
+
+    CT becomes HU. Anything else keeps its stored values, negated if the highest is the darkest.
+    """
     del unit  # the file says what it is
     pydicom = extra("pydicom", "dicom", path)
     extra("highdicom", "dicom", path)  # asked for here, before a model runs
     try:
         dataset = pydicom.dcmread(path)
         frames = int(dataset.get("NumberOfFrames") or 1)
-        gray = str(dataset.PhotometricInterpretation).startswith("MONOCHROME")
+        colours = str(dataset.PhotometricInterpretation)
+        hounsfield = dataset.get("Modality") == "CT" and dataset.get("RescaleType", "HU") == "HU"
+        unscaled = [name for name in _HOUNSFIELD if hounsfield and dataset.get(name) is None]
+    except pydicom.errors.InvalidDicomError as error:
+        raise InputError(
+            f"{path}: truncated, or {dicom.NO_PREAMBLE}; copy it again, or export it as a DICOM "
+            "file"
+        ) from error
     except Exception as error:  # pydicom raises whatever the bytes lead it to
         raise unreadable(path, error) from error
-    if not gray:
+    if not colours.startswith("MONOCHROME"):
         raise InputError(f"{path}: is in colour; convert it to gray values (MONOCHROME2)")
     if frames > 1:
         raise InputError(f"{path}: holds {frames} frames; save the one to predict on as one slice")
     choose_slice(path, 1, slice_index)
-    hounsfield = dataset.get("Modality") == "CT" and dataset.get("RescaleType", "HU") == "HU"
+    if unscaled:
+        raise InputError(
+            f"{path}: has no {' and no '.join(unscaled)}, needed to make HU of a CT's stored "
+            "values; export the slice again with both slope and intercept, or as PNG"
+        )
     try:
         image = (dicom.hounsfield if hounsfield else dicom.pixels)(dataset).astype(np.float32)
+        spacing = np.array(dataset.get("PixelSpacing"), np.float32)
     except Exception as error:  # as above
         raise unreadable(path, error) from error
+    if not hounsfield and colours == "MONOCHROME1":  # a CT's HU mean the same however it is shown
+        image = -image
     if absent := [name for name in _NEEDED if not dataset.get(name)]:
         raise InputError(
             f"{path}: has no {' and no '.join(absent)}, which a DICOM-SEG of it needs; export the "
@@ -54,7 +72,6 @@ def read(path: pathlib.Path, slice_index: int | None, unit: str | None) -> Pictu
         )
     for name in _MAYBE_EMPTY:
         dataset.setdefault(name, None)
-    spacing = np.array(dataset.PixelSpacing, np.float32)
     unit = "HU" if hounsfield else "arbitrary"
     return Picture(image[..., None], unit, spacing, path, "dicom", dataset)
 

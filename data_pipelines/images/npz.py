@@ -32,8 +32,9 @@ def read(path: pathlib.Path, slice_index: int | None, unit: str | None) -> Pictu
             f"{path}: image is {images.dtype} {list(images.shape)}; store real numbers [H,W], or "
             "several images as [N,H,W] or [N,H,W,C]"
         )
+    hint = ", or store one image of C channels as [1,H,W,C]" if images.ndim == 3 else ""
     images = images[None] if images.ndim == 2 else images
-    image = images[choose_slice(path, len(images), slice_index)].astype(np.float32)
+    image = images[choose_slice(path, len(images), slice_index, hint)].astype(np.float32)
     unit = str(arrays["intensity_unit"]) if "intensity_unit" in arrays else unit
     if unit not in UNITS:
         raise InputError(f"{path}: intensity_unit is {unit!r}; give the unit, one of {UNITS}")

@@ -22,8 +22,10 @@ class Picture(NamedTuple):
     origin: Any  # what that module needs to write masks back: a header, the slice
 
 
-def choose_slice(path: pathlib.Path, count: int, slice_index: int | None) -> int:
+def choose_slice(path: pathlib.Path, count: int, slice_index: int | None, hint: str = "") -> int:
     """Returns which of `count` slices is meant, 0-based; of a single one nothing need be said.
+
+    The hint says what else to do where none of several is chosen.
 
     Raises:
         InputError: there are several and none is chosen, or the choice is out of range.
@@ -31,7 +33,7 @@ def choose_slice(path: pathlib.Path, count: int, slice_index: int | None) -> int
     if slice_index is None and count == 1:
         return 0
     if slice_index is None:
-        raise InputError(f"{path}: holds {count} slices; choose one of 0..{count - 1}")
+        raise InputError(f"{path}: holds {count} slices; choose one of 0..{count - 1}{hint}")
     if not 0 <= slice_index < count:
         raise InputError(
             f"{path}: has no slice {slice_index}; it holds {count}, counted from 0: choose another"

@@ -21,6 +21,7 @@ AIR_HU = -1000.0  # a crop that reaches beyond the slice continues with air
 Z_TOLERANCE_MM = 0.1  # far below the least distance of two slices, 0.45 mm
 SPACING_TOLERANCE_MM = 1e-3
 AGAIN = "download it again or delete it"
+NO_PREAMBLE = "without a DICOM file's preamble of 128 bytes and DICM"
 ABSENT_SLICE = "contour whose slice is absent"
 ABSENT_SERIES = "nodule whose series is absent"
 DUPLICATE = "second file of one slice"
@@ -172,6 +173,8 @@ def _file(
 
 
 def _line(error: Exception) -> str:
+    if isinstance(error, _pydicom().errors.InvalidDicomError):  # whose own line is for programmers
+        return NO_PREAMBLE
     return " ".join(str(error).split()) or type(error).__name__
 
 

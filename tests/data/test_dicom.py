@@ -168,6 +168,16 @@ def test_a_spacing_that_is_not_the_databases(tmp_path):
     )
 
 
+def test_a_file_without_its_preamble(tmp_path):
+    path = write(tmp_path / "1.dcm", 1.0)
+    path.write_bytes(path.read_bytes()[132:])
+    (fault,), _ = read(tmp_path)
+    assert str(fault) == (
+        f"{path}: unreadable or truncated (without a DICOM file's preamble of 128 bytes and DICM);"
+        " download it again or delete it"
+    )
+
+
 @pytest.mark.filterwarnings("ignore:The number of bytes of pixel data")
 @pytest.mark.parametrize(
     ("rows", "size", "message"),

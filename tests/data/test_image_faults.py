@@ -70,8 +70,16 @@ def test_a_truncated_file(make_png, make_npz, make_nifti, make_dicom, name, shar
 
 
 def test_which_slice(make_png, make_npz, make_nifti, make_dicom):
-    for path, count in ((make_nifti(NOISE), 5), (make_npz(), 12)):
-        assert fault_of(path, unit="HU") == (f"holds {count} slices; choose one of 0..{count - 1}")
+    channels = ", or store one image of C channels as [1,H,W,C]"
+    several = make_npz("several.npz", image=np.zeros((12, 4, 4, 3)))
+    for path, count, hint in (
+        (make_nifti(NOISE), 5, ""),
+        (make_npz(), 12, channels),
+        (several, 12, ""),
+    ):
+        assert fault_of(path, unit="HU") == (
+            f"holds {count} slices; choose one of 0..{count - 1}{hint}"
+        )
         for index in (-1, count):
             assert fault_of(path, unit="HU", slice_index=index) == (
                 f"has no slice {index}; it holds {count}, counted from 0: choose another"
@@ -145,7 +153,20 @@ def test_dicom_of_another_kind(make_dicom):
         "has no FrameOfReferenceUID and no PixelSpacing, which a DICOM-SEG of it needs; export the "
         "slice again with its geometry, or as PNG"
     )
-    assert "RescaleSlope" in fault_of(make_dicom(RescaleSlope=None))
+    assert fault_of(make_dicom(RescaleSlope=None)) == (
+        "has no RescaleSlope, needed to make HU of a CT's stored values; export the slice again "
+        "with both slope and intercept, or as PNG"
+    )
+    assert fault_of(make_dicom(RescaleSlope=None, RescaleIntercept=None)).startswith(
+        "has no RescaleSlope and no RescaleIntercept, needed"
+    )
+    images.read(make_dicom(RescaleIntercept=0))
+    path = make_dicom()
+    path.write_bytes(path.read_bytes()[132:])
+    assert fault_of(path) == (
+        "truncated, or without a DICOM file's preamble of 128 bytes and DICM; copy it again, or "
+        "export it as a DICOM file"
+    )
 
 
 @pytest.mark.filterwarnings("ignore:The number of bytes of pixel data")
@@ -186,6 +207,20 @@ def test_a_folder_that_is_a_file(picture, tmp_path):
     (tmp_path / "out").write_text("taken")
     with pytest.raises(InputError, match=r"out: cannot be written \(.*\); choose another$"):
         write(picture, tmp_path / "out")
+
+
+def test_a_file_that_would_replace_a_folder(make_png, tmp_path):
+    picture, out = images.read(make_png(NOISE[..., 0].astype(np.uint8))), tmp_path / "out"
+    (out / "overlay.png").mkdir(parents=True)
+    (out / "mask.png").write_bytes(b"earlier")
+    files = {"mask.png": b"new", "overlay.png": b"new"}
+    with pytest.raises(InputError) as error:
+        images.write(out, files, picture, earlier=["mask.png"])
+    assert str(error.value) == (
+        f"{out / 'overlay.png'}: is a folder; move it, or choose another folder for the masks"
+    )
+    assert sorted(path.name for path in out.iterdir()) == ["mask.png", "overlay.png"]
+    assert (out / "mask.png").read_bytes() == b"earlier"
 
 
 def test_a_disk_that_fails_leaves_nothing(make_png, tmp_path, monkeypatch):

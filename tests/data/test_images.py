@@ -184,6 +184,36 @@ def test_dicom_other_than_ct_keeps_its_values(make_dicom):
     assert picture.intensity_unit == "arbitrary"
 
 
+def test_high_values_are_bright_unless_they_are_hu(make_dicom):
+    """MONOCHROME1: the highest stored value is shown the darkest."""
+    ramp = pydicom.dcmread(make_dicom()).pixel_array.astype(np.float32)
+    unsigned = (ramp + 300).astype(np.uint16)  # whose negatives are below its type
+    inverted = {"PhotometricInterpretation": "MONOCHROME1"}
+    picture = images.read(
+        make_dicom(stored=unsigned, Modality="MG", PixelRepresentation=0, **inverted)
+    )
+    np.testing.assert_array_equal(picture.image[..., 0], -(ramp + 300))
+    np.testing.assert_array_equal(
+        images.read(make_dicom(**inverted)).image[..., 0], 2 * ramp - 1024
+    )
+
+
+def test_a_second_writing_replaces_what_the_first_wrote_and_nothing_else(make_npz, tmp_path):
+    source, out = images.read(make_npz(), slice_index=0), tmp_path / "out"
+    images.write(out, {"a.png": b"1", "b.png": b"1", "c.png": b"1"}, source)
+    (out / "notes.txt").write_text("mine")
+    (out / "folder").mkdir()
+    (tmp_path / "beside.png").write_text("mine")
+    image = source._replace(path=out / "c.png")  # masks of the first that are now predicted on
+    earlier = ["a.png", "b.png", "c.png", "gone.png", "folder", "..", "", "../beside.png"]
+    written = images.write(out, {"a.png": b"2"}, image, earlier=[*earlier, str(source.path), "\0"])
+    assert written == [out / "a.png"]
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "c.png", "folder", "notes.txt"]
+    assert (out / "a.png").read_bytes() == b"2"
+    assert (tmp_path / "beside.png").exists()
+    assert source.path.exists()
+
+
 def test_an_empty_mask_is_a_segment_too_and_long_names_are_cut(make_dicom, tmp_path):
     picture = images.read(make_dicom(PatientName="Doe"))
     masks = masks_for(picture)

@@ -4,7 +4,9 @@ import json
 import logging
 import math
 import os
+import pathlib
 import shutil
+import sys
 
 import jax
 import ml_collections
@@ -13,6 +15,7 @@ import pytest
 from PIL import Image
 
 from configs import lidc
+from data_pipelines.images.picture import Picture
 from prosona_jax import (
     answers,
     build,
@@ -146,6 +149,42 @@ def test_png(ask, disc, tmp_path):
     for colour in figures.READERS[:3]:
         rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
         assert (drawn == rgb).all(axis=1).sum() > 100
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes are Linux's")
+def test_a_path_that_is_no_utf_8(ask, disc, tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.png")
+    Image.fromarray((255 * disc).astype(np.uint8)).save(path)
+    record, files = ask(image=path)
+    assert json.loads(files[-1].read_text()) == record
+    assert record["image"] == str(path)
+
+
+@pytest.mark.parametrize(
+    ("pixel_mm", "written"), [(0.0125, "0.00609"), (0.7, "19.1"), (30.0, "35100"), (np.nan, "")]
+)
+def test_areas_in_the_legend_have_three_digits(pixel_mm, written):
+    picture = Picture(
+        np.zeros((8, 9, 1), "f4"), "unit", np.full(2, pixel_mm), pathlib.Path("a"), "png", None
+    )
+    mask = np.zeros((8, 9), np.uint8)
+    mask.flat[:39] = 1
+    answered = answers.Answer("small", mask, "", "", 1.0, False, False)
+    expected = f"39 px, {written} mm²" if written else "39 px"
+    assert predict._area(picture, answered) == expected
+
+
+def test_the_folder_holds_one_prediction(ask, disc, tmp_path):
+    """What no prediction wrote stays, and a damaged record lists nothing."""
+    Image.fromarray((255 * disc).astype(np.uint8)).save(tmp_path / "crop.png")
+    first = ask(SENTENCES[:2], image=tmp_path / "crop.png")[1]
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    second = ask(SENTENCES[1:], image=tmp_path / "crop.png")[1]
+    assert sorted(os.listdir(tmp_path / "out")) == sorted(["notes.txt", *(p.name for p in second)])
+    assert not first[0].exists()
+    for damaged in (b"\xff{", b"[]", b'{"files": {"notes.txt": 1}}', b'{"files": [["x"], 1]}'):
+        second[-1].write_bytes(damaged)
+        assert predict._earlier(str(tmp_path / "out")) == []
 
 
 def test_nifti(make_nifti, ask, disc):

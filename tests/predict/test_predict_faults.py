@@ -31,6 +31,9 @@ def test_what_is_wrong_with_prompts_and_images(ask, disc, make_nifti, tmp_path):
     line = lambda *arguments, **named: refusal(ask, tmp_path, *arguments, **named)  # noqa: E731
     assert line([]).startswith("no prompt: say what to draw")
     assert line([SENTENCES[0], " \t"]) == "prompt 2 is empty; say what to draw"
+    assert line([SENTENCES[0], os.fsdecode(b"caf\xe9")]) == (
+        r"prompt 2, 'caf\udce9', is not valid UTF-8; give it in that encoding"
+    )
     np.savez(tmp_path / "x.npz", image=np.stack([disc] * 3, axis=-1)[None])
     colour = {"image": tmp_path / "x.npz", "slice_index": 0, "unit": "unit"}
     assert "has 3 channels, and the model of" in line(**colour)
