@@ -106,7 +106,8 @@ def run(
     text = json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False)
     # Bytes of a path that are no UTF-8 become escapes of JSON.
     files[_RECORD] = f"{text}\n".encode(errors="backslashreplace")
-    for path in images.write(output, files, picture, earlier=_earlier(output)):
+    earlier = _earlier(output, {name: record[name] for name in ("image", "slice")})
+    for path in images.write(output, files, picture, earlier=earlier):
         _LOG.info("%s", path)
     return record
 
@@ -128,13 +129,18 @@ def _checked(sentences: Sequence[str]) -> list[str]:
     return sentences
 
 
-def _earlier(output: str) -> list[str]:
-    """Returns the files that the folder's last prediction says it wrote; none if it is damaged."""
+def _earlier(output: str, image: dict[str, Any]) -> list[str]:
+    """Returns the files of the folder's last prediction, if it was one on the same image and slice.
+
+    None where its record is damaged.
+    """
     try:
-        record = json.loads((pathlib.Path(output).expanduser() / _RECORD).read_bytes())
+        before = json.loads((pathlib.Path(output).expanduser() / _RECORD).read_bytes())
     except (OSError, ValueError, RecursionError):
         return []
-    files = record.get("files") if isinstance(record, dict) else None
+    if not isinstance(before, dict) or any(before.get(name) != x for name, x in image.items()):
+        return []
+    files = before.get("files")
     return [name for name in files if isinstance(name, str)] if isinstance(files, list) else []
 
 

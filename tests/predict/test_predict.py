@@ -174,17 +174,25 @@ def test_areas_in_the_legend_have_three_digits(pixel_mm, written):
     assert predict._area(picture, answered) == expected
 
 
-def test_the_folder_holds_one_prediction(ask, disc, tmp_path):
-    """What no prediction wrote stays, and a damaged record lists nothing."""
-    Image.fromarray((255 * disc).astype(np.uint8)).save(tmp_path / "crop.png")
+def test_asked_again_the_folder_keeps_no_mask_of_before(ask, disc, tmp_path):
+    """What no prediction on that image wrote stays, and a damaged record lists nothing."""
+    for name in ("crop.png", "other.png"):
+        Image.fromarray((255 * disc).astype(np.uint8)).save(tmp_path / name)
+    other = ask(SENTENCES[:1], image=tmp_path / "other.png")[1][0]
     first = ask(SENTENCES[:2], image=tmp_path / "crop.png")[1]
     (tmp_path / "out" / "notes.txt").write_text("mine")
-    second = ask(SENTENCES[1:], image=tmp_path / "crop.png")[1]
-    assert sorted(os.listdir(tmp_path / "out")) == sorted(["notes.txt", *(p.name for p in second)])
+    record, second = ask(SENTENCES[1:], image=tmp_path / "crop.png")
+    kept = ["notes.txt", other.name, *(path.name for path in second)]
+    assert sorted(os.listdir(tmp_path / "out")) == sorted(kept)
     assert not first[0].exists()
-    for damaged in (b"\xff{", b"[]", b'{"files": {"notes.txt": 1}}', b'{"files": [["x"], 1]}'):
+    image = {"image": record["image"]}
+    assert predict._earlier(str(tmp_path / "out"), image) == record["files"]
+    for files in ({"notes.txt": 1}, [["x"], 1], None):
+        second[-1].write_text(json.dumps(image | {"files": files}))
+        assert predict._earlier(str(tmp_path / "out"), image) == []
+    for damaged in (b"\xff{", b"[]"):
         second[-1].write_bytes(damaged)
-        assert predict._earlier(str(tmp_path / "out")) == []
+        assert predict._earlier(str(tmp_path / "out"), image) == []
 
 
 def test_nifti(make_nifti, ask, disc):
@@ -319,7 +327,7 @@ def _copy_run(folder, copy, change):
 @pytest.mark.parametrize(
     ("spacing", "caveat"),
     [
-        ((np.nan, np.nan), ["Pixel size unknown: the model, which "]),
+        ((np.nan, np.nan), ["Pixel size unknown: "]),
         ((1.2, 0.9), ["Other pixel size: 0.9 to 1.2 mm, and "]),
         ((0.5, 0.98), []),  # a tenth beyond what was seen is no matter
     ],
