@@ -197,7 +197,7 @@ def test_a_killed_comparison_goes_on_where_it_was(both):
         (
             {"methods": ["prosona", "unet"]},
             "--methods: 'unet' is unknown; choose from prob_unet, dpersona, dpersona_heads, "
-            "expert_id, prosona",
+            "dpersona_id, expert_id, prosona",
         ),
         (
             {"methods": ["prosona", "expert_id", "prosona"]},

@@ -298,7 +298,7 @@ def test_one_contour_per_style_has_a_column_per_method_and_a_row_per_metric(writ
     assert (
         "*Means over 4 records, each scored by a model that never saw its patient, and averaged "
         "over 2 seeds; in brackets the 95 % interval from 200 bootstrap resamples of the 3 "
-        "patients." in text
+        "patients, in which the spread between trainings is not." in text
     )
     assert "held-out ones, on which it never trained." in text
     assert "All that a style can mean is how generously to draw" in text

@@ -151,18 +151,18 @@ def _free_port():
 
 
 @pytest.mark.parametrize("wrapper", ["mesh", "pmap"])
-def test_two_processes_of_two_devices_end_where_two_devices_do(folder, trained, wrapper):
+def test_two_processes_end_where_two_devices_do(folder, trained, wrapper):
     """Open MPI's variables are one of the environments that JAX detects by itself."""
     shared = {
         "OMPI_MCA_orte_hnp_uri": "0.0;tcp://127.0.0.1:1",
         "OMPI_COMM_WORLD_SIZE": "2",
-        "OMPI_COMM_WORLD_LOCAL_RANK": "0",  # each calls its first device 0
+        "OMPI_COMM_WORLD_LOCAL_RANK": "0",  # one device each, and each calls it device 0
         "JAX_COORDINATOR_PORT": str(_free_port()),
         "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
     }
     flags = ("--distributed", f"--config.parallel={wrapper}")
     processes = [
-        _train(folder, wrapper, *flags, devices=2, OMPI_COMM_WORLD_RANK=str(i), **shared)
+        _train(folder, wrapper, *flags, devices=1, OMPI_COMM_WORLD_RANK=str(i), **shared)
         for i in range(2)
     ]
     for process in processes:
