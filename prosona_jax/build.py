@@ -26,13 +26,8 @@ _CHOICES = {
     "stage_two.query": ("text", "id", "heads", "none"),
     "stage_two.projection": ("analytic", "bank"),
 }
-_TERMS_OF_STAGE_TWO = tuple(
-    f"stage_two.{term}" for term in ("dice", "cross_entropy", "latent", "visual")
-)
-_WEIGHTS = (
-    *(f"loss.{term}" for term in ("dice", "cross_entropy", "kl", "bound", "ged")),
-    *_TERMS_OF_STAGE_TWO,
-)
+_WEIGHTS = tuple(f"loss.{term}" for term in stage_one.TERMS)
+_WEIGHTS_OF_STAGE_TWO = tuple(f"stage_two.{term}" for term in stage_two.TERMS)
 _LEAST = {
     "seed": 0,
     "steps": 1,
@@ -49,7 +44,7 @@ _LEAST = {
     "model.fcomb_layers": 2,
     "model.latent_dim": 1,
     "loss.samples": 2,
-    **dict.fromkeys(_WEIGHTS, 0),
+    **dict.fromkeys(_WEIGHTS + _WEIGHTS_OF_STAGE_TWO, 0),
     "stage_two.width": 1,
     "stage_two.codes": 1,
     "stage_two.test_codes": 1,
@@ -84,9 +79,9 @@ def check(config: Config) -> None:
             f"config.stage_two.query is {two.query!r} and reads no text: set stage_two.latent and "
             "stage_two.visual to 0, and stage_two.image_conditioned to False"
         )
-    if two.query != "none" and not any(_value(config, field) for field in _TERMS_OF_STAGE_TWO):
+    if two.query != "none" and not any(_value(config, field) for field in _WEIGHTS_OF_STAGE_TWO):
         raise InputError(
-            f"{', '.join(_TERMS_OF_STAGE_TWO)} are all 0, and nothing is left to train on; raise "
+            f"{', '.join(_WEIGHTS_OF_STAGE_TWO)} are all 0, and nothing is left to train on; raise "
             "one, or set stage_two.query to 'none'"
         )
     if two.latent and config.model.posterior_input == "all":

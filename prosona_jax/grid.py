@@ -234,7 +234,7 @@ def _report(
         by_area=config.data.raters == "by_area",
         styles=inputs.style_names(prompts, data.raters),
         bootstrap=config.evaluate.bootstrap,
-        caveats=[*inputs.about(data), *inputs.about_prompts(prompts)],
+        caveats=[*inputs.about_data(data), *inputs.about_prompts(prompts)],
         citation=data.dataset.citation,
         provenance=provenance.describe()
         | {

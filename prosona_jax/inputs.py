@@ -207,17 +207,16 @@ def describe(config: Config, data: Data, run: Run) -> dict[str, str]:
 
 def caveats(config: Config, data: Data, run: Run) -> list[str]:
     """Returns what a reader must know of data and model before believing a score of that run."""
-    said = about(data)
-    if run.simulated and not data.dataset.simulated:
+    dataset, said = data.dataset, about_data(data)
+    if run.simulated and not dataset.simulated:
         said.append(
             "Trained on simulated CT: the images that trained this model were rendered from the "
             "readers' own shapes, and those scored here were not."
         )
     said += about_prompts(run.prompts)
-    dataset = data.dataset
     said += about_images(run, dataset.intensity_unit, dataset.fingerprint["native_spacing_mm"])
     seen = {*run.patients["train"], *run.patients["validation"]}
-    known = seen.intersection(data.dataset.patient_ids[i] for i in data.indices[config.data.split])
+    known = seen.intersection(dataset.patient_ids[i] for i in data.indices[config.data.split])
     if known:
         said.append(
             f"Known patients: {len(known)} of the scored patients were among those that trained or "
@@ -269,7 +268,7 @@ def _span(spacing_mm: Sequence[Sequence[float]]) -> str:
     return f"{low:.3g} mm" if low == high else f"{low:.3g} to {high:.3g} mm"
 
 
-def about(data: Data) -> list[str]:
+def about_data(data: Data) -> list[str]:
     """Returns what a reader must know of the data before believing any score on them."""
     said = [SIMULATED] if data.dataset.simulated else []
     if corrupt := data.dataset.fingerprint["skipped"].get("corrupt", 0):

@@ -57,7 +57,7 @@ def run(
         folder: the workdir.
         image: path, see `data_pipelines.images`.
         sentences: prompts, one contour each.
-        output: folder, made if absent; files that its `prediction.json` lists are replaced.
+        output: folder, made if absent; masks that it has of this image and slice are replaced.
         point: (row, column) to crop around, in pixels of the image; None is its middle.
         slice_index: which slice of the file.
         unit: of the image's numbers, where the file does not say.
@@ -130,9 +130,9 @@ def _checked(sentences: Sequence[str]) -> list[str]:
 
 
 def _earlier(output: str, image: dict[str, Any]) -> list[str]:
-    """Returns the files of the folder's last prediction, if it was one on the same image and slice.
+    """Returns the files of the folder's last prediction, if it was of the same image and slice.
 
-    None where its record is damaged.
+    A damaged record lists nothing.
     """
     try:
         before = json.loads((pathlib.Path(output).expanduser() / _RECORD).read_bytes())

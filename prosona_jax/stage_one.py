@@ -19,6 +19,9 @@ from prosona_jax.types import Batch
 EvalStep = Callable[[Params, Batch, jax.Array], "Prediction"]
 
 
+TERMS = ("dice", "cross_entropy", "kl", "bound", "ged")  # each has a weight in the objective
+
+
 class Objective(NamedTuple):
     """Weights and options of the stage-one loss; see configs/base.py for each field's meaning."""
 
@@ -125,12 +128,11 @@ def make_loss_terms(
 
 def make_weights(objective: Objective) -> Weights:
     """Returns ``weights(step)``, the weight of each term; beta rises over its warm-up."""
-    terms = ("dice", "cross_entropy", "kl", "bound", "ged")
 
     def weights(step: jax.Array) -> dict[str, float | jax.Array]:
         steps = objective.kl_warmup_steps
         warmup = jnp.minimum(1.0, step / steps) if steps else 1.0
-        return {name: getattr(objective, name) for name in terms} | {"kl": objective.kl * warmup}
+        return {name: getattr(objective, name) for name in TERMS} | {"kl": objective.kl * warmup}
 
     return weights
 

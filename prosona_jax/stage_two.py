@@ -23,6 +23,7 @@ from prosona_jax.step import LossTerms, Metrics, Params, Weights
 from prosona_jax.types import Batch
 
 LEVELS = ("latent", "visual")  # of the contrastive objective
+TERMS = ("dice", "cross_entropy", *LEVELS)  # each has a weight in the objective
 _LOWEST_TEMPERATURE = 0.01
 
 
@@ -231,8 +232,7 @@ def make_loss_terms(
 
 def make_weights(objective: Objective) -> Weights:
     """Returns ``weights(step)``: the same at every step."""
-    terms = ("dice", "cross_entropy", *LEVELS)
-    return lambda step: {name: getattr(objective, name) for name in terms}
+    return lambda step: {name: getattr(objective, name) for name in TERMS}
 
 
 def _draw(keys: jax.Array, text: jax.Array, noise: float) -> jax.Array:

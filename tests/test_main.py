@@ -215,6 +215,7 @@ def test_what_cannot_be_scored_is_refused(folder, trained, monkeypatch, workdir,
     with pytest.raises(InputError) as fault:
         runs.score(folder / workdir, discs(folder) | fields)
     assert message in str(fault.value)
+    assert "\n" not in str(fault.value)
     assert not (folder / "never").exists()
 
 

@@ -16,14 +16,14 @@ SCORES = ROOT / "docs" / "results" / "lidc_crops64"
 TEXT = {"run", "method", "commit", "record_id", "patient_id", "fold", "seed"}
 BOOTSTRAP = lidc.get_config("crops64").evaluate.bootstrap
 DICE, GED, ORDERED = named(STYLE_METRICS, "dice_mean", "ged", "ordered")
-HELD_OUT = "prosona, held-out sentences"
+HELD_OUT = ", held-out sentences"
 LINES = {
     "`dpersona`, its mechanism whole": "dpersona",
     "`dpersona_id`, a learned vector per style there": "dpersona_id",
     "`dpersona_heads`, its heads on ProSona's stage one": "dpersona_heads",
     "`expert_id`, a learned vector per style there": "expert_id",
     "`prosona`": "prosona",
-    "`prosona`, held-out sentences, each alone": HELD_OUT,
+    "`prosona`, held-out sentences, each alone": f"prosona{HELD_OUT}",
 }
 
 
@@ -45,7 +45,7 @@ def rows():
 
 @pytest.fixture(scope="module")
 def styled(rows):
-    return pool(rows, {"prompts_mean": "", "prompts_held_out": ", held-out sentences"})
+    return pool(rows, {"prompts_mean": "", "prompts_held_out": HELD_OUT})
 
 
 def _cell(metric, interval, *, sign=False):

@@ -1,12 +1,10 @@
-"""One contour per sentence on one image: each format, and each value against the scored path."""
+"""One contour per sentence on one image: each value against the scored path, and what is said."""
 
 import json
 import logging
 import math
 import os
-import pathlib
 import shutil
-import sys
 
 import jax
 import ml_collections
@@ -15,22 +13,19 @@ import pytest
 from PIL import Image
 
 from configs import lidc
-from data_pipelines.images.picture import Picture
 from prosona_jax import (
     answers,
     build,
     experiment,
-    figures,
     inputs,
     predict,
     predictions,
     stage_two,
     workdir,
 )
+from tests.predict.conftest import SENTENCES, SIZE
 
-SENTENCES = ("Draw a very small contour.", "Draw a very large contour.", "hug the solid core")
 FAR = "Apple pie with cinnamon."
-SIZE = 40  # of the discs' images; the model sees 32
 
 
 def masks_of(files):
@@ -123,120 +118,6 @@ def test_any_number_of_sentences_on_any_number_of_images(projection):
         expected = scored.probs.reshape(2, 8, 32, 32)[:, : len(sentences)]
         np.testing.assert_allclose(probs, expected, atol=1e-6)
         assert np.std(expected, axis=1).max() > 1e-4 or len(sentences) == 1
-
-
-def test_png(ask, disc, tmp_path):
-    Image.fromarray((255 * disc).astype(np.uint8)).save(tmp_path / "crop.png")
-    record, files = ask(image=tmp_path / "crop.png")
-    for each, file, sentence in zip(record["prompts"], files, SENTENCES, strict=False):
-        with Image.open(file) as png:
-            assert png.size == (SIZE, SIZE)
-            assert (np.asarray(png) == 255).sum() == each["area_px"] > 0
-            assert png.text == {
-                "Title": sentence,
-                "Description": "Research use only, no clinical evidence. Model trained on "
-                f"simulated CT. Prompt: {sentence}",
-            }
-    assert record["spacing_mm"] is None
-    assert record["prompts"][0]["area_mm2"] is None
-    assert record["caveats"][2:] == [
-        "Other intensities: these are from 0 to 1, and the model was trained on ones of an "
-        "arbitrary unit; contrast may be new to it.",
-    ]
-    with Image.open(files[-2]) as picture:
-        assert files[-2].name == "overlay.png"
-        drawn = np.asarray(picture.convert("RGB")).reshape(-1, 3)
-    for colour in figures.READERS[:3]:
-        rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-        assert (drawn == rgb).all(axis=1).sum() > 100
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes are Linux's")
-def test_a_path_that_is_no_utf_8(ask, disc, tmp_path):
-    path = tmp_path / os.fsdecode(b"caf\xe9.png")
-    Image.fromarray((255 * disc).astype(np.uint8)).save(path)
-    record, files = ask(image=path)
-    assert json.loads(files[-1].read_text()) == record
-    assert record["image"] == str(path)
-
-
-@pytest.mark.parametrize(
-    ("pixel_mm", "written"), [(0.0125, "0.00609"), (0.7, "19.1"), (30.0, "35100"), (np.nan, "")]
-)
-def test_areas_in_the_legend_have_three_digits(pixel_mm, written):
-    picture = Picture(
-        np.zeros((8, 9, 1), "f4"), "unit", np.full(2, pixel_mm), pathlib.Path("a"), "png", None
-    )
-    mask = np.zeros((8, 9), np.uint8)
-    mask.flat[:39] = 1
-    answered = answers.Answer("small", mask, "", "", 1.0, False, False)
-    expected = f"39 px, {written} mm²" if written else "39 px"
-    assert predict._area(picture, answered) == expected
-
-
-def test_asked_again_the_folder_keeps_no_mask_of_before(ask, disc, tmp_path):
-    """What no prediction on that image wrote stays, and a damaged record lists nothing."""
-    for name in ("crop.png", "other.png"):
-        Image.fromarray((255 * disc).astype(np.uint8)).save(tmp_path / name)
-    other = ask(SENTENCES[:1], image=tmp_path / "other.png")[1][0]
-    first = ask(SENTENCES[:2], image=tmp_path / "crop.png")[1]
-    (tmp_path / "out" / "notes.txt").write_text("mine")
-    record, second = ask(SENTENCES[1:], image=tmp_path / "crop.png")
-    kept = ["notes.txt", other.name, *(path.name for path in second)]
-    assert sorted(os.listdir(tmp_path / "out")) == sorted(kept)
-    assert not first[0].exists()
-    image = {"image": record["image"]}
-    assert predict._earlier(str(tmp_path / "out"), image) == record["files"]
-    for files in ({"notes.txt": 1}, [["x"], 1], None):
-        second[-1].write_text(json.dumps(image | {"files": files}))
-        assert predict._earlier(str(tmp_path / "out"), image) == []
-    for damaged in (b"\xff{", b"[]"):
-        second[-1].write_bytes(damaged)
-        assert predict._earlier(str(tmp_path / "out"), image) == []
-
-
-def test_nifti(make_nifti, ask, disc):
-    nibabel = pytest.importorskip("nibabel", reason="the extra [nifti] is not installed")
-    voxels = np.stack([np.zeros_like(disc), disc, disc[::-1]], axis=-1)
-    path = make_nifti(np.swapaxes(voxels, 0, 1).astype(np.float32), "ct.nii.gz")
-    record, files = ask(image=path, slice_index=1, unit="unit")
-    source = nibabel.load(path)
-    assert files[0].name == "ct_1_Draw-a-very-small-contour.nii.gz"
-    for each, file in zip(record["prompts"], files, strict=False):
-        found = nibabel.load(file)
-        assert found.shape == source.shape
-        np.testing.assert_array_equal(found.affine, source.affine)
-        drawn = np.asarray(found.dataobj)
-        assert drawn[..., 1].sum() == drawn.sum() == each["area_px"]
-        assert each["area_mm2"] == pytest.approx(
-            each["area_px"] * np.prod(np.linalg.norm(source.affine[:3, :2], axis=0)), rel=1e-5
-        )
-        assert found.header["descrip"].item().decode().startswith(answers.NOTE)
-    # 1.5 mm in the model: the disc, here of 0.7 x 0.9 mm, comes in smaller and goes out whole.
-    assert 0 < record["prompts"][0]["area_px"] < record["prompts"][1]["area_px"]
-    assert [caveat.split(" ", 4)[:4] for caveat in record["caveats"][2:]] == [
-        ["Other", "intensities:", "these", "are"],  # the model saw none of 0 to 1
-        ["The", "image", "fills", "45%"],  # about 28 x 36 of 48 x 48 mm
-    ]
-
-
-def test_dicom(make_dicom, ask, disc):
-    pydicom = pytest.importorskip("pydicom", reason="the extra [dicom] is not installed")
-    pytest.importorskip("highdicom", reason="the extra [dicom] is not installed")
-    hounsfield = -1000 + 1400 * disc
-    path = make_dicom("IM0001", stored=((hounsfield + 1024) / 2).round().astype(np.int16))
-    record, files = ask(image=path)
-    assert [file.name for file in files] == ["IM0001_masks.dcm", "overlay.png", "prediction.json"]
-    found, source = pydicom.dcmread(files[0]), pydicom.dcmread(path)
-    assert found.pixel_array.shape == (3, SIZE, SIZE)
-    assert found.pixel_array.sum(axis=(1, 2)).tolist() == [e["area_px"] for e in record["prompts"]]
-    assert [segment.SegmentLabel for segment in found.SegmentSequence] == list(SENTENCES)
-    assert found.FrameOfReferenceUID == source.FrameOfReferenceUID
-    (shared,) = found.SharedFunctionalGroupsSequence
-    assert shared.PixelMeasuresSequence[0].PixelSpacing == source.PixelSpacing
-    assert (record["intensity_unit"], record["spacing_mm"]) == ("HU", [0.5, 0.75])
-    first = record["prompts"][0]
-    assert first["area_mm2"] == pytest.approx(0.5 * 0.75 * first["area_px"])
 
 
 def test_a_crop_around_a_point_is_the_crop_alone(ask, disc, tmp_path):

@@ -13,9 +13,9 @@ from PIL import Image
 
 from prosona_jax import predict, workdir
 from prosona_jax.types import InputError
+from tests.predict.conftest import SENTENCES
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SENTENCES = ("Draw a very small contour.", "Draw a very large contour.")
 
 
 def refusal(ask, tmp_path, *arguments, **named):
