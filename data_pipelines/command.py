@@ -29,7 +29,10 @@ def parse_flags(argv: list[str]) -> list[str]:
     except (TypeError, IndexError):
         stop("--config has no such field in a text or a tuple; configs/base.py lists all fields")
     except (OSError, flags.Error) as error:  # a traceback as text, and last what was raised
-        stop(str(error.__cause__ or error).splitlines()[-1].strip().removeprefix("ValueError: "))
+        fault = str(error.__cause__ or error).splitlines()[-1].strip().removeprefix("ValueError: ")
+        if fault == "TypeError: get_config() takes 0 positional arguments but 1 was given":
+            fault = "--config: this file has no variants; leave out the colon and what follows it"
+        stop(fault)
 
 
 def begin(argv: Sequence[str]) -> None:

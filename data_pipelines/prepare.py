@@ -32,16 +32,16 @@ def export(settings: Settings, path: str) -> str:
     Raises:
         InputError: a faulty source, or no record left.
     """
-    npz.check_folder(path)  # before hours of reading
+    file = npz.check_folder(path)  # before hours of reading
     tally = fingerprint.Tally()
     raw = prepared.raw_records(settings, tally)
     records = list(tqdm.tqdm(raw, desc=f"reading {settings.name}", unit=" records"))
     if not records:
         raise InputError(f"{settings.name}: no record is left (skipped: {dict(tally.skipped)})")
     origin = sources.provenance(settings, {record.patient_id for record in records})
-    npz.write(path, records, origin.citation, origin.simulated)
+    npz.write(file, records, origin.citation, origin.simulated)
     skipped = dict(tally.skipped) or "none"
-    return f"wrote {len(records)} records to {path}; skipped: {skipped}"
+    return f"wrote {len(records)} records to {file}; skipped: {skipped}"
 
 
 def describe(dataset: prepared.Dataset, data: Mapping[str, Any]) -> list[str]:

@@ -100,7 +100,7 @@ def load_prompts(config: Config, raters: int) -> Prompts | None:
     """
     if config.stage_two.query != "text":
         return None
-    path = pathlib.Path(config.prompts.path)
+    path = pathlib.Path(config.prompts.path).expanduser()
     if not path.exists() and (_ROOT / path).exists():
         path = _ROOT / path
     try:

@@ -9,20 +9,21 @@ import numpy as np
 
 from configs import lidc
 
+SIZE = 40  # of the discs' images, pixels; the model sees 32
 PATIENTS = [f"p{i:02d}" for i in range(24)]
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FEW_PROMPTS = "tests/prompts.yaml"  # a thousand take longer than all else
 
 
-def write_discs(path, patients, seed, channels=1):
+def write_discs(path, patients, seed, *, channels=1, radii=(4, 9), **fields):
     """Writes a record per patient: four raters who see one disc with different radii."""
     generator = np.random.default_rng(seed)
-    rows, columns = np.mgrid[:40, :40]
+    rows, columns = np.mgrid[:SIZE, :SIZE]
     count = len(patients)
     centre = generator.uniform(15, 25, (2, count, 1, 1, 1))
     distance = np.hypot(rows - centre[0], columns - centre[1])
-    masks = (distance < generator.uniform(4, 9, (count, 4, 1, 1))).astype(np.uint8)
-    image = masks.mean(axis=1) + generator.normal(0, 0.1, (count, 40, 40))
+    masks = (distance < generator.uniform(*radii, (count, 4, 1, 1))).astype(np.uint8)
+    image = masks.mean(axis=1) + generator.normal(0, 0.1, (count, SIZE, SIZE))
     np.savez(
         path,
         image=np.repeat(image[..., None], channels, axis=-1).astype(np.float32),
@@ -30,6 +31,7 @@ def write_discs(path, patients, seed, channels=1):
         patient_id=patients,
         record_id=[f"{patient}-nodule" for patient in patients],
         intensity_unit="arbitrary",
+        **fields,
     )
 
 

@@ -6,19 +6,12 @@ import numpy as np
 import pytest
 
 from data_pipelines import loader
-from prosona_jax import augment, freeze, parallel, stage_one, stage_two
-from prosona_jax.models.prob_unet import ProbUNet
+from prosona_jax import freeze, parallel, stage_two
 from prosona_jax.types import Batch
+from tests import tiny
+from tests.tiny import AUGMENTATION, MODEL, ROOT
 
-ROOT = jax.random.key(0)
-AUGMENTATION = augment.Augmentation(True, 90.0, 0.1, 1.0, 0.1, 0.1)
-MODEL = ProbUNet(channels=(4, 8), convs_per_scale=1, norm="none", latent_dim=3, fcomb_layers=3)
 ORDER = [14, 10, 13, 11, 12, 15]  # of the records' indices in the data set, as they are read
-
-
-@pytest.fixture(scope="module")
-def params():
-    return stage_one.initialise(MODEL, ROOT, image_shape=(8, 8, 1), posterior_masks=1)
 
 
 def _read(positions, valid):
@@ -50,13 +43,13 @@ class _OneDevice:
     replicate = train_step = staticmethod(lambda x: x)
 
 
-def _keep(params, devices):
+def _keep(devices):
     step = stage_two.make_freeze(MODEL, "single", AUGMENTATION)
     return freeze.keep(
         _batches,
         np.array(ORDER),
         views=2,
-        params=params,
+        params=tiny.params(),
         freeze_step=devices.eval_step(step),
         parallel=devices,
         root=ROOT,
@@ -64,9 +57,9 @@ def _keep(params, devices):
 
 
 @pytest.fixture(scope="module")
-def kept(params):
+def kept():
     assert jax.device_count() == 4
-    return _keep(params, parallel.create("mesh"))
+    return _keep(parallel.create("mesh"))
 
 
 def test_views_follow_each_other_each_in_order_of_the_records(kept):
@@ -84,11 +77,11 @@ def test_views_follow_each_other_each_in_order_of_the_records(kept):
 
 
 @pytest.mark.parametrize("view", [0, 1])
-def test_each_record_is_its_frozen_view(params, kept, view):
+def test_each_record_is_its_frozen_view(kept, view):
     positions = np.arange(10, 16)
     batch = jax.tree.map(jnp.asarray, _read(positions, np.ones(6)))
     step = jax.jit(stage_two.make_freeze(MODEL, "single", AUGMENTATION))
-    expected = jax.device_get(step((params, view), batch, ROOT))
+    expected = jax.device_get(step((tiny.params(), view), batch, ROOT))
     found = jax.tree.map(lambda x: x[6 * view : 6 * view + 6], kept)
     np.testing.assert_allclose(found.features, expected.features, rtol=1e-3, atol=1e-4)
     for a, b in zip(jax.tree.leaves(found[1:]), jax.tree.leaves(expected[1:]), strict=True):
@@ -96,8 +89,8 @@ def test_each_record_is_its_frozen_view(params, kept, view):
 
 
 @pytest.mark.parametrize("wrapper", ["pmap", None])
-def test_devices_change_nothing(params, kept, wrapper):
-    other = _keep(params, parallel.create(wrapper) if wrapper else _OneDevice())
+def test_devices_change_nothing(kept, wrapper):
+    other = _keep(parallel.create(wrapper) if wrapper else _OneDevice())
     np.testing.assert_allclose(other.features, kept.features, rtol=2e-3, atol=1e-4)
     for a, b in zip(jax.tree.leaves(other[1:]), jax.tree.leaves(kept[1:]), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)

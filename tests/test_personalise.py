@@ -8,14 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from prosona_jax import distributions, personalise, rng, stage_one, stage_two
-from prosona_jax.models.prob_unet import ProbUNet
+from prosona_jax import distributions, personalise, rng, stage_two
 from prosona_jax.models.query import HeadsQuery, IdQuery, TextQuery
 from prosona_jax.types import Batch
+from tests import tiny
+from tests.tiny import MODEL, ROOT, D
 
-D, K, E = 3, 3, 5
-ROOT = jax.random.key(0)
-MODEL = ProbUNet(channels=(4, 8), convs_per_scale=1, norm="none", latent_dim=D, fcomb_layers=3)
+K, E = 3, 5
 PROMPTERS = {
     "text": stage_two.Prompter(TextQuery(D, 6, False), 6),
     "id": stage_two.Prompter(IdQuery(D), 6),
@@ -38,15 +37,10 @@ def _batch() -> Batch:
 
 
 @functools.cache
-def _frozen_params():
-    return stage_one.initialise(MODEL, ROOT, image_shape=(8, 8, 1), posterior_masks=1)
-
-
-@functools.cache
 def _params(query):
     """Returns parameters as if trained: the initial queries are zero, and all styles alike."""
     params = stage_two.initialise(
-        PROMPTERS[query], ROOT, MODEL, image_shape=(8, 8, 1), styles=K, text_dim=E
+        PROMPTERS[query], ROOT, MODEL, image_shape=tiny.IMAGE_SHAPE, styles=K, text_dim=E
     )
     generator = np.random.default_rng(5)
     return jax.tree.map(lambda x: x + generator.normal(0, 0.5, x.shape).astype(x.dtype), params)
@@ -64,12 +58,12 @@ def _eval_step(query, projector, together=False):
 @functools.cache
 def _frozen():
     freeze = jax.jit(stage_two.make_freeze(MODEL, "single", None))
-    return freeze((_frozen_params(), 0), _batch(), ROOT)
+    return freeze((tiny.params(), 0), _batch(), ROOT)
 
 
 def _personalised(query, projector, text, together=False):
     step = jax.jit(_eval_step(query, projector, together))
-    return jax.device_get(step((_frozen_params(), _params(query), text), _frozen(), ROOT))
+    return jax.device_get(step((tiny.params(), _params(query), text), _frozen(), ROOT))
 
 
 def _asked(text):
@@ -87,7 +81,7 @@ def test_each_mask_is_drawn_at_its_prompts_latent():
         prior = frozen.prior
         scale = 0.3 * np.sqrt(D)
         z = prior.mu[:, None] + jnp.exp(2 * prior.log_sigma)[:, None] * query.query / scale
-        logits = MODEL.apply(_frozen_params(), frozen.features, z, method="decode")
+        logits = MODEL.apply(tiny.params(), frozen.features, z, method="decode")
         np.testing.assert_allclose(found.probs[:, p], jax.nn.sigmoid(logits), atol=1e-5)
 
 
@@ -112,7 +106,7 @@ def test_together_prompts_draw_at_the_mean_of_their_queries(projector):
     frozen = asked[0][0]
     keys = rng.example_keys(ROOT, "evaluate", 0, frozen.index)
     z = stage_two.project(PROJECTORS[projector], frozen.prior, query, keys)
-    logits = MODEL.apply(_frozen_params(), frozen.features, z, method="decode")
+    logits = MODEL.apply(tiny.params(), frozen.features, z, method="decode")
     np.testing.assert_allclose(found.probs[:, 0], jax.nn.sigmoid(logits), atol=1e-5)
 
 
@@ -122,7 +116,7 @@ def test_a_bank_is_drawn_from_the_records_own_key():
     whole = _personalised("text", "bank", text)
     step = _eval_step("text", "bank")
     part = jax.tree.map(lambda x: x[::-1][:2], _frozen())
-    found = jax.jit(step)((_frozen_params(), _params("text"), text), part, ROOT)
+    found = jax.jit(step)((tiny.params(), _params("text"), text), part, ROOT)
     np.testing.assert_allclose(found.probs, whole.probs[::-1][:2], atol=1e-5)
 
 
@@ -193,7 +187,7 @@ def _walk(projector, points=9, samples=2000):
     step = personalise.make_walk_step(
         MODEL, PROMPTERS["text"], PROJECTORS[projector], points=points, samples=samples
     )
-    parts = _frozen_params(), _params("text"), _text(1)
+    parts = tiny.params(), _params("text"), _text(1)
     return jax.device_get(jax.jit(step)(parts, _frozen(), ROOT))
 
 

@@ -20,25 +20,16 @@ from prosona_jax import (
     stage_two,
     step,
 )
-from prosona_jax.models.prob_unet import ProbUNet
 from prosona_jax.models.query import HeadsQuery, IdQuery, TextQuery
 from prosona_jax.types import Batch
+from tests import tiny
+from tests.tiny import MODEL, ROOT, D
 
-D, K, E = 3, 3, 5
+K, E = 3, 5
 OBJECTIVE = stage_two.Objective(dice=1.0, cross_entropy=0.7, latent=0.5, visual=0.3, text_noise=0.0)
 ANALYTIC = stage_two.Projector("analytic", 0.8, 7)
 BANK = stage_two.Projector("bank", 0.8, 7)
-ROOT = jax.random.key(0)
 QUERIES = {"text": TextQuery(D, 6, True), "id": IdQuery(D), "heads": HeadsQuery(D)}
-
-
-def _model() -> ProbUNet:
-    return ProbUNet(channels=(4, 8), convs_per_scale=1, norm="none", latent_dim=D, fcomb_layers=3)
-
-
-@functools.cache
-def _frozen_params() -> step.Params:
-    return stage_one.initialise(_model(), ROOT, image_shape=(8, 8, 1), posterior_masks=1)
 
 
 def _prompter(query: str) -> stage_two.Prompter:
@@ -51,7 +42,7 @@ def _objective(query: str) -> stage_two.Objective:
 
 def _params(query: str) -> step.Params:
     return stage_two.initialise(
-        _prompter(query), ROOT, _model(), image_shape=(8, 8, 1), styles=K, text_dim=E
+        _prompter(query), ROOT, MODEL, image_shape=tiny.IMAGE_SHAPE, styles=K, text_dim=E
     )
 
 
@@ -82,7 +73,7 @@ def _loss_terms(
     query: str, projector: stage_two.Projector, prompts: int, objective: stage_two.Objective
 ) -> step.LossTerms:
     return stage_two.make_loss_terms(
-        _model(), _frozen_params(), _prompter(query), projector, objective, _text(prompts)
+        MODEL, tiny.params(), _prompter(query), projector, objective, _text(prompts)
     )
 
 
@@ -103,7 +94,7 @@ def _asked(
     query, aligned = _prompter("text").apply(_params("text"), text, frozen)
     keys = rng.example_keys(ROOT, "codes", 0, frozen.index)
     z = stage_two.project(projector, frozen.prior, query.query, keys)
-    return _model().apply(_frozen_params(), frozen.features, z, method="decode"), aligned
+    return MODEL.apply(tiny.params(), frozen.features, z, method="decode"), aligned
 
 
 @pytest.mark.parametrize("projector", [ANALYTIC, BANK])
@@ -308,18 +299,18 @@ def test_training_both_stages_makes_prompts_choose_the_size() -> None:
         samples=4, posterior_input="single",
     )  # fmt: skip
     still = augment.Augmentation(False, 0.0, 0.0, 0.0, 0.0, 0.0)
-    terms = stage_one.make_loss_terms(_model(), first, still)
-    known = _train(terms, stage_one.make_weights(first), _frozen_params(), batch, 5e-3, 300)
-    frozen = jax.jit(stage_two.make_freeze(_model(), "single", None))((known, 0), batch, ROOT)
+    terms = stage_one.make_loss_terms(MODEL, first, still)
+    known = _train(terms, stage_one.make_weights(first), tiny.params(), batch, 5e-3, 300)
+    frozen = jax.jit(stage_two.make_freeze(MODEL, "single", None))((known, 0), batch, ROOT)
 
     prompter, text = _prompter("text"), _text(2)[:2]
     params = stage_two.initialise(
-        prompter, ROOT, _model(), image_shape=(8, 8, 1), styles=2, text_dim=E
+        prompter, ROOT, MODEL, image_shape=tiny.IMAGE_SHAPE, styles=2, text_dim=E
     )
-    args = _model(), known, prompter, ANALYTIC, OBJECTIVE, text
+    args = MODEL, known, prompter, ANALYTIC, OBJECTIVE, text
     terms, weights = stage_two.make_loss_terms(*args), stage_two.make_weights(OBJECTIVE)
     params = _train(terms, weights, params, frozen, 1e-2, 200)
-    modules = _model(), prompter, ANALYTIC
+    modules = MODEL, prompter, ANALYTIC
     evaluate = jax.jit(personalise.make_eval_step(*modules, together=False, drawn=False))
     found = evaluate((known, params, jnp.moveaxis(text, 1, 0)), frozen, ROOT)
     for prompts in range(2):

@@ -8,19 +8,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from prosona_jax import augment, stage_one, stage_two, step
-from prosona_jax.models.prob_unet import ProbUNet
+from prosona_jax import augment, stage_two
 from prosona_jax.types import Batch
+from tests import tiny
+from tests.tiny import AUGMENTATION, MODEL, ROOT
 
-ROOT = jax.random.key(0)
-AUGMENTATION = augment.Augmentation(True, 90.0, 0.1, 1.0, 0.1, 0.1)
-MODEL = ProbUNet(channels=(4, 8), convs_per_scale=1, norm="none", latent_dim=3, fcomb_layers=3)
-
-
-@functools.cache
-def _params(posterior_input: str) -> step.Params:
-    masks = {"single": 1, "all": 3}[posterior_input]
-    return stage_one.initialise(MODEL, ROOT, image_shape=(8, 8, 1), posterior_masks=masks)
+POSTERIOR_MASKS = {"single": 1, "all": 3}
 
 
 def _batch(size: int = 4) -> Batch:
@@ -42,7 +35,7 @@ def _freeze(
     batch: Batch, view: int = 0, augmentation: augment.Augmentation | None = AUGMENTATION
 ) -> stage_two.Frozen:
     freeze = stage_two.make_freeze(MODEL, "single", augmentation)
-    return jax.device_get(jax.jit(freeze)((_params("single"), view), batch, ROOT))
+    return jax.device_get(jax.jit(freeze)((tiny.params(), view), batch, ROOT))
 
 
 def _assert_close(a: object, b: object, atol: float) -> None:
@@ -52,7 +45,7 @@ def _assert_close(a: object, b: object, atol: float) -> None:
 @pytest.mark.parametrize("posterior_input", ["single", "all"])
 def test_frozen_parts_are_what_the_network_says(posterior_input) -> None:
     """The latent offset of place k is that of a posterior that sees mask k, or all masks."""
-    params, batch = _params(posterior_input), _batch()
+    params, batch = tiny.params(POSTERIOR_MASKS[posterior_input]), _batch()
     frozen = stage_two.make_freeze(MODEL, posterior_input, None)((params, 0), batch, ROOT)
     features = MODEL.apply(params, batch.image, method="features")
     prior = MODEL.apply(params, batch.image, method="prior")
@@ -95,7 +88,7 @@ def test_a_view_is_one_draw_of_the_augmentation_for_image_and_masks() -> None:
     for view in range(4):
         frozen = _freeze(batch, view, flips)
         image = [_flipped(i, frozen.masks, batch) for i in range(4)]
-        expected = MODEL.apply(_params("single"), jnp.stack(image), method="features")
+        expected = MODEL.apply(tiny.params(), jnp.stack(image), method="features")
         np.testing.assert_allclose(frozen.features, expected, atol=1e-5)
 
 

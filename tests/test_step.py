@@ -10,19 +10,14 @@ import optax
 import pytest
 
 from prosona_jax import augment, distributions, metrics, parallel, rng, stage_one, step
-from prosona_jax.models.prob_unet import ProbUNet
 from prosona_jax.types import Batch, InputError
+from tests import tiny
+from tests.tiny import AUGMENTATION, MODEL, ROOT
 
 OBJECTIVE = stage_one.Objective(
     dice=1.0, cross_entropy=1.0, kl=0.1, kl_warmup_steps=0, free_bits=0.0, bound=0.5, ged=0.5,
     samples=3, posterior_input="single",
 )  # fmt: skip
-AUGMENTATION = augment.Augmentation(True, 90.0, 0.1, 1.0, 0.1, 0.1)
-ROOT = jax.random.key(0)
-
-
-def _model() -> ProbUNet:
-    return ProbUNet(channels=(4, 8), convs_per_scale=1, norm="none", latent_dim=3, fcomb_layers=3)
 
 
 def _batch(size: int = 8, padding: int = 0, seed: int = 0) -> Batch:
@@ -39,8 +34,7 @@ def _batch(size: int = 8, padding: int = 0, seed: int = 0) -> Batch:
 
 
 def _state(tx: optax.GradientTransformation) -> step.TrainState:
-    params = stage_one.initialise(_model(), ROOT, image_shape=(8, 8, 1), posterior_masks=1)
-    return step.create_state(params, tx)
+    return step.create_state(tiny.params(), tx)
 
 
 def _train_step(
@@ -49,7 +43,7 @@ def _train_step(
     augmentation: augment.Augmentation = AUGMENTATION,
     ema_decay: float = 0.9,
 ) -> step.TrainStep:
-    terms = stage_one.make_loss_terms(_model(), objective, augmentation)
+    terms = stage_one.make_loss_terms(MODEL, objective, augmentation)
     return step.make_train_step(terms, stage_one.make_weights(objective), tx, ema_decay)
 
 
@@ -142,7 +136,7 @@ def test_an_unknown_wrapper_is_an_error() -> None:
 
 @pytest.mark.parametrize("wrapper", ["mesh", "pmap"])
 def test_evaluation_on_four_devices_is_that_of_one_in_batch_order(wrapper: str) -> None:
-    eval_step = stage_one.make_eval_step(_model(), 5, "single", drawn=True)
+    eval_step = stage_one.make_eval_step(MODEL, 5, "single", drawn=True)
     params, devices = _state(optax.sgd(0.1)).params, parallel.create(wrapper)
     one = jax.jit(eval_step)(params, _batch(), ROOT)
     many = devices.eval_step(eval_step)(devices.replicate(params), devices.shard(_batch()), ROOT)
@@ -151,14 +145,14 @@ def test_evaluation_on_four_devices_is_that_of_one_in_batch_order(wrapper: str) 
 
 def test_an_evaluation_counts_the_samples_and_the_prior_mean_as_often_as_there_are_raters() -> None:
     batch, params = jax.tree.map(jnp.asarray, _batch()), _state(optax.sgd(0.1)).params
-    prior = _model().apply(params, batch.image, method="prior")
-    features = _model().apply(params, batch.image, method="features")
+    prior = MODEL.apply(params, batch.image, method="prior")
+    features = MODEL.apply(params, batch.image, method="features")
     drawn = distributions.sample(prior, rng.example_keys(ROOT, "evaluate", 0, batch.index), 5)
     for samples in (True, False):
-        eval_step = jax.jit(stage_one.make_eval_step(_model(), 5, "single", drawn=samples))
+        eval_step = jax.jit(stage_one.make_eval_step(MODEL, 5, "single", drawn=samples))
         found = eval_step(params, batch, ROOT)
         for z, counts in ((drawn, found.samples), (jnp.stack([prior.mu] * 3, 1), found.prior_mean)):
-            probs = jax.nn.sigmoid(_model().apply(params, features, z, method="decode"))
+            probs = jax.nn.sigmoid(MODEL.apply(params, features, z, method="decode"))
             # Where all units are off it is 1/2 exactly; no other pixel can fall to the other side.
             assert np.all((probs == 0.5) | (np.abs(probs - 0.5) > 1e-6))
             expected = metrics.count_overlaps(probs, batch.masks, batch.rater_valid)
@@ -248,7 +242,7 @@ def test_training_learns_two_opinions(term: str) -> None:
     state, batch = _state(tx), _two_opinions()
     for _ in range(300):
         state, metrics = train_step(state, batch, ROOT)
-    eval_step = jax.jit(stage_one.make_eval_step(_model(), 64, "single", drawn=True))
+    eval_step = jax.jit(stage_one.make_eval_step(MODEL, 64, "single", drawn=True))
     samples = np.asarray(eval_step(state.params, batch, ROOT).probs)
     upper, lower = samples[:, :, :4].mean(axis=(2, 3)), samples[:, :, 4:].mean(axis=(2, 3))
     assert np.mean((upper > 0.8) & (lower < 0.2)) > 0.3

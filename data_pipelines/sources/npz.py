@@ -54,7 +54,7 @@ def provenance(path: pathlib.Path) -> tuple[str, bool]:
 
 def check_folder(path: str | os.PathLike[str]) -> pathlib.Path:
     """Returns the path of a file to write; raises InputError if it cannot be written."""
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).expanduser()
     if not path.parent.is_dir():
         raise InputError(f"{path}: its folder does not exist; create it first")
     if path.is_dir():

@@ -68,6 +68,10 @@ def test_a_misspelt_field_is_named(field, misspelt):
             "'smoke']",
         ),
         (
+            ["--config=configs/cells.py:demo"],
+            "--config: this file has no variants; leave out the colon and what follows it",
+        ),
+        (
             ["--config=configs/nope.py"],
             "[Errno 2] No such file or directory: 'configs/nope.py'",
         ),
@@ -144,9 +148,10 @@ def test_the_description_counts_patients_by_split(make_npz, make_settings, tmp_p
     assert "the CT is simulated: no clinical evidence" in text
 
 
-def test_an_export_holds_what_the_source_has(make_npz, make_settings, tmp_path):
+def test_an_export_holds_what_the_source_has(make_npz, make_settings, tmp_path, monkeypatch):
     path = make_npz()
-    line = prepare.export(make_settings(path), str(tmp_path / "crops.npz"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    line = prepare.export(make_settings(path), "~/crops.npz")
     assert line == f"wrote 12 records to {tmp_path / 'crops.npz'}; skipped: none"
     with np.load(path) as before, np.load(tmp_path / "crops.npz") as after:
         for key in before:

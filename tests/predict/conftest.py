@@ -5,34 +5,16 @@ import pytest
 
 from configs import lidc
 from prosona_jax import experiment, inputs, predict, workdir
+from tests.programs import PATIENTS, SIZE, write_discs
 
 SENTENCES = ("Draw a very small contour.", "Draw a very large contour.", "hug the solid core")
-SIZE = 40  # of the discs' images; the model sees 32
-
-
-def write_discs(path, count=24):
-    """Writes a record per patient: four raters who see one disc with different radii."""
-    generator = np.random.default_rng(0)
-    rows, columns = np.mgrid[:SIZE, :SIZE]
-    centre = generator.uniform(15, 25, (2, count, 1, 1, 1))
-    distance = np.hypot(rows - centre[0], columns - centre[1])
-    masks = (distance < np.sort(generator.uniform(3, 11, (count, 4, 1, 1)), axis=1)).astype("u1")
-    np.savez(
-        path,
-        image=(masks.mean(axis=1) + generator.normal(0, 0.1, (count, SIZE, SIZE))).astype("f4"),
-        masks=masks,
-        patient_id=[f"p{i:02d}" for i in range(count)],
-        record_id=[f"r{i:02d}" for i in range(count)],
-        intensity_unit="arbitrary",
-        simulated=True,
-    )
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """A workdir, and the data set it was trained on."""
     folder = tmp_path_factory.mktemp("predict")
-    write_discs(folder / "discs.npz")
+    write_discs(folder / "discs.npz", PATIENTS, seed=0, radii=(3, 11), simulated=True)
     config = lidc.get_config("smoke")
     config.data.update(source="npz", path=str(folder / "discs.npz"), folds=3)
     config.data.update(cache_dir=str(folder / "cache"), validation_share=0.3)
