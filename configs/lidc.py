@@ -34,7 +34,7 @@ def get_config(variant: str = "full") -> ml_collections.ConfigDict:
     c = base.get_config()
     c.data.raters = "by_area"  # no release says who drew which mask
     variants = {
-        "full": lambda: None,
+        "full": lambda: _full(c),
         "demo": lambda: _demo(c),
         "smoke": lambda: _smoke(c),
         "crops64": lambda: _crops64(c),
@@ -46,6 +46,10 @@ def get_config(variant: str = "full") -> ml_collections.ConfigDict:
     variants[variant]()
     c.lock()
     return c
+
+
+def _full(c: ml_collections.ConfigDict) -> None:
+    c.batch_size = c.stage_two.batch_size = 16  # one, two, four or eight devices can share them
 
 
 def _demo(c: ml_collections.ConfigDict) -> None:

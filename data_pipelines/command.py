@@ -22,6 +22,8 @@ def parse_flags(argv: list[str]) -> list[str]:
         flags.FLAGS.config.lock()  # it is; but only its use raises what loading it raised
         return rest
     except (AttributeError, KeyError) as error:  # ml_collections, with a hint on a second line
+        if "Error whilst parsing config file" in str(error):
+            raise  # a fault of the file's code, and no field's
         fault = error.args[0].args[0] if isinstance(error.args[0], KeyError) else error.args[0]
         field = fault.rpartition("Attempting to lookup: ")[2]  # where a number has no fields
         hint = "; ".join([*field.splitlines(), "configs/base.py lists all fields"])

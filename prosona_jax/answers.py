@@ -20,6 +20,7 @@ from prosona_jax.types import InputError
 NOTE = "Research use only, no clinical evidence."
 TRAINED_ON_SIMULATED = "Model trained on simulated CT."
 _SLACK = 1e-4  # by which a similarity may differ between devices
+_SAME = 1e-3  # by which a sentence's embedding may differ between devices and versions
 
 
 class Model(NamedTuple):
@@ -47,8 +48,12 @@ class Answer(NamedTuple):
     cut: bool  # longer than the text encoder reads
 
 
-def load_model(folder: pathlib.Path) -> Model:
+def load_model(folder: pathlib.Path, encoder: str | None = None) -> Model:
     """Reads a workdir's best checkpoints and finds their text encoder.
+
+    Args:
+        folder: the workdir.
+        encoder: where that encoder lies here; None takes the name that the run knew it by.
 
     Raises:
         InputError: no run, no trained second stage that reads text, or another encoder than its.
@@ -66,16 +71,37 @@ def load_model(folder: pathlib.Path) -> Model:
     place = experiment.stage_one_folder(folder, run)
     one, frozen = experiment.read_stage_one(config, place, **shape)
     two = experiment.read_stage_two(config, folder / "stage_two", described, **shape)
+    steps = {"stage_one": one, "stage_two": two.step}
+    found = _encoder(folder, described, two, encoder)
+    return Model(folder, run, config, described, jax.device_get(frozen), two, steps, found)
+
+
+def _encoder(
+    folder: pathlib.Path,
+    described: dict[str, Any],
+    second: predictions.StageTwo,
+    place: str | None,
+) -> text_encoder.TextEncoder:
+    """Returns the encoder of the training sentences; InputError if the one found is another."""
     wanted = described["encoder"]
-    encoder = text_encoder.load(wanted["name"])
+    encoder = text_encoder.load(place or wanted["name"])
     if (encoder.digest, encoder.dim) != (wanted["digest"], wanted["dim"]):
         raise InputError(
             f"{folder}: was trained with the text encoder {wanted['name']!r} of digest "
             f"{wanted['digest']} and {wanted['dim']} numbers, and the one found here has digest "
-            f"{encoder.digest} and {encoder.dim}; install that one, or train again with this one"
+            f"{encoder.digest} and {encoder.dim}; install that one, name its folder as the "
+            "encoder, or train again with this one"
         )
-    steps = {"stage_one": one, "stage_two": two.step}
-    return Model(folder, run, config, described, jax.device_get(frozen), two, steps, encoder)
+    # The digest is of the weights alone; tokenizer and pooling make an embedding, too.
+    sentence = described["styles"][0]["train"][0]
+    difference = np.abs(encoder.embed([sentence])[0] - second.text["train"][0, 0]).max()
+    if difference > _SAME:
+        raise InputError(
+            f"{folder}: the text encoder {encoder.name!r} has the weights of the one it was "
+            f"trained with, but reads {sentence!r} differently (by {difference:.1g}); install it "
+            "with its own tokenizer and pooling"
+        )
+    return encoder
 
 
 def answer(

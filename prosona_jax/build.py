@@ -1,7 +1,7 @@
 """A config becomes the model, the optimiser and the steps; the only reader of those fields."""
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import jax
@@ -44,6 +44,11 @@ _LEAST = {
     "model.fcomb_layers": 2,
     "model.latent_dim": 1,
     "loss.samples": 2,
+    "loss.kl_warmup_steps": 0,
+    "loss.free_bits": 0,
+    "optimizer.warmup_steps": 0,
+    "optimizer.weight_decay": 0,
+    "optimizer.ema_decay": 0,
     **dict.fromkeys(_WEIGHTS + _WEIGHTS_OF_STAGE_TWO, 0),
     "stage_two.width": 1,
     "stage_two.codes": 1,
@@ -66,11 +71,15 @@ def check(config: Config) -> None:
         if (value := _value(config, field)) not in allowed:
             raise InputError(f"config.{field} is {value!r}; choose from {', '.join(allowed)}")
     for field, minimum in _LEAST.items():
-        if (value := _value(config, field)) < minimum:
+        if not (value := _value(config, field)) >= minimum:  # NaN is neither
             raise InputError(f"config.{field} is {value}; it must be at least {minimum}")
     for field in _ABOVE_0:
-        if (value := _value(config, field)) <= 0:
+        if not (value := _value(config, field)) > 0:
             raise InputError(f"config.{field} is {value}; it must be above 0")
+    if config.optimizer.ema_decay >= 1:
+        raise InputError(
+            f"config.optimizer.ema_decay is {config.optimizer.ema_decay}; it must be below 1"
+        )
     if config.optimizer.warmup_steps >= config.steps:
         raise InputError("config.optimizer.warmup_steps must be below config.steps")
     two = config.stage_two
@@ -133,11 +142,10 @@ def evaluated_model(config: Config) -> ProbUNet:
 def optimizer(config: Config) -> optax.GradientTransformation:
     """Returns AdamW with gradient clipping and a cosine decay to zero over config.steps."""
     o = config.optimizer
-    rate = optax.cosine_decay_schedule(o.learning_rate, config.steps - o.warmup_steps)
-    if o.warmup_steps:
-        rise = optax.linear_schedule(0.0, o.learning_rate, o.warmup_steps)
-        rate = optax.join_schedules([rise, rate], [o.warmup_steps])
-    return _adamw(config, rate)
+    return _adamw(
+        config,
+        optax.warmup_cosine_decay_schedule(0.0, o.learning_rate, o.warmup_steps, config.steps),
+    )
 
 
 def optimizer_of_stage_two(config: Config) -> optax.GradientTransformation:
@@ -238,9 +246,12 @@ def prompt_step(config: Config) -> Callable[..., jax.Array]:
     return personalise.make_prompt_step(*_evaluated(config))
 
 
-def walk_step(config: Config, *, points: int, samples: int) -> Callable[..., personalise.Walk]:
+def walk_step(
+    config: Config, *, order: Sequence[int], points: int, samples: int
+) -> Callable[..., personalise.Walk]:
     """Returns the pure step that walks from style to style."""
-    return personalise.make_walk_step(*_evaluated(config), points=points, samples=samples)
+    modules = _evaluated(config)
+    return personalise.make_walk_step(*modules, order=order, points=points, samples=samples)
 
 
 def _evaluated(config: Config) -> tuple[ProbUNet, stage_two.Prompter, stage_two.Projector]:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from prosona_jax.types import InputError
+from prosona_jax.types import InputError, first_line
 
 Tree = Any
 _LOG = logging.getLogger(__name__)
@@ -39,13 +39,9 @@ class Checkpoints:
         # The series' writers meet at barriers of the same names: with both at work, a process could
         # stand at one series' barrier and another at the other's, for ever.
         self.wait()
-        manager = self._series[series]
-        if step in manager.all_steps():  # Written just before an interruption: the same content.
-            return
-        manager.save(
-            step,
-            args=ocp.args.Composite(tree=ocp.args.StandardSave(tree), note=ocp.args.JsonSave(note)),
-        )
+        args = ocp.args.Composite(tree=ocp.args.StandardSave(tree), note=ocp.args.JsonSave(note))
+        if not self._series[series].save(step, args=args):  # so Orbax answers an earlier step
+            raise ValueError(f"{self._folder / series}: step {step} is not after those it holds")
 
     def resume(self, like: Tree) -> tuple[int, Tree, dict[str, Any]] | None:
         """Returns (step, tree, note) of the newest readable ``last`` one, None if there is none.
@@ -54,8 +50,8 @@ class Checkpoints:
         other is set aside as ``unreadable-last-<step>``. If none can be read, InputError, and all
         stay where they are: the next attempt must not start over in silence.
 
-        Where there is none, a ``best`` that an earlier attempt has left is removed: no earlier step
-        can be saved beside it.
+        A ``best`` that is newer, or where there is no ``last``, is removed: it is of an attempt
+        that went further before it was interrupted, and no earlier step can be saved beside it.
 
         Args:
             like: a tree of arrays with the wanted shapes, types and shardings.
@@ -68,19 +64,28 @@ class Checkpoints:
             except Exception as error:  # Orbax raises many types for a damaged folder.
                 _LOG.warning(
                     "checkpoint %s/last/%d cannot be read (%s); trying the one before",
-                    self._folder, step, _reason(error),
+                    self._folder, step, first_line(error),
                 )  # fmt: skip
             else:
                 self._set_aside(steps[:newer])
+                self._remove_best_after(step)
                 return restored
         if steps:
             raise InputError(
                 f"{self._folder / 'last'}: none of the checkpoints {sorted(steps)} can be "
                 "read; restore the folder from a copy, or remove it to start over"
             )
-        for step in self._series["best"].all_steps():
-            self._series["best"].delete(step)
+        self._remove_best_after(-1)
         return None
+
+    def has_best(self) -> bool:
+        """Returns whether there is a ``best`` one."""
+        return self._series["best"].latest_step() is not None
+
+    def _remove_best_after(self, step: int) -> None:
+        for newer in self._series["best"].all_steps():
+            if newer > step:
+                self._series["best"].delete(newer)
 
     def _set_aside(self, steps: list[int]) -> None:
         if jax.process_index() == 0:
@@ -130,8 +135,8 @@ def read_best(workdir: str | pathlib.Path, like: Tree) -> tuple[int, Tree, dict[
             return _restore(manager, step, like)
         except Exception as error:  # Orbax raises many types for a damaged folder.
             raise InputError(
-                f"{folder / str(step)}: cannot be read ({_reason(error)}); restore the folder from "
-                "a copy, or train in another workdir"
+                f"{folder / str(step)}: cannot be read ({first_line(error)}); restore the folder "
+                "from a copy, or train in another workdir"
             ) from error
 
 
@@ -142,7 +147,3 @@ def _restore(
     args = ocp.args.Composite(tree=ocp.args.StandardRestore(template), note=ocp.args.JsonRestore())
     restored = manager.restore(step, args=args)
     return step, restored["tree"], restored["note"]
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -3,19 +3,15 @@
 import functools
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from prosona_jax import charts, figures, report, style_summary
 from prosona_jax.catalogue import LEGEND, METRICS, STYLE_METRICS, Metric, named
 from prosona_jax.intervals import Interval
-from prosona_jax.results import Intervals, Rows, dice_table, differences, means, pool, share
+from prosona_jax.results import DIVERSE, GEDS, HELD_OUT, SHARE, Intervals, compare
 from prosona_jax.style_summary import Png
 
-_TRAINED, _HELD_OUT = ", training sentences", ", held-out sentences"
-BASELINES = ("dpersona", "dpersona_heads", "expert_id", f"prosona{_TRAINED}")
-_GEDS = named(STYLE_METRICS, "ged", "ged_dpersona")
 _DRAWN = named(STYLE_METRICS, "dice_mean", "ged")
-_SHARE = "_share"  # of the baseline's mean
 _ARROWS = {"higher": "\N{NO-BREAK SPACE}↑", "lower": "\N{NO-BREAK SPACE}↓"}
 
 
@@ -48,7 +44,9 @@ def write_report(
         citation: of the data.
         provenance: how the numbers came about; "config", if there, is folded away as JSON.
     """
-    found = _find(rows, list(methods), samples, len(styles), bootstrap)
+    found = compare(
+        rows, methods=list(methods), samples=samples, raters=len(styles), bootstrap=bootstrap
+    )
     note = (
         f"Means over {found.records} records, each scored by a model that never saw its patient, "
         f"and averaged over {len(found.seeds)} seed{'s' * (len(found.seeds) > 1)}; in brackets the "
@@ -62,7 +60,10 @@ def write_report(
         _personal(found.personal, raters, style_summary.meaning(by_area), note, png),
         *(_gains(gain, base, raters, note) for base, gain in found.gains.items()),
         *(_whose(table, method, styles, png) for method, table in found.tables.items()),
-        *(_diverse(scores, count, note) for count, scores in found.diversified.items()),
+        *(
+            _diverse(scores, found.diversity_gains[count], count, note)
+            for count, scores in found.diversified.items()
+        ),
         *_meanings(found.personal, raters, samples),
         _methods(methods),
         report.origin(provenance),
@@ -88,75 +89,14 @@ def write_report(
         },
         "differences": {base: _plain(gain) for base, gain in found.gains.items()},
         "diversified": {count: _plain(scores) for count, scores in found.diversified.items()},
+        "diversified_differences": {
+            DIVERSE: {count: _plain(gain) for count, gain in found.diversity_gains.items()}
+        },
         "provenance": provenance,
         "caveats": list(caveats),
         "citation": citation,
     }
     return report.write(folder, document, data=content, rows=rows)
-
-
-class _Found(NamedTuple):
-    """What the rows say."""
-
-    records: int
-    patients: int
-    seeds: list[int]
-    personal: dict[str, Intervals]  # by method, one contour per style
-    gains: dict[str, dict[str, Intervals]]  # by baseline, the others' differences to it
-    tables: dict[str, list[list[Interval]]]  # by method, Dice of style i with reader j
-    diversified: dict[int, dict[str, Intervals]]  # by number of samples, of each method
-
-
-def _find(rows: Rows, methods: Sequence[str], samples: int, raters: int, bootstrap: int) -> _Found:
-    suffixes = {"prompts_mean": "", "prompts_train": _TRAINED, "prompts_held_out": _HELD_OUT}
-    styled = pool(rows, suffixes)
-    labels = [method + suffix for method in methods for suffix in suffixes.values()]
-    personal = _scores(styled, labels, STYLE_METRICS, bootstrap)
-    return _Found(
-        records=len({row["record_id"] for row in rows}),
-        patients=len({row["patient_id"] for row in rows}),
-        seeds=sorted({row["seed"] for row in rows}),
-        personal=personal,
-        gains={
-            base: _differences_to(styled, base, labels, bootstrap)
-            for base in BASELINES
-            if base in personal
-        },
-        tables={
-            method: dice_table(
-                [row for row in styled if row["method"] == method], raters, bootstrap
-            )
-            for method in methods
-            if method in personal
-        },
-        diversified={
-            count: _scores(pool(rows, {f"samples@{count}": ""}), methods, METRICS, bootstrap)
-            for count in dict.fromkeys((samples, raters))
-        },
-    )
-
-
-def _scores(
-    rows: Rows, labels: Sequence[str], metrics: Sequence[Metric], bootstrap: int
-) -> dict[str, Intervals]:
-    """Scores of each method that has rows."""
-    scores = {label: means(rows, label, metrics, bootstrap) for label in labels}
-    return {label: intervals for label, intervals in scores.items() if intervals}
-
-
-def _differences_to(
-    rows: Rows, base: str, labels: Sequence[str], bootstrap: int
-) -> dict[str, Intervals]:
-    found = {
-        label: differences(rows, label, base, STYLE_METRICS, bootstrap)
-        for label in labels
-        if label != base
-    }
-    for label, intervals in found.items():
-        for metric in _GEDS:
-            if intervals and (part := share(rows, label, base, metric, bootstrap)):
-                intervals[metric.name + _SHARE] = part
-    return {label: intervals for label, intervals in found.items() if intervals}
 
 
 def _table(
@@ -191,7 +131,7 @@ def _personal(
         f"{meaning} Prompts shuffled: no style keeps its own query, be it a sentence or not, which "
         "leaves the set of contours, hence GED and matched Dice, as it is."
     )
-    if any(label.endswith(_HELD_OUT) for label in personal):
+    if any(label.endswith(HELD_OUT) for label in personal):
         text += (
             " A method that reads text draws a style's contour by the mean query of the style's "
             "training sentences. Single sentences are scored besides: those of training, and "
@@ -223,19 +163,29 @@ def _gains(gain: Mapping[str, Intervals], base: str, raters: int, note: str) -> 
     heading = f"Differences to {base}"
     if not gain:
         return report.Section(heading, [])
+    return report.Section(heading, [_gain_table(gain, STYLE_METRICS, base, raters, note)])
+
+
+def _gain_table(
+    gain: Mapping[str, Intervals],
+    metrics: Sequence[Metric],
+    base: str,
+    samples: int,
+    note: str,
+) -> report.Table:
+    """Differences to a baseline; those in GED besides as a share of its mean."""
     shares = [
         (
-            f"{metric.label(raters)}, % of the baseline's{_ARROWS[metric.better]}",
+            f"{metric.label(samples)}, % of the baseline's{_ARROWS[metric.better]}",
             *(
-                metric._replace(points=True).cell(x.get(metric.name + _SHARE), sign=True)
+                metric._replace(points=True).cell(x.get(metric.name + SHARE), sign=True)
                 for x in gain.values()
             ),
         )
-        for metric in _GEDS
+        for metric in GEDS
     ]
     caption = f"{note} Paired: method minus `{base}`, record by record."
-    table = _table(gain, STYLE_METRICS, raters, caption, sign=True, more=shares)
-    return report.Section(heading, [table])
+    return _table(gain, metrics, samples, caption, sign=True, more=shares)
 
 
 def _whose(
@@ -245,7 +195,9 @@ def _whose(
     return report.Section(f"Styles against readers: {method}", blocks)
 
 
-def _diverse(scores: Mapping[str, Intervals], samples: int, note: str) -> report.Section:
+def _diverse(
+    scores: Mapping[str, Intervals], gain: Mapping[str, Intervals], samples: int, note: str
+) -> report.Section:
     heading = f"{samples} samples of the first stage"
     if not scores:
         return report.Section(heading, [])
@@ -253,11 +205,19 @@ def _diverse(scores: Mapping[str, Intervals], samples: int, note: str) -> report
     for label, x in scores.items():
         sharing.setdefault(tuple(m.cell(x.get(m.name)) for m in METRICS), []).append(label)
     columns = {", ".join(labels): scores[labels[0]] for labels in sharing.values()}
+    gains = {
+        ", ".join(labels): gain[labels[0]]
+        for labels in sharing.values()
+        if DIVERSE not in labels and labels[0] in gain
+    }
     text = (
         "What the first stage draws when no style is asked for; methods that share it stand in one "
         f"column. GED depends on the number of samples: compare it only at S = {samples}."
     )
-    return report.Section(heading, [report.Text(text), _table(columns, METRICS, samples, note)])
+    blocks: list[report.Block] = [report.Text(text), _table(columns, METRICS, samples, note)]
+    if gains:
+        blocks.append(_gain_table(gains, METRICS, DIVERSE, samples, note))
+    return report.Section(heading, blocks)
 
 
 def _meanings(personal: Mapping[str, Intervals], raters: int, samples: int) -> list[report.Section]:

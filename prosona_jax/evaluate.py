@@ -117,10 +117,10 @@ def _score(batch: Batch, prediction: Prediction) -> list[Row]:
     counted = {"samples": prediction.samples, "prior_mean": prediction.prior_mean}
     # Any of the counts holds what the raters share.
     raters = metrics.raters_leave_one_out(prediction.prior_mean, valid)
-    by_method = {"raters": _held_out(raters)}
+    by_method = {"raters": _leave_one_out(raters)}
     for method, overlaps in counted.items():
         scores = metrics.score_batch(overlaps, valid)
-        scores |= _held_out(metrics.samples_leave_one_out(overlaps, valid))
+        scores |= _leave_one_out(metrics.samples_leave_one_out(overlaps, valid))
         by_method[method] = {name: value for name, value in scores.items() if value.ndim == 1}
     rows = [row for method, scores in by_method.items() for row in _rows(batch, method, scores)]
     kl = dict(zip(batch.index.tolist(), prediction.kl.tolist(), strict=True))
@@ -157,5 +157,5 @@ def _style_scores(batch: Batch, prediction: Personalised) -> metrics.Scores:
     return means | dict(zip(_RETRIEVAL, by_name, strict=True))
 
 
-def _held_out(scores: metrics.Scores) -> metrics.Scores:
+def _leave_one_out(scores: metrics.Scores) -> metrics.Scores:
     return {f"loo_{name}": value for name, value in scores.items()}

@@ -60,26 +60,31 @@ def alone(folder: pathlib.Path) -> Iterator[None]:
         yield
 
 
-def check(config: Config, raters: int) -> None:
-    """Raises InputError if these devices, or images of that many raters, cannot train the stages.
+def check(config: Config) -> None:
+    """Raises InputError if the config, or what it asks of these devices, cannot work.
 
-    At the start: the second stage's fault would else be found when the first one is done.
+    At the start: preparing the data may take hours, and the first stage may, too.
     """
+    build.check(config)
     two, devices = config.stage_two, jax.device_count()
-    sizes = {"batch_size": config.batch_size, "stage_two.batch_size": two.batch_size}
-    if two.query == "none":
-        del sizes["stage_two.batch_size"]
-    elif raters < 2:
-        raise InputError(
-            "the images have one mask each, and a second stage learns how readers differ: set "
-            "stage_two.query to 'none', and stage_two.latent and stage_two.visual to 0"
-        )
+    sizes = {"batch_size": config.batch_size}
+    if two.query != "none":
+        sizes["stage_two.batch_size"] = two.batch_size
     for field, size in sizes.items():
         if size % devices:
             raise InputError(
                 f"config.{field} is {size}; it must be a multiple of {devices}, the number of "
                 "devices"
             )
+
+
+def check_raters(config: Config, raters: int) -> None:
+    """Raises InputError if images of that many raters cannot train the second stage."""
+    if config.stage_two.query != "none" and raters < 2:
+        raise InputError(
+            "the images have one mask each, and a second stage learns how readers differ: set "
+            "stage_two.query to 'none', and stage_two.latent and stage_two.visual to 0"
+        )
 
 
 def fit(config: Config, folder: pathlib.Path, data: Data, written: inputs.Prompts | None) -> None:

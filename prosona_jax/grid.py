@@ -12,7 +12,6 @@ import ml_collections
 
 from configs.methods import METHODS
 from prosona_jax import (
-    build,
     comparison,
     experiment,
     inputs,
@@ -64,7 +63,7 @@ def _configure(config: Config, method: str, *, seed: int, fold: int) -> Config:
     changed.update_from_flattened_dict(METHODS[method])
     if changed.stage_two.query == "heads":
         changed.stage_two.tau = changed.model.latent_dim**-0.5  # cancels the projection's sqrt(d)
-    build.check(changed)
+    experiment.check(changed)
     return changed
 
 
@@ -89,7 +88,7 @@ def _cells(
     }
     raters = data[folds[0]].raters
     for changed in configs:
-        experiment.check(changed, raters)
+        experiment.check_raters(changed, raters)
     written = {
         query: inputs.load_prompts(changed, raters)
         for query, changed in {changed.stage_two.query: changed for changed in configs}.items()

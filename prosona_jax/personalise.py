@@ -1,10 +1,11 @@
 """What a trained second stage draws: a mask for every prompt, and the way from style to style."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from prosona_jax import distributions, rng, stage_two
@@ -26,11 +27,11 @@ class Personalised(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """What lies between the first style and the last one, through all others; T points."""
+    """What lies between the first style of an order and its last, through all others; T points."""
 
     probs: Float[Array, "b t h w"]
     path: Float[Array, "b t d"]  # latents are given as (z - mu_p) / sigma_p throughout
-    styles: Float[Array, "b k d"]
+    styles: Float[Array, "b k d"]  # in that order, as the readers are
     readers: Float[Array, "b k d"]  # NaN where one is missing
     samples: Float[Array, "b s d"]  # of the prior
 
@@ -96,29 +97,38 @@ def make_prompt_step(
 
 
 def make_walk_step(
-    model: ProbUNet, prompter: Prompter, projector: Projector, *, points: int, samples: int
+    model: ProbUNet,
+    prompter: Prompter,
+    projector: Projector,
+    *,
+    order: Sequence[int],
+    points: int,
+    samples: int,
 ) -> Callable[..., Walk]:
     """Returns ``walk_step((frozen_params, params, text), frozen, root) -> Walk``.
 
     ``text`` f32 [p, k, e] holds P prompts per style, whose mean query is the style's. The path goes
-    in straight lines from query to query, in as many equal steps from one style to the next as
-    `points` allow.
-    """  # fmt: skip
+    in straight lines from query to query, through the styles in that `order`, in as many equal
+    steps from one style to the next as `points` allow.
+    """
+    on_the_way = np.array(order)
 
     def walk_step(parts: tuple[Params, Params, jax.Array], frozen: Frozen, root: jax.Array) -> Walk:
         frozen_params, params, text = parts
         prior, keys = frozen.prior, rng.example_keys(root, "evaluate", 0, frozen.index)
-        queries = jnp.mean(_ask(prompter, params, text, frozen)[0], axis=0)  # [b, k, d]
+        queries = jnp.mean(_ask(prompter, params, text, frozen)[0], axis=0)[:, on_the_way]
         place = jnp.linspace(0.0, queries.shape[1] - 1.0, points)  # [t]
         before = jnp.minimum(jnp.floor(place).astype(jnp.int32), queries.shape[1] - 2)
         share = (place - before)[None, :, None]
         along = (1.0 - share) * queries[:, before] + share * queries[:, before + 1]
         z, at_styles = (stage_two.project(projector, prior, q, keys) for q in (along, queries))
         whiten = lambda x: (x - prior.mu[:, None]) * jnp.exp(-prior.log_sigma)[:, None]  # noqa: E731
-        drawn = distributions.sample(prior, keys, samples)
+        # With keys of their own: the bank's codes are drawn with those above.
+        others = rng.example_keys(root, "evaluate", 1, frozen.index)
+        drawn = distributions.sample(prior, others, samples)
         probs = _probs(model, frozen_params, frozen.features, z)
         # What stands for a missing mask is no reader's opinion.
-        readers = jnp.where(frozen.rater_valid[:, :, None], frozen.latent, jnp.nan)
+        readers = jnp.where(frozen.rater_valid[:, :, None], frozen.latent, jnp.nan)[:, on_the_way]
         return Walk(probs, whiten(z), whiten(at_styles), readers, whiten(drawn))
 
     return walk_step

@@ -32,6 +32,9 @@ _POINT = flags.DEFINE_list(
     "point", None, "row,col: the pixel to crop around, 0-based; default: the middle."
 )
 _SLICE = flags.DEFINE_integer("slice", None, "Which slice of a volume or set, 0-based.")
+_ENCODER = flags.DEFINE_string(
+    "encoder", None, "Folder of the text encoder, where it lies elsewhere than in training."
+)
 _UNIT = flags.DEFINE_string(
     "unit", None, "HU, unit (0..1) or arbitrary, where the file does not say what its numbers are."
 )
@@ -50,6 +53,7 @@ def run(
     point: tuple[float, float] | None = None,
     slice_index: int | None = None,
     unit: str | None = None,
+    encoder: str | None = None,
 ) -> dict[str, Any]:
     """Predicts, writes all files or none, and returns what `prediction.json` holds.
 
@@ -61,13 +65,14 @@ def run(
         point: (row, column) to crop around, in pixels of the image; None is its middle.
         slice_index: which slice of the file.
         unit: of the image's numbers, where the file does not say.
+        encoder: folder or name of the text encoder, where it is another than in training.
 
     Raises:
         InputError: no sentence or a blank one, or what workdir, image and output are at fault for.
     """
     sentences = _checked(sentences)
     picture = images.read(image, slice_index=slice_index, unit=unit)
-    model = answers.load_model(folder)
+    model = answers.load_model(folder, encoder)
     if picture.image.shape[-1] != model.run.channels:
         raise InputError(
             f"{picture.path}: has {picture.image.shape[-1]} channels, and the model of {folder} "
@@ -218,6 +223,7 @@ def main(argv: Sequence[str]) -> None:
             point=_point(_POINT.value),
             slice_index=_SLICE.value,
             unit=_UNIT.value,
+            encoder=_ENCODER.value,
         )
     except InputError as fault:
         command.stop(fault)

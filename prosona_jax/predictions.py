@@ -114,11 +114,12 @@ def walk_between_styles(
     data: Data,
     indices: np.ndarray,
     *,
+    order: Sequence[int],
     points: int,
     samples: int,
 ) -> Iterable[tuple[Batch, personalise.Walk]]:
     """Yields all records of `indices` with the way through their styles' own contours."""
-    walk = _step(config, build.walk_step, points=points, samples=samples)
+    walk = _step(config, build.walk_step, order=tuple(order), points=points, samples=samples)
     parts = (stage_one, second.params, np.moveaxis(second.text["train"], 1, 0))
     batches = inputs.eval_batches(config, data.dataset, indices, everywhere=True)
     return _predict_frozen(config, stage_one, batches, functools.partial(walk, parts))

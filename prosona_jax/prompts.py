@@ -59,7 +59,8 @@ def parse(text: str, source: str) -> Written:
     """
     try:
         content = yaml.load(text, _Loader)
-    except (yaml.YAMLError, ValueError) as error:  # as of a date that no calendar has
+    # A date that no calendar has is a ValueError.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{source}: no valid YAML ({reason}); mend it there") from None
     entries = content.get("styles") if isinstance(content, dict) else None
@@ -130,9 +131,15 @@ def _sentences(entry: Any, where: str) -> tuple[str, ...]:
     if not isinstance(entry, list) or not entry:
         raise InputError(f"{where} is no list of sentences")
     for sentence in entry:
-        if not isinstance(sentence, str) or not sentence.strip():
+        if not isinstance(sentence, str) or not _has_words(sentence):
             raise InputError(f"{where} holds {sentence!r}, not a sentence; put it in quotes")
     return tuple(" ".join(sentence.split()) for sentence in entry)
+
+
+def _has_words(sentence: str) -> bool:
+    """Whether there is something to read: neither blanks of any width nor half a character."""
+    surrogates = any("\ud800" <= character <= "\udfff" for character in sentence)
+    return any(map(str.isalnum, sentence)) and not surrogates
 
 
 def _once(names: Iterable[str], source: str, kind: str) -> None:

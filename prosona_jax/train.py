@@ -71,8 +71,8 @@ def _mean_of_finite(pending: list[tuple[int, Metrics]]) -> dict[str, float]:
             if not math.isfinite(metrics[name]):
                 raise Diverged(
                     f"step {step}: {name} is {float(metrics[name])}; what was saved before is "
-                    "kept. Lower optimizer.learning_rate or optimizer.clip_norm, or raise "
-                    "optimizer.warmup_steps, and start a new workdir"
+                    "kept. Lower this stage's learning_rate or optimizer.clip_norm, and start a "
+                    "new workdir"
                 )
     names = fetched[0][1]
     return {name: sum(float(m[name]) for _, m in fetched) / len(fetched) for name in names}
@@ -108,7 +108,8 @@ def train(
     if restored is not None:
         step, state, note = restored
         batches.set_state(note["position"])
-        best = note["best"] if note["best"] is not None else math.inf
+        # Without the checkpoint, its value must not keep the next one out.
+        best = note["best"] if checkpoints.has_best() else math.inf
         _LOG.info("resumed from step %d", step)
     step = int(state.step)
     monitor = Monitor(workdir, step=step, steps=schedule.steps)

@@ -16,6 +16,11 @@ class InputError(ValueError):
     """
 
 
+def first_line(error: Exception) -> str:
+    """Returns what another package's error says, as part of such a line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
 class Record(NamedTuple):
     """One image and what each rater drew on it.
 

@@ -11,9 +11,13 @@ from typing import Any, NamedTuple
 from prosona_jax.types import InputError
 
 _FILE = "run.json"
-# Where data lie may differ between machines; what they are may not, and the digest says that. So
-# may how devices share the work, which is the same work.
-_OF_THE_MACHINE = ("path", "cache_dir", "parallel")
+# Where data, prompts and text encoder lie may differ between machines; what they are may not, and
+# digests and sentences say that. So may how devices share the work, and how much of it is evaluated
+# at once, which is the same work.
+_OF_THE_MACHINE = (
+    *("data.path", "data.cache_dir", "prompts.path", "prompts.encoder"),
+    *("parallel", "evaluate.batch_size"),
+)
 
 
 class Run(NamedTuple):
@@ -109,9 +113,16 @@ def fields(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in config.items():
         if isinstance(value, dict):
             flat |= fields(value, f"{prefix}{key}.")
-        elif key not in _OF_THE_MACHINE:
+        elif prefix + key not in _OF_THE_MACHINE:
             flat[prefix + key] = list(value) if isinstance(value, tuple) else value
     return flat
+
+
+def _asked(run: Run) -> dict[str, Any] | None:
+    """Returns the prompts and what their encoder is, whatever it is called."""
+    if run.prompts is None:
+        return None
+    return run.prompts | {"encoder": run.prompts["encoder"] | {"name": ""}}
 
 
 def _check_same(path: pathlib.Path, old: Run, new: Run) -> None:
@@ -126,7 +137,7 @@ def _check_same(path: pathlib.Path, old: Run, new: Run) -> None:
             f"{path}: this workdir was trained with config.{name} = {before.get(name)!r}, not "
             f"{after.get(name)!r}{more}; use its config again, or another --workdir"
         )
-    if old.prompts != new.prompts:
+    if _asked(old) != _asked(new):
         raise InputError(
             f"{path}: this workdir was trained with other prompts or another text encoder; use "
             "them again, or another --workdir"

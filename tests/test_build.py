@@ -112,6 +112,21 @@ def test_the_config_of_the_cells_passes():
             "stage_two.dice, stage_two.cross_entropy, stage_two.latent, stage_two.visual are all "
             "0, and nothing is left to train on; raise one, or set stage_two.query to 'none'",
         ),
+        *(
+            ({f"{group}__{name}": -1}, f"config.{group}.{name} is -1; it must be at least 0")
+            for group, name in (("loss", "kl_warmup_steps"), ("optimizer", "warmup_steps"))
+        ),
+        ({"loss__free_bits": -1.0}, "config.loss.free_bits is -1.0; it must be at least 0"),
+        (
+            {"optimizer__weight_decay": -1.0},
+            "config.optimizer.weight_decay is -1.0; it must be at least 0",
+        ),
+        ({"optimizer__ema_decay": 1.0}, "config.optimizer.ema_decay is 1.0; it must be below 1"),
+        ({"loss__kl": float("nan")}, "config.loss.kl is nan; it must be at least 0"),
+        (
+            {"optimizer__learning_rate": float("nan")},
+            "config.optimizer.learning_rate is nan; it must be above 0",
+        ),
         ({"stage_two__tau": 0.0}, "config.stage_two.tau is 0.0; it must be above 0"),
         ({"optimizer__clip_norm": 0.0}, "config.optimizer.clip_norm is 0.0; it must be above 0"),
         (

@@ -97,10 +97,13 @@ def test_last_keeps_two_and_best_one(tmp_path):
     assert _steps(tmp_path, "best") == [6]
 
 
-def test_a_step_already_saved_is_left_as_it_is(tmp_path):
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_step_that_is_not_after_those_saved_is_an_error(tmp_path, step):
+    """Orbax would leave it out without a word."""
     _save(tmp_path, "last", 2)
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.save("last", 2, _array(9), {"best": 9})
+    with pytest.raises(ValueError, match=rf"last: step {step} is not after those it holds"):
+        checkpoints.save("last", step, _array(9), {"best": 9})
     checkpoints.close()
     _, tree, note = _resume(tmp_path)
     _assert_identical(tree, _array(2))
@@ -129,6 +132,19 @@ def test_starting_over_the_best_of_the_attempt_before_is_gone(tmp_path):
     step, tree, note = read_best(tmp_path, _array())
     assert (step, note) == (2, {"best": 0.5})
     _assert_identical(tree, _array(2))
+
+
+@pytest.mark.parametrize(("best", "kept"), [(4, True), (6, False)])
+def test_a_best_of_an_attempt_that_went_further_is_gone(tmp_path, best, kept):
+    """Or it would be read for ever, and a better one of the resumed training left out."""
+    _save(tmp_path, "last", 4)
+    _save(tmp_path, "best", best)
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.resume(_array())[0] == 4
+    assert checkpoints.has_best() == kept
+    checkpoints.save("best", 5, _array(5), {"best": 0.5})
+    checkpoints.close()
+    assert read_best(tmp_path, _array())[0] == 5
 
 
 @pytest.mark.parametrize("how", ["removed", "cut short"])

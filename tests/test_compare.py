@@ -14,8 +14,8 @@ from configs import lidc
 from configs.methods import METHODS
 from data_pipelines import splits
 from prosona_jax import answers, grid, runs, workdir
-from prosona_jax.comparison import BASELINES
 from prosona_jax.monitor import read_history
+from prosona_jax.results import BASELINES
 from prosona_jax.types import InputError
 from tests.programs import FEW_PROMPTS, PATIENTS, configure, end, start, wait_until, write_discs
 

@@ -5,6 +5,7 @@ mean over two seeds and four records is .08 above the base.
 """
 
 import csv
+import itertools
 import json
 import math
 import random
@@ -94,8 +95,9 @@ def _numbers(content, *path):
 
 def _table(text, heading):
     """Returns a section's first table, {first cell: the others}, with its head under "Metric"."""
-    section = text.split(f"## {heading}\n")[1].split("\n## ")[0]
-    lines = [line for line in section.splitlines() if line.startswith("| ")]
+    section = text.split(f"## {heading}\n")[1].split("\n## ")[0].splitlines()
+    start = next(place for place, line in enumerate(section) if line.startswith("| "))
+    lines = itertools.takewhile(lambda line: line.startswith("|"), section[start:])
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return {first: others for first, *others in cells if first != "---"}
 
@@ -337,6 +339,21 @@ def test_methods_that_share_a_first_stage_share_a_column(write):
     few = _table(text, "4 samples of the first stage")
     assert few["Metric"] == ["prob_unet, dpersona, dpersona_heads, prosona"]
     assert few["GED@4 ↓"][0].startswith("0.580 [")
+
+
+def test_samples_of_other_first_stages_are_held_against_dpersonas(write):
+    content, text = write()
+    gains = content["diversified_differences"]["dpersona"]
+    assert list(gains["50"]) == ["prob_unet", "dpersona_heads", "prosona"]
+    assert gains["50"]["prob_unet"]["ged"] == pytest.approx(
+        {"mean": -0.05, "low": -0.05, "high": -0.05}
+    )
+    assert gains["50"]["prob_unet"]["ged_share"]["mean"] == pytest.approx(-0.05 / 0.43)
+    section = text.split("## 50 samples of the first stage")[1].split("\n## ")[0]
+    assert "| Metric | prob_unet, dpersona_heads, prosona |\n" in section
+    assert "| GED@50 ↓ | −0.050 [−0.050, −0.050] |" in section.replace("\N{NO-BREAK SPACE}", " ")
+    assert gains["4"]["prosona"]["ged"]["mean"] == pytest.approx(0.0)
+    assert "baseline" not in text.split("## 4 samples of the first stage")[1].split("\n## ")[0]
 
 
 def test_as_many_samples_as_readers_are_told_of_once(write):

@@ -22,22 +22,25 @@ def _config(**changes):
 @pytest.mark.parametrize("field", ["batch_size", "stage_two.batch_size"])
 def test_a_batch_that_the_devices_cannot_share_is_refused_by_field(field):
     """Four of them, in the tests."""
-    experiment.check(_config(**{field: 8}), 4)
+    experiment.check(_config(**{field: 8}))
     with pytest.raises(InputError) as fault:
-        experiment.check(_config(**{field: 6}), 4)
+        experiment.check(_config(**{field: 6}))
     assert str(fault.value) == (
         f"config.{field} is 6; it must be a multiple of 4, the number of devices"
     )
 
 
 def test_a_second_stage_needs_two_raters():
-    experiment.check(_config(), 2)
+    experiment.check_raters(_config(), 2)
     with pytest.raises(InputError, match=r"^the images have one mask each, .*query to 'none', and"):
-        experiment.check(_config(stage_two__query="id"), 1)
+        experiment.check_raters(_config(stage_two__query="id"), 1)
 
 
 def test_without_a_second_stage_nothing_of_it_matters():
-    experiment.check(_config(stage_two__query="none", stage_two__batch_size=6), 1)
+    no_text = {"stage_two__query": "none", "stage_two__latent": 0.0, "stage_two__visual": 0.0}
+    config = _config(stage_two__batch_size=6, **no_text)
+    experiment.check(config)
+    experiment.check_raters(config, 1)
 
 
 def _write_history(folder, step):

@@ -183,22 +183,25 @@ def test_a_missing_place_is_neither_asked_for_nor_found():
 
 
 @functools.cache
-def _walk(projector, points=9, samples=2000):
+def _walk(projector, order=(0, 1, 2)):
     step = personalise.make_walk_step(
-        MODEL, PROMPTERS["text"], PROJECTORS[projector], points=points, samples=samples
+        MODEL, PROMPTERS["text"], PROJECTORS[projector], order=order, points=9, samples=2000
     )
     parts = tiny.params(), _params("text"), _text(1)
     return jax.device_get(jax.jit(step)(parts, _frozen(), ROOT))
 
 
-@pytest.mark.parametrize("projector", ["analytic", "bank"])
-def test_the_walk_passes_every_style_and_ends_at_the_last(projector):
-    """Style k, from 1, at point (k - 1) (T - 1) / (K - 1): points 0, 4 and 8."""
-    walk = _walk(projector)
+@pytest.mark.parametrize(
+    ("projector", "order"), [("analytic", (0, 1, 2)), ("analytic", (2, 0, 1)), ("bank", (0, 1, 2))]
+)
+def test_the_walk_passes_every_style_in_order_and_ends_at_the_last(projector, order):
+    """The n-th style, from 0, at point n (T - 1) / (K - 1): points 0, 4 and 8."""
+    walk, stored = _walk(projector, order), _walk(projector)
     styles = _personalised("text", projector, _text(1)).probs[:, 0]
-    for k, point in enumerate((0, 4, 8)):
+    for place, (k, point) in enumerate(zip(order, (0, 4, 8), strict=True)):
         np.testing.assert_allclose(walk.probs[:, point], styles[:, k], atol=1e-5)
-        np.testing.assert_allclose(walk.path[:, point], walk.styles[:, k], atol=1e-4)
+        np.testing.assert_allclose(walk.path[:, point], walk.styles[:, place], atol=1e-4)
+        np.testing.assert_array_equal(walk.readers[:, place], stored.readers[:, k])
 
 
 def test_the_analytic_path_is_straight_between_styles():
@@ -222,6 +225,6 @@ def test_latents_of_a_walk_are_in_sigmas_of_the_prior():
     np.testing.assert_allclose(walk.readers[there], frozen.latent[there], atol=1e-5)
     assert np.isnan(walk.readers[~there]).all()
     assert walk.readers[~there].shape == (2, D)
-    keys = rng.example_keys(ROOT, "evaluate", 0, _batch().index)
+    keys = rng.example_keys(ROOT, "evaluate", 1, _batch().index)
     standard = distributions.Gaussian(jnp.zeros((4, D)), jnp.zeros((4, D)))
     np.testing.assert_allclose(walk.samples, distributions.sample(standard, keys, 2000), atol=1e-4)

@@ -77,7 +77,7 @@ def test_no_held_out_sentence_is_nearly_one_of_training(name):
     ],
 )
 def test_the_held_out_sentences_are_still_the_first_ones(name, digest):
-    """They were fixed before the first training: a change would make a test set of seen ones."""
+    """No training on this file came before them: a change would make a test set of seen ones."""
     text = "\n".join(sentence for style in _file(name) for sentence in style.held_out)
     assert hashlib.sha256(text.encode()).hexdigest() == digest
 
@@ -119,6 +119,14 @@ def test_a_file_without_styles_is_refused(text):
         (
             _large() | {"train": ["Big.", " "]},
             "p.yaml: style 2 (b): `train` holds ' ', not a sentence; put it in quotes",
+        ),
+        (
+            _large() | {"train": ["Big.", "\u200b"]},
+            "p.yaml: style 2 (b): `train` holds '\\u200b', not a sentence; put it in quotes",
+        ),
+        (
+            _large() | {"train": ["Big \ud800."]},
+            "p.yaml: style 2 (b): `train` holds 'Big \\ud800.', not a sentence; put it in quotes",
         ),
         (
             _large() | {"held_out": [4]},
@@ -175,6 +183,10 @@ def test_a_key_that_stands_there_twice_loses_no_sentence(text, key):
 def test_a_date_that_no_calendar_has_is_one_line():
     said = _fault("styles:\n- 2024-02-30")
     assert said == "p.yaml: no valid YAML (day is out of range for month); mend it there"
+
+
+def test_endless_brackets_are_one_line():
+    assert _fault("[" * 5000).startswith("p.yaml: no valid YAML (maximum recursion depth exceeded")
 
 
 def test_a_key_that_is_a_list_is_no_key():

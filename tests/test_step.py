@@ -143,15 +143,19 @@ def test_evaluation_on_four_devices_is_that_of_one_in_batch_order(wrapper: str) 
     _assert_close(devices.gather(many), jax.device_get(one), 1e-5)
 
 
-def test_an_evaluation_counts_the_samples_and_the_prior_mean_as_often_as_there_are_raters() -> None:
+@pytest.mark.parametrize("count", [2, 5])
+def test_an_evaluation_counts_samples_and_the_prior_mean_as_often_as_they_are_matched(
+    count,
+) -> None:
     batch, params = jax.tree.map(jnp.asarray, _batch()), _state(optax.sgd(0.1)).params
     prior = MODEL.apply(params, batch.image, method="prior")
     features = MODEL.apply(params, batch.image, method="features")
-    drawn = distributions.sample(prior, rng.example_keys(ROOT, "evaluate", 0, batch.index), 5)
+    drawn = distributions.sample(prior, rng.example_keys(ROOT, "evaluate", 0, batch.index), count)
+    middle = jnp.stack([prior.mu] * min(count, 3), axis=1)  # there are three raters
     for samples in (True, False):
-        eval_step = jax.jit(stage_one.make_eval_step(MODEL, 5, "single", drawn=samples))
+        eval_step = jax.jit(stage_one.make_eval_step(MODEL, count, "single", drawn=samples))
         found = eval_step(params, batch, ROOT)
-        for z, counts in ((drawn, found.samples), (jnp.stack([prior.mu] * 3, 1), found.prior_mean)):
+        for z, counts in ((drawn, found.samples), (middle, found.prior_mean)):
             probs = jax.nn.sigmoid(MODEL.apply(params, features, z, method="decode"))
             # Where all units are off it is 1/2 exactly; no other pixel can fall to the other side.
             assert np.all((probs == 0.5) | (np.abs(probs - 0.5) > 1e-6))

@@ -41,6 +41,7 @@ def _styled(**changes):
         names=NAMES,
         sentences=("Hug the core.", "Take all.", "Leave room."),
         by_area=True,
+        order=(0, 1, 2),
         walked=None,
         walk=np.zeros((5, 24, 24), np.float32),
         path=np.zeros((5, 4)),
@@ -220,6 +221,23 @@ def test_the_latent_is_shown_where_the_styles_lie_furthest_apart(monkeypatch):
     _sections(_rows(), _styled(walked=_panel("r2"), at_styles=at_styles))
     assert shown["axes"] == ("z3", "z1")
     np.testing.assert_array_equal(shown["styles"], at_styles[:, [3, 1]])
+
+
+def test_the_walk_goes_from_the_tightest_style_to_the_most_generous(monkeypatch):
+    shown, names = [], []
+    walk, plane = figures.walk, charts.latent_plane
+    monkeypatch.setattr(figures, "walk", lambda *given: shown.extend(given) or walk(*given))
+    monkeypatch.setattr(
+        charts, "latent_plane", lambda **given: names.extend(given["names"]) or plane(**given)
+    )
+    panel = _panel("r2")._replace(rater_valid=np.array([True, False, True]))
+    panel.masks[2, 0, 0] = 1
+    sections = _sections(_rows(), _styled(order=(2, 0, 1), walked=panel))
+    first, second, third = (NAMES[k] for k in (2, 0, 1))
+    assert f"From {first} to {third}" in sections
+    assert shown[2] == names == [first, second, third]
+    np.testing.assert_array_equal(shown[0].masks, panel.masks[[2, 0, 1]])
+    assert shown[0].rater_valid.tolist() == [True, True, False]
 
 
 def test_a_reader_who_is_missing_in_the_walked_image_leaves_the_plane_whole():

@@ -227,7 +227,7 @@ def test_the_hub_is_asked_last_and_a_short_time(
     ]
 
 
-@pytest.mark.parametrize("name", ["someone/else", "./no/such/folder", text_encoder.DEFAULT])
+@pytest.mark.parametrize("name", ["someone/else", text_encoder.DEFAULT])
 def test_an_encoder_that_is_nowhere_lists_the_ways_out(
     no_hub: pathlib.Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -244,6 +244,18 @@ def test_an_encoder_that_is_nowhere_lists_the_ways_out(
     prefix = "sentence-transformers/" if name == text_encoder.DEFAULT else ""
     assert message.endswith(f"hf download {prefix}{name}")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", ["./no/such", "/no/such", "~/no/such"])
+def test_a_folder_that_is_not_there_is_not_sought_on_the_hub(
+    no_hub: pathlib.Path, name: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        text_encoder.load(name)
+    assert str(caught.value) == (
+        f"text encoder {name!r}: no such folder; name the one that now holds its config.json, "
+        "tokenizer.json and model.safetensors as the encoder"
+    )
 
 
 def test_the_module_imports_without_transformers() -> None:

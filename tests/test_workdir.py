@@ -15,6 +15,7 @@ RUN = workdir.Run(
         "steps": 8,
         "data": {"path": "a.npz", "cache_dir": "~/.cache", "window_hu": (-1000.0, 400.0)},
         "model": {"channels": (4, 8), "norm": "group"},
+        "prompts": {"encoder": "a"},
     },
     data_digest="0123456789abcdef",
     patients={"train": ["p1", "p2"], "validation": ["p3"], "test": ["p4"]},
@@ -113,6 +114,13 @@ def test_other_data_are_refused(tmp_path):
         f"{tmp_path}/run.json: this workdir was trained on other data (digest 0123456789ab, now "
         "fedcba987654); use its data again, or another --workdir"
     )
+
+
+def test_where_the_text_encoder_lies_is_no_difference(tmp_path):
+    workdir.claim(tmp_path, RUN)
+    moved = RUN.prompts | {"encoder": {"name": "/elsewhere/a", "digest": "0f", "dim": 8}}
+    changed = _changed(prompts__encoder="/elsewhere/a")
+    workdir.claim(tmp_path, changed._replace(prompts=moved))
 
 
 def test_other_prompts_are_refused(tmp_path):

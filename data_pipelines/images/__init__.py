@@ -43,7 +43,7 @@ def read(
 
     Raises:
         InputError: no such file, an unknown or damaged one, no slice or unit chosen where one is
-            needed, NaN, or a constant image.
+            needed, another unit than the file's own, NaN, or a constant image.
     """
     path = pathlib.Path(path).expanduser()
     if not path.is_file():
@@ -51,6 +51,11 @@ def read(
     if unit not in (None, *validation.UNITS):
         raise InputError(f"{path}: unit is {unit!r}; choose one of {validation.UNITS}")
     picture: Picture = _module(_format(path)).read(path, slice_index, unit)
+    if unit not in (None, picture.intensity_unit):
+        raise InputError(
+            f"{path}: its numbers are of the unit {picture.intensity_unit!r}, as the file says; "
+            f"leave the unit {unit!r} out"
+        )
     for fault in (
         validation.spacing_fault(picture.spacing_mm),
         validation.image_fault(picture.image, picture.intensity_unit),

@@ -62,8 +62,8 @@ class Fcomb(nn.Module):
         x = from_features[:, None] + from_latent[:, :, None, None]  # [b, s, h, w, f]
         for _ in range(self.layers - 2):
             x = nn.Dense(width, dtype=self.dtype)(nn.relu(x))
-        x = nn.Dense(1, dtype=self.dtype, name="logit")(nn.relu(x))
-        return x[..., 0].astype(jnp.float32)
+        # In float32, so that logits close to 0 keep their sign, whatever `dtype` is.
+        return nn.Dense(1, dtype=jnp.float32, name="logit")(nn.relu(x))[..., 0]
 
 
 class ProbUNet(nn.Module):

@@ -85,9 +85,10 @@ def test_which_slice(make_png, make_npz, make_nifti, make_dicom):
                 f"has no slice {index}; it holds {count}, counted from 0: choose another"
             )
     flat = make_nifti(NOISE[..., 0], "flat.nii")
-    for path in (make_png(NOISE[..., 0].astype(np.uint8)), flat, make_dicom()):
-        assert fault_of(path, unit="HU", slice_index=1).startswith("has no slice 1; it holds 1,")
-        images.read(path, unit="HU", slice_index=0)
+    png = make_png(NOISE[..., 0].astype(np.uint8))
+    for path, unit in ((png, "unit"), (flat, "HU"), (make_dicom(), "HU")):
+        assert fault_of(path, unit=unit, slice_index=1).startswith("has no slice 1; it holds 1,")
+        images.read(path, unit=unit, slice_index=0)
 
 
 def test_which_unit(make_npz, make_nifti):
@@ -97,6 +98,9 @@ def test_which_unit(make_npz, make_nifti):
     )
     assert fault_of(make_npz(intensity_unit=None), slice_index=0) == (
         "intensity_unit is None; give the unit, one of ('HU', 'unit', 'arbitrary')"
+    )
+    assert fault_of(make_npz(), slice_index=0, unit="arbitrary") == (
+        "its numbers are of the unit 'HU', as the file says; leave the unit 'arbitrary' out"
     )
     assert fault_of(make_npz(), slice_index=0, unit="hu") == (
         "unit is 'hu'; choose one of ('HU', 'unit', 'arbitrary')"

@@ -82,7 +82,7 @@ def test_npz_of_a_data_set(make_npz, tmp_path):
         np.testing.assert_array_equal(picture.image[..., 0], file["image"][5])
     np.testing.assert_array_equal(picture.spacing_mm, np.float32([0.7, 0.7]))
     assert picture.intensity_unit == "arbitrary"
-    assert images.read(make_npz(), slice_index=5, unit="arbitrary").intensity_unit == "HU"
+    assert images.read(make_npz(), slice_index=5, unit="HU").intensity_unit == "HU"
     colour = np.random.default_rng(0).normal(size=(2, 8, 6, 3))
     np.savez(tmp_path / "colour.npz", image=colour, intensity_unit="arbitrary")
     picture = images.read(tmp_path / "colour.npz", slice_index=1)

@@ -126,6 +126,7 @@ def test_bfloat16_keeps_parameters_distributions_and_logits_in_float32() -> None
     assert logits.dtype == jnp.float32
     np.testing.assert_allclose(logits, reference, atol=0.05)
     assert float(jnp.abs(logits - reference).max()) > 0  # it did compute in bfloat16
+    assert jnp.any(logits != logits.astype(jnp.bfloat16))  # but not the logits
 
 
 def test_a_size_that_cannot_be_halved_is_an_error() -> None:

@@ -55,7 +55,7 @@ def sentences_of(trained, split="train"):
 def test_it_draws_what_scoring_draws(trained, ask):
     """Through other code: data set, mesh and posterior there, one file and one device here."""
     sentences = [own[:20] for own in sentences_of(trained)]
-    position = trained[1].dataset.record_ids.index("r05")
+    position = trained[1].dataset.record_ids.index("p05-nodule")
     probs = scored(trained, position)[:20].reshape(-1, 32, 32)
     asked = [sentence for same in zip(*sentences, strict=True) for sentence in same]
     _, files = ask(asked, slice_index=5)

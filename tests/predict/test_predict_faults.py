@@ -1,5 +1,6 @@
 """What cannot be predicted ends in one line and leaves nothing behind."""
 
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prosona_jax import predict, workdir
+from prosona_jax import predict, text_encoder, workdir
 from prosona_jax.types import InputError
 from tests.predict.conftest import SENTENCES
 
@@ -93,12 +94,31 @@ def test_workdirs_that_cannot_answer(trained, tmp_path):
     digest = workdir.read(folder).prompts["encoder"]["digest"]
     assert line("other", lambda run: run["prompts"]["encoder"].update(digest="0" * 16)) == (
         f"/other: was trained with the text encoder 'all-MiniLM-L6-v2' of digest {'0' * 16} and "
-        f"768 numbers, and the one found here has digest {digest} and 768; install that one, or "
-        "train again with this one"
+        f"768 numbers, and the one found here has digest {digest} and 768; install that one, name "
+        "its folder as the encoder, or train again with this one"
+    )
+    assert line("moved", lambda run: run["prompts"]["encoder"].update(name="/moved/encoder")) == (
+        "text encoder '/moved/encoder': no such folder; name the one that now holds its "
+        "config.json, tokenizer.json and model.safetensors as the encoder"
     )
     with pytest.raises(InputError, match="no run was trained in this workdir"):
         predict.run(tmp_path / "never", image, SENTENCES, str(tmp_path / "out"), slice_index=0)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_moved_text_encoder_is_the_same_with_its_own_pooling_alone(ask, tmp_path):
+    wheel = importlib.metadata.distribution(text_encoder.WHEEL)
+    place = pathlib.Path(str(wheel.locate_file(text_encoder.WHEEL_FOLDER)))
+    shutil.copytree(place, tmp_path / "moved", copy_function=os.symlink)
+    _, files = ask(name="here")
+    _, moved = ask(name="there", encoder=str(tmp_path / "moved"))
+    assert moved[0].read_bytes() == files[0].read_bytes()
+    pooling = tmp_path / "moved" / "1_Pooling" / "config.json"
+    pooling.unlink()
+    pooling.write_text('{"pooling_mode_cls_token": true}')
+    assert refusal(ask, tmp_path, encoder=str(tmp_path / "moved")).endswith(
+        "; install it with its own tokenizer and pooling"
+    )
 
 
 def start(*arguments):
