@@ -74,8 +74,8 @@ def prepare(settings: Settings, cache_dir: str) -> Dataset:
     """Returns the data set of these settings, written under `cache_dir` on first use.
 
     A folder's name hashes the settings, the source's files (size and time of change) and this
-    package's code, so nothing stale is ever read. It appears under that name only when it is
-    complete; of several processes one writes and the others wait.
+    package's code, so what other files or other code gave is not read. It appears under that name
+    only when it is complete; of several processes one writes and the others wait.
 
     Raises:
         InputError: a faulty source, no record left, a damaged folder, or none can be made.

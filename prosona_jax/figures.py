@@ -79,7 +79,7 @@ def panel(shown: Panel, *, max_samples: int = 16) -> Figure:
     masks = shown.masks[shown.rater_valid]  # [valid R, H, W]
     samples = (shown.probs > 0.5).astype(np.uint8)  # [S, H, W]
     few = shown.probs[:max_samples]
-    window = _window(np.concatenate([masks, samples]).max(0) > 0)
+    window = around(np.concatenate([masks, samples]).max(0) > 0)
 
     figure = Figure(figsize=(WIDTH_IN, 2.15), layout="constrained")
     axes = figure.subplots(1, 5)
@@ -116,7 +116,7 @@ def styles_panel(shown: Panel, names: Sequence[str]) -> Figure:
     """Draws for each style the reader's contour, thick, and what its prompt draws, thin."""
     assert shown.prompted is not None
     drawn = np.concatenate([shown.masks, (shown.prompted > 0.5).astype(np.uint8)])
-    window = _window(drawn.max(0) > 0)
+    window = around(drawn.max(0) > 0)
     columns = min(5, len(names) + 1)
     rows = -(-(len(names) + 1) // columns)
     figure = Figure(figsize=(WIDTH_IN, 2.15 * rows * 5 / columns), layout="constrained")
@@ -147,7 +147,7 @@ def walk(
     points = len(probs)
     areas = (probs > 0.5).sum((1, 2))
     places = np.linspace(0, len(names) - 1, points)
-    window = _window((probs > 0.5).max(0))
+    window = around((probs > 0.5).max(0))
     figure = Figure(figsize=(WIDTH_IN, 3.1), layout="constrained")
     grid = figure.add_gridspec(2, pictures, height_ratios=(1, 1.3))
     for column, point in enumerate(np.linspace(0, points - 1, pictures).round().astype(int)):
@@ -169,8 +169,11 @@ def walk(
     return figure
 
 
-def _window(drawn: np.ndarray) -> Limits:
-    """Row and column limits of a square around the drawn pixels, with a margin, in the image."""
+def around(drawn: np.ndarray) -> Limits:
+    """Returns limits of a square around the drawn pixels, with a margin, in the image.
+
+    Where nothing is drawn, those of the whole image.
+    """
     if not drawn.any():
         return (-0.5, drawn.shape[0] - 0.5), (-0.5, drawn.shape[1] - 0.5)
     spans = [np.flatnonzero(drawn.any(axis)) for axis in (1, 0)]

@@ -8,7 +8,7 @@ from jaxtyping import Float32, UInt8
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from prosona_jax.figures import READERS, Limits, draw_image, draw_outlines, frame, scale_bar
+from prosona_jax.figures import READERS, Limits, around, draw_image, draw_outlines, frame, scale_bar
 
 _SIDE_IN = 4.5
 _LINE_STYLES = ("-", "--", ":")
@@ -23,7 +23,9 @@ def draw(
     spacing_mm: Float32[np.ndarray, " 2"],
     crop: Limits,
 ) -> Figure:
-    """Draws the whole image and, where it is larger, the crop beside it, under a legend.
+    """Draws the whole image and, enlarged beside it, what lies around the contours, under a legend.
+
+    A frame shows what the model saw, where that is not all of the image.
 
     Args:
         image: scaled to -1..1.
@@ -38,8 +40,8 @@ def draw(
         (max(low, start), min(high, end))
         for (low, high), (start, end) in zip(crop, whole, strict=True)
     )
-    seen = (rows, columns)
-    views = [whole] if seen == whole else [whole, seen]
+    near = around(masks.any(axis=0))
+    views = [whole] if near == whole else [whole, near]
     figure = Figure(figsize=(_SIDE_IN * len(views), _SIDE_IN), layout="constrained")
     axes = figure.subplots(1, len(views), squeeze=False)[0]
     looks = [
@@ -54,8 +56,8 @@ def draw(
         for mask, (colour, style, line) in zip(masks, looks, strict=True):
             draw_outlines(ax, mask, colour, finer * line, style)
         scale_bar(ax, float(spacing_mm[1]))
-    if len(views) > 1:
-        axes[0].add_patch(frame(views[1]))
+    if (rows, columns) != whole:
+        axes[0].add_patch(frame((rows, columns)))
     letters = int(_LETTERS_PER_INCH * figure.get_figwidth())
     texts = [textwrap.fill(label, letters) for label in labels]
     figure.set_figheight(_SIDE_IN + 0.16 * sum(text.count("\n") + 1 for text in texts))

@@ -78,6 +78,38 @@ def _mean_of_finite(pending: list[tuple[int, Metrics]]) -> dict[str, float]:
     return {name: sum(float(m[name]) for _, m in fetched) / len(fetched) for name in names}
 
 
+class _Log:
+    """What a training leaves behind: rows of the history, the last state, the best average."""
+
+    def __init__(self, checkpoints: Checkpoints, monitor: Monitor, best: float) -> None:
+        self._checkpoints, self._monitor, self._best = checkpoints, monitor, best
+        self._pending: list[tuple[int, Metrics]] = []
+
+    def add(self, step: int, metrics: Metrics) -> None:
+        """Takes a step's metrics, which may still be computed."""
+        self._pending.append((step, metrics))
+        self._monitor.advance()
+
+    def write(self) -> None:
+        """Writes the mean of the metrics since the last time; Diverged if one is not finite."""
+        if self._pending:
+            self._monitor.write(self._pending[-1][0], "train", _mean_of_finite(self._pending))
+            self._pending.clear()
+
+    def validated(self, step: int, scores: dict[str, float], cost: float, tree: Any) -> None:
+        """Writes the scores, and keeps the tree if none before it cost as little."""
+        self._monitor.write(step, "validation", scores)
+        if cost < self._best:
+            self._best = cost
+            self._checkpoints.save("best", step, tree, {"step": step, **scores})
+
+    def save(self, state: TrainState, step: int, position: dict[str, Any]) -> None:
+        """Saves the state to resume from."""
+        self.write()  # Also the check that keeps a diverged state from being saved.
+        best = self._best if self._best < math.inf else None
+        self._checkpoints.save("last", step, state, {"position": position, "best": best})
+
+
 def train(
     state: TrainState,
     *,
@@ -113,19 +145,8 @@ def train(
         _LOG.info("resumed from step %d", step)
     step = int(state.step)
     monitor = Monitor(workdir, step=step, steps=schedule.steps)
-    pending: list[tuple[int, Metrics]] = []
+    log = _Log(checkpoints, monitor, best)
     before: Metrics = {}
-
-    def log() -> None:
-        if pending:
-            monitor.write(step, "train", _mean_of_finite(pending))
-            pending.clear()
-
-    def save() -> None:
-        log()  # Also the check that keeps a diverged state from being saved.
-        note = {"position": batches.get_state(), "best": best if best < math.inf else None}
-        checkpoints.save("last", step, state, note)
-
     with _sigterm() as asked_to_stop, contextlib.closing(checkpoints), contextlib.closing(monitor):
         while step < schedule.steps:
             state, metrics = train_step(state, shard(next(batches)), root)
@@ -134,23 +155,19 @@ def train(
             jax.block_until_ready(before)
             before = metrics
             step += 1
-            pending.append((step, metrics))
-            monitor.advance()
-            if step % schedule.log_every == 0:
-                log()
+            log.add(step, metrics)
             done = step == schedule.steps
-            if step % schedule.evaluate_every == 0 or done:
-                log()
-                scores = validate(state.average)
-                monitor.write(step, "validation", scores)
-                if cost(scores) < best:
-                    best = cost(scores)
-                    kept = state.average
-                    tree = kept if carry is None else {"average": kept, "carry": carry}
-                    checkpoints.save("best", step, tree, {"step": step, **scores})
+            validates = step % schedule.evaluate_every == 0 or done
+            if step % schedule.log_every == 0 or validates:
+                log.write()
+            if validates:
+                kept = state.average
+                scores = validate(kept)
+                tree = kept if carry is None else {"average": kept, "carry": carry}
+                log.validated(step, scores, cost(scores), tree)
             stop = parallel.should_stop(step, asked_to_stop())
             if step % schedule.checkpoint_every == 0 or done or stop:
-                save()
+                log.save(state, step, batches.get_state())
             if stop and not done:
                 checkpoints.wait()
                 raise Preempted(f"stopped at step {step}, saved; run the same command to continue")

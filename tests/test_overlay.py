@@ -26,29 +26,34 @@ def contours(ax):
 
 def test_each_mask_has_its_outline_in_its_own_colour():
     masks, figure = draw()
-    (ax,) = figure.axes
-    for k, line in enumerate(contours(ax)):
-        (expected,) = figures.outlines(masks[k])
-        np.testing.assert_array_equal(np.stack(line.get_data(), axis=1)[:, ::-1], expected)
-        assert to_hex(line.get_color()).upper() == figures.READERS[k]
-    assert len(contours(ax)) == 2
-    assert ax.get_aspect() == pytest.approx(0.5 / 0.75)
-    np.testing.assert_array_equal(ax.images[0].get_array(), IMAGE)
-    assert (ax.get_xlim(), ax.get_ylim()) == (ALL[1], ALL[0][::-1])
+    for ax in figure.axes:
+        for k, line in enumerate(contours(ax)):
+            (expected,) = figures.outlines(masks[k])
+            np.testing.assert_array_equal(np.stack(line.get_data(), axis=1)[:, ::-1], expected)
+            assert to_hex(line.get_color()).upper() == figures.READERS[k]
+        assert len(contours(ax)) == 2
+        assert ax.get_aspect() == pytest.approx(0.5 / 0.75)
 
 
-def test_a_larger_image_has_its_crop_framed_and_beside_it():
-    _, figure = draw(crop=((2.5, 12.5), (-4.5, 11.5)))  # partly beyond the image
-    whole, crop = figure.axes
+def test_what_lies_around_the_contours_is_beside_the_whole_image():
+    whole, near = draw()[1].axes
+    np.testing.assert_array_equal(whole.images[0].get_array(), IMAGE)
     assert (whole.get_xlim(), whole.get_ylim()) == (ALL[1], ALL[0][::-1])
-    assert (crop.get_xlim(), crop.get_ylim()) == ((-0.5, 11.5), (12.5, 2.5))
+    assert (near.get_xlim(), near.get_ylim()) == ((-0.5, 15.5), (15.5, -0.5))
+    assert not whole.patches
+
+
+def test_a_frame_shows_what_the_model_saw_of_a_larger_image():
+    whole, _ = draw(crop=((2.5, 12.5), (-4.5, 11.5)))[1].axes  # partly beyond the image
     (frame,) = whole.patches
     assert frame.get_bbox().extents.tolist() == [-0.5, 2.5, 11.5, 12.5]
-    assert len(contours(whole)) == len(contours(crop)) == 2
+    assert not draw(crop=((-6.5, 25.5), (-0.5, 29.5)))[1].axes[0].patches
 
 
-def test_a_crop_that_holds_the_whole_image_is_not_shown_again():
-    assert len(draw(crop=((-6.5, 25.5), (-0.5, 29.5)))[1].axes) == 1
+def test_without_a_contour_the_image_is_shown_once():
+    nothing = np.zeros((1, 20, 30), np.uint8)
+    figure = overlay.draw(IMAGE, nothing, ["none"], spacing_mm=np.ones(2, np.float32), crop=ALL)
+    assert len(figure.axes) == 1
 
 
 def test_the_legend_holds_the_sentences_as_they_are():
@@ -69,6 +74,6 @@ def test_no_two_of_twelve_contours_look_alike():
 
 
 def test_unknown_spacing_has_square_pixels_and_no_scale_bar():
-    (ax,) = draw(spacing=(np.nan, np.nan))[1].axes
-    assert (ax.get_aspect(), len(ax.lines), len(ax.texts)) == (1.0, 2, 0)
+    for ax in draw(spacing=(np.nan, np.nan))[1].axes:
+        assert (ax.get_aspect(), len(ax.lines), len(ax.texts)) == (1.0, 2, 0)
     assert len(draw()[1].axes[0].texts) == 1

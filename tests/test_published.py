@@ -8,44 +8,95 @@ import pytest
 
 from configs import lidc
 from data_pipelines import splits
-from prosona_jax.catalogue import METRICS, STYLE_METRICS, named
-from prosona_jax.results import differences, means, pool, share
+from prosona_jax.catalogue import LEAVE_ONE_OUT, METRICS, RETRIEVAL, STYLE_METRICS, named
+from prosona_jax.results import (
+    HELD_OUT,
+    TRAINED,
+    collect,
+    collect_styles,
+    differences,
+    means,
+    pool,
+    share,
+)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SCORES = ROOT / "docs" / "results" / "lidc_crops64"
+SCORES = ROOT / "docs" / "results"
 TEXT = {"run", "method", "commit", "record_id", "patient_id", "fold", "seed"}
 BOOTSTRAP = lidc.get_config("crops64").evaluate.bootstrap
 DICE, GED, ORDERED = named(STYLE_METRICS, "dice_mean", "ged", "ordered")
-HELD_OUT = ", held-out sentences"
+BOTH = DICE, GED
 LINES = {
     "`dpersona`, its mechanism whole": "dpersona",
     "`dpersona_id`, a learned vector per style there": "dpersona_id",
     "`dpersona_heads`, its heads on ProSona's stage one": "dpersona_heads",
     "`expert_id`, a learned vector per style there": "expert_id",
-    "`prosona`": "prosona",
+    "`prosona`, mean query of a style's sentences": "prosona",
+    "`prosona`, training sentences, each alone": f"prosona{TRAINED}",
     "`prosona`, held-out sentences, each alone": f"prosona{HELD_OUT}",
+}
+STEPS = {
+    "heads on ProSona's first stage, not D-Persona's": ("dpersona_heads", "dpersona"),
+    "a learned vector on ProSona's first stage, not D-Persona's": ("expert_id", "dpersona_id"),
+    "a learned vector, not heads, on D-Persona's first stage": ("dpersona_id", "dpersona"),
+    "a learned vector, not heads, on ProSona's first stage": ("expert_id", "dpersona_heads"),
+    "`prosona`, mean query, not a learned vector": ("prosona", "expert_id"),
+    "`prosona`, a training sentence, not a learned vector": (f"prosona{TRAINED}", "expert_id"),
+    "`prosona`, mean query, not `dpersona_heads`": ("prosona", "dpersona_heads"),
+    "`prosona`, a training sentence, not `dpersona_heads`": (
+        f"prosona{TRAINED}",
+        "dpersona_heads",
+    ),
+    "a held-out sentence, not a training one": (f"prosona{HELD_OUT}", f"prosona{TRAINED}"),
+}
+SAMPLES = {
+    "GED@50 (two empty masks: d = 0)": "ged",
+    "GED@50 (D-Persona's convention)": "ged_dpersona",
+    "Dice, matched": "dice_match",
+    "Dice, soft": "dice_soft",
+    "Dice, best sample for each reader": "dice_max_samples_per_rater",
+    "Dice, best reader for each sample": "dice_max_raters_per_sample",
+}
+STYLES = {
+    "Dice with the style's own reader": "dice_mean",
+    "the same, prompts shuffled": "dice_others",
+    "GED@4": "ged",
+    "areas in order, % of images": "ordered",
+    "rank correlation of area and style": "rank_correlation",
 }
 
 
 @pytest.fixture(scope="module")
 def readme():
-    return " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("*", "")
+    return " ".join(text.split())
 
 
-@pytest.fixture(scope="module")
-def rows():
+def _read(pattern):
     found = []
-    for path in sorted(SCORES.glob("*.csv.gz")):
-        with gzip.open(path, "rt", newline="") as file:
+    for path in sorted(SCORES.glob(pattern)):
+        with gzip.open(path, "rt", newline="", encoding="utf-8") as file:
             found += csv.DictReader(file)
+    assert found
     return [
         {name: x if name in TEXT else float(x or "nan") for name, x in row.items()} for row in found
     ]
 
 
 @pytest.fixture(scope="module")
+def main_run():
+    return _read("lidc_crops64_main.csv.gz")
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return _read("lidc_crops64/fold*.csv.gz")
+
+
+@pytest.fixture(scope="module")
 def styled(rows):
-    return pool(rows, {"prompts_mean": "", "prompts_held_out": HELD_OUT})
+    suffixes = {"prompts_mean": "", "prompts_train": TRAINED, "prompts_held_out": HELD_OUT}
+    return pool(rows, suffixes)
 
 
 def _cell(metric, interval, *, sign=False):
@@ -54,41 +105,101 @@ def _cell(metric, interval, *, sign=False):
     return said if metric.points else said.replace("0.", ".")
 
 
-@pytest.mark.parametrize("method", LINES)
-def test_methods_on_lungs(styled, readme, method):
-    label = LINES[method]
-    own = means(styled, label, (DICE, GED, ORDERED), BOOTSTRAP)
-    ordered = DICE.number(own["ordered"].mean).removesuffix(".0")
-    cells = [method, _cell(DICE, own["dice_mean"]), _cell(GED, own["ged"]), ordered]
-    if label == "dpersona":
-        cells += ["", ""]
-    else:
-        gain = differences(styled, label, "dpersona", (DICE, GED), BOOTSTRAP)
-        cells += [_cell(metric, gain[metric.name], sign=True) for metric in (DICE, GED)]
-    assert " ".join(f"| {' | '.join(cells)} |".split()) in readme
+def _line(*cells):
+    return " ".join(f"| {' | '.join(cells)} |".split())
+
+
+def test_samples_of_the_main_run(main_run, readme):
+    found = collect(main_run, bootstrap=BOOTSTRAP)
+    lines = []
+    for label, name in SAMPLES.items():
+        (metric,) = named(METRICS, name)
+        columns = found.samples, found.prior_mean
+        cells = [_cell(metric, column[name]) for column in columns]
+        lines.append(_line(label, *cells, _cell(metric, found.difference[name], sign=True)))
+    (dice,) = named(LEAVE_ONE_OUT, "loo_dice")
+    reader, sample = (
+        _cell(dice, found.leave_one_out[x]["loo_dice"]) for x in ("raters", "samples")
+    )
+    lines.append(f"one reader has a mean Dice of {reader} and one sample {sample}")
+    assert [line for line in lines if line not in readme] == []
+
+
+def test_prompts_of_the_main_run(main_run, readme):
+    found = collect_styles(main_run, styles=4, bootstrap=BOOTSTRAP)
+    lines = []
+    for label, name in STYLES.items():
+        (metric,) = named(STYLE_METRICS, name)
+        columns = found.styles, found.trained, found.held_out
+        cells = [_cell(metric, column[name]) for column in columns]
+        lines.append(_line(label, *cells, _cell(metric, found.difference[name], sign=True)))
+    latent, features = named(RETRIEVAL, "latent_text_to_visual", "visual_text_to_visual")
+    known, new = (
+        [f"{100 * column[metric.name].mean:.0f} %" for metric in (latent, features)]
+        for column in (found.trained, found.held_out)
+    )
+    lines.append(
+        f"a sentence alone finds its reader's latent in {known[0]} of all cases and its reader's "
+        f"features in {known[1]}; a new one in {new[0]} and {new[1]};"
+    )
+    assert [line for line in lines if line not in readme] == []
+
+
+def _gain(rows, method, base):
+    found = differences(rows, method, base, BOTH, BOOTSTRAP)
+    return [_cell(metric, found[metric.name], sign=True) for metric in BOTH]
+
+
+def _less(rows, method, base):
+    """As the README writes that GED is lower: 14.5 % [11.0, 17.6]."""
+    part = share(rows, method, base, GED, BOOTSTRAP)
+    low, high = sorted(-100 * limit for limit in (part.low, part.high))
+    return f"{-100 * part.mean:.1f} % [{low:.1f}, {high:.1f}]"
+
+
+def test_methods_on_lungs(styled, readme):
+    lines = []
+    for method, label in LINES.items():
+        own = means(styled, label, (DICE, GED, ORDERED), BOOTSTRAP)
+        ordered = DICE.number(own["ordered"].mean).removesuffix(".0")
+        gain = ["", ""] if label == "dpersona" else _gain(styled, label, "dpersona")
+        lines.append(
+            _line(method, _cell(DICE, own["dice_mean"]), _cell(GED, own["ged"]), ordered, *gain)
+        )
+    assert [line for line in lines if line not in readme] == []
+
+
+def test_where_the_gain_on_lungs_comes_from(styled, readme):
+    lines = [_line(step, *_gain(styled, *pair)) for step, pair in STEPS.items()]
+    assert [line for line in lines if line not in readme] == []
 
 
 def test_what_the_text_says_of_lungs(rows, styled, readme):
     patients = {row["record_id"]: row["patient_id"] for row in rows}
-    part = share(styled, "prosona", "dpersona", GED, BOOTSTRAP)
-    low, high = sorted(-100 * limit for limit in (part.low, part.high))
-    beyond = differences(styled, "prosona", "expert_id", (DICE, GED), BOOTSTRAP)
+    dice = differences(styled, "prosona", "dpersona", (DICE,), BOOTSTRAP)["dice_mean"]
+    shuffled = means(styled, "prosona", named(STYLE_METRICS, "dice_others"), BOOTSTRAP)
     sampled = pool(rows, {"samples@50": ""})
-    diverse = [means(sampled, x, METRICS, BOOTSTRAP)["ged"] for x in ("prob_unet", "dpersona")]
+    ours, theirs = (means(sampled, x, METRICS, BOOTSTRAP)["ged"] for x in ("prob_unet", "dpersona"))
+    apart = differences(sampled, "prob_unet", "dpersona", METRICS, BOOTSTRAP)["ged"]
     claims = (
         f"{len(patients)} nodules of {len({*patients.values()})} patients, one seed",
-        f"falls by {-100 * part.mean:.1f} % [{low:.1f}, {high:.1f}]",
-        f"{_cell(DICE, beyond['dice_mean'], sign=True)} points of Dice",
-        f"{_cell(GED, beyond['ged'], sign=True)} of GED@4",
-        f"(GED@50 {_cell(GED, diverse[0])} against {_cell(GED, diverse[1])})",
+        f"GED@4 falls by {_less(styled, 'prosona', 'dpersona')} and Dice rises by "
+        f"{_cell(DICE, dice)} points",
+        "by single training sentences it falls by "
+        f"{_less(styled, f'prosona{TRAINED}', 'dpersona')}",
+        f"Against `dpersona_heads` it falls by {_less(styled, 'prosona', 'dpersona_heads')} and "
+        f"{_less(styled, f'prosona{TRAINED}', 'dpersona_heads')}",
+        f"Shuffled prompts have a Dice of {_cell(DICE, shuffled['dice_others'])}",
+        f"GED@50 {_cell(GED, ours)} against {_cell(GED, theirs)}, difference "
+        f"{_cell(GED, apart, sign=True)}",
     )
     assert [claim for claim in claims if claim not in readme] == []
 
 
-def test_the_difference_without_the_patients_on_whom_all_was_chosen(styled, readme):
-    """Those of fold 0's validation, who are test patients of other folds."""
-    c, patients = lidc.get_config("crops64").data, sorted({row["patient_id"] for row in styled})
-    parts = splits.assign(
+def _of_fold_0(patients, *parts):
+    """The patients whom fold 0 has in these parts."""
+    c = lidc.get_config("crops64").data
+    found = splits.assign(
         patients,
         [""] * len(patients),
         folds=c.folds,
@@ -96,12 +207,22 @@ def test_the_difference_without_the_patients_on_whom_all_was_chosen(styled, read
         validation_share=c.validation_share,
         needed=(),
     )
-    known = {patients[place] for place in parts["validation"]}
+    return {patients[place] for part in parts for place in found[part]}
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (["validation"], "Without the {count} records of patients on whom they were: {ged} and "),
+        (["validation", "test"], "Without those of fold 0's test, too, {count} in all: {ged} and "),
+    ],
+)
+def test_the_difference_without_patients_on_whom_something_was_chosen(styled, readme, parts, said):
+    """Those of fold 0's validation are test patients of other folds."""
+    known = _of_fold_0(sorted({row["patient_id"] for row in styled}), *parts)
     others = [row for row in styled if row["patient_id"] not in known]
     count = len({row["record_id"] for row in styled}) - len({row["record_id"] for row in others})
-    gain = differences(others, "prosona", "dpersona", (DICE, GED), BOOTSTRAP)
+    dice, ged = _gain(others, "prosona", "dpersona")
     assert known
-    assert (
-        f"Without the {count} records of patients on whom it was: "
-        f"{_cell(GED, gain['ged'], sign=True)} and {_cell(DICE, gain['dice_mean'], sign=True)}."
-    ) in readme
+    claim = f"{said.format(count=count, ged=ged)}{dice}"
+    assert [claim for claim in [claim] if claim not in readme] == []
