@@ -40,7 +40,7 @@ def draw(
         (max(low, start), min(high, end))
         for (low, high), (start, end) in zip(crop, whole, strict=True)
     )
-    near = around(masks.any(axis=0))
+    near = around(masks.max(axis=0) > 0)
     views = [whole] if near == whole else [whole, near]
     figure = Figure(figsize=(_SIDE_IN * len(views), _SIDE_IN), layout="constrained")
     axes = figure.subplots(1, len(views), squeeze=False)[0]
