@@ -1,8 +1,8 @@
 """The methods that `prosona_jax.compare` knows: what each changes in a run's config.
 
 U-Net, data, augmentation, budget of images and rule of selection are those of the config for all.
-All second stages have the config's learning rate, since three that were tried for the heads made no
-difference (docs/experiments.md, trial 14).
+All second stages have the config's learning rate, which is as good as any of three for each of them
+(docs/experiments.md, trials 14 and 28).
 """
 
 # Queries that read no text have nothing to align, and no image beside it.
