@@ -81,9 +81,10 @@ def _cells(
     """
     every = [(method, seed, fold) for fold in folds for seed in seeds for method in methods]
     configs = [_configure(config, method, seed=seed, fold=fold) for method, seed, fold in every]
-    # No method changes data or sentences: each fold and each query needs them once.
+    # No method changes data or sentences: they are read once, and split once for each fold.
+    dataset = inputs.load_dataset(config)
     data = {
-        fold: inputs.load_data(changed, needed=("train", "validation", "test"))
+        fold: inputs.split_data(changed, dataset, needed=("train", "validation", "test"))
         for fold, changed in {changed.data.fold: changed for changed in configs}.items()
     }
     raters = data[folds[0]].raters

@@ -74,6 +74,11 @@ class Prompts(NamedTuple):
 
 def load_data(config: Config, needed: Sequence[str]) -> Data:
     """Prepares or finds the data set of config.data, says what it is, and splits it by patient."""
+    return split_data(config, load_dataset(config), needed)
+
+
+def load_dataset(config: Config) -> prepared.Dataset:
+    """Prepares or finds the data set of config.data and says what it is."""
     settings = Settings.from_config(config.data)
     dataset = parallel.first_process_first(
         lambda: prepared.prepare(settings, config.data.cache_dir)
@@ -82,6 +87,11 @@ def load_data(config: Config, needed: Sequence[str]) -> Data:
         _LOG.warning("%s", SIMULATED)
     for line in fingerprint.lines(dataset.fingerprint):
         _LOG.info("%s", line)
+    return dataset
+
+
+def split_data(config: Config, dataset: prepared.Dataset, needed: Sequence[str]) -> Data:
+    """Splits a data set by patient as config.data says; InputError if a needed split is empty."""
     indices = splits.assign(
         dataset.patient_ids,
         dataset.declared_splits,
