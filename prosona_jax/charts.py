@@ -62,7 +62,8 @@ def curves(charts: Mapping[str, Mapping[str, Num[np.ndarray, "2 n"]]]) -> Figure
     rows = -(-len(charts) // columns)
     figure = Figure(figsize=(2.5 * columns, 0.3 + 1.7 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
-    names = list(dict.fromkeys(name for lines in charts.values() for name in lines))
+    # Sorted, so that a line has one colour in every figure, whichever chart comes first.
+    names = sorted({name for lines in charts.values() for name in lines})
     colours = {name: LINES[i % len(LINES)] for i, name in enumerate(names)}
     handles = {}
     for ax, (title, lines) in zip(axes, charts.items(), strict=False):
@@ -81,7 +82,7 @@ def curves(charts: Mapping[str, Mapping[str, Num[np.ndarray, "2 n"]]]) -> Figure
         ax.set_xlabel("step", fontsize=7, color=INK)
         ax.tick_params(labelbottom=True)
     figure.legend(
-        handles.values(), handles, loc="outside upper right", ncols=len(handles),
+        [handles[name] for name in names], names, loc="outside upper right", ncols=len(names),
         fontsize=7, frameon=False,
     )  # fmt: skip
     return figure

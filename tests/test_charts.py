@@ -28,6 +28,17 @@ def test_curves_hold_the_given_values():
     assert figure.get_figwidth() * figures.DPI == 1000
 
 
+def test_a_line_has_its_colour_whichever_chart_comes_first():
+    both = {name: np.array([[1], [0.5]]) for name in ("validation", "train")}
+    for given in ({"a": both}, {"first": {"validation": both["validation"]}, "a": both}):
+        figure = charts.curves(given)
+        validation, train = (line.get_color() for line in figure.axes[len(given) - 1].lines)
+        assert (train, validation) == tuple(figures.LINES[:2])
+        (legend,) = figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == ["train", "validation"]
+        assert [line.get_color() for line in legend.get_lines()] == [train, validation]
+
+
 def test_a_missing_reader_has_no_ring_and_every_style_its_star():
     rng = np.random.default_rng(0)
     styles, readers = rng.normal(size=(2, 3, 2))
