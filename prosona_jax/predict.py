@@ -20,7 +20,7 @@ from data_pipelines import command, images, transforms
 from data_pipelines.images.picture import Picture
 from data_pipelines.settings import Settings
 from data_pipelines.transforms import Placement
-from prosona_jax import answers, figures, overlay, provenance
+from prosona_jax import answers, figures, overlay, prompts, provenance
 from prosona_jax.answers import Answer, Model
 from prosona_jax.types import InputError
 
@@ -125,12 +125,10 @@ def _checked(sentences: Sequence[str]) -> list[str]:
     if "" in sentences:
         raise InputError(f"prompt {sentences.index('') + 1} is empty; say what to draw")
     for number, sentence in enumerate(sentences, start=1):
-        try:
-            sentence.encode()
-        except UnicodeEncodeError as error:  # a shell passes on bytes of any encoding
+        if not prompts.is_utf8(sentence):  # a shell passes on bytes of any encoding
             raise InputError(
                 f"prompt {number}, {sentence!r}, is not valid UTF-8; give it in that encoding"
-            ) from error
+            )
     return sentences
 
 

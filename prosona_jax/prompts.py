@@ -88,6 +88,15 @@ def check_count(styles: Sequence[Style], raters: int, source: str) -> None:
         )
 
 
+def is_utf8(sentence: str) -> bool:
+    """Returns whether UTF-8 can hold it, which half of a surrogate pair cannot."""
+    try:
+        sentence.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def nearest(
     sentences: Float[np.ndarray, "s e"], trained: Float[np.ndarray, "n e"]
 ) -> tuple[Int[np.ndarray, " s"], Float[np.ndarray, " s"]]:
@@ -138,8 +147,7 @@ def _sentences(entry: Any, where: str) -> tuple[str, ...]:
 
 def _has_words(sentence: str) -> bool:
     """Whether there is something to read: neither blanks of any width nor half a character."""
-    surrogates = any("\ud800" <= character <= "\udfff" for character in sentence)
-    return any(map(str.isalnum, sentence)) and not surrogates
+    return any(map(str.isalnum, sentence)) and is_utf8(sentence)
 
 
 def _once(names: Iterable[str], source: str, kind: str) -> None:
