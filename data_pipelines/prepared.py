@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 
-from data_pipelines import sources, styles, transforms, validation
+from data_pipelines import folders, sources, styles, transforms, validation
 from data_pipelines.fingerprint import Fingerprint, Tally
 from data_pipelines.settings import Settings
 from prosona_jax.types import InputError, Record
@@ -214,8 +214,7 @@ def _key(settings: Settings) -> str:
         digest.update(file.read_bytes())
     if settings.path:
         location = settings.location()
-        files = [location] if location.is_file() else sorted(location.rglob("*"))
-        for file in filter(pathlib.Path.is_file, files):
+        for file in [location] if location.is_file() else folders.files(location):
             status = file.stat()
             digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]

@@ -149,6 +149,7 @@ def caveats(
         *of_every_contour(model.run),
         *experiment.unfinished(model.folder, model.run),
         *inputs.about_images(model.run, picture.intensity_unit, spacing),
+        *picture.caveats,
     ]
     filled = placement.share_covered()
     if filled < 0.5:

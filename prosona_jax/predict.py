@@ -25,7 +25,7 @@ from prosona_jax.answers import Answer, Model
 from prosona_jax.types import InputError
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the trained run.", required=True)
-_IMAGE = flags.DEFINE_string("image", None, "PNG, npz, NIfTI or DICOM.", required=True)
+_IMAGE = flags.DEFINE_string("image", None, "PNG, JPEG, TIFF, npz, NIfTI or DICOM.", required=True)
 _PROMPTS = flags.DEFINE_multi_string("prompt", [], "A sentence; give the flag once for each.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of what is written.", required=True)
 _POINT = flags.DEFINE_list(
@@ -35,8 +35,18 @@ _SLICE = flags.DEFINE_integer("slice", None, "Which slice of a volume or set, 0-
 _ENCODER = flags.DEFINE_string(
     "encoder", None, "Folder of the text encoder, where it lies elsewhere than in training."
 )
+_AXIS = flags.DEFINE_integer(
+    "axis", None, "0, 1 or 2: along which the slices of NIfTI are counted; default: across the "
+    "finest pixels.",
+)  # fmt: skip
 _UNIT = flags.DEFINE_string(
     "unit", None, "HU, unit (0..1) or arbitrary, where the file does not say what its numbers are."
+)
+_SPACING = flags.DEFINE_list(
+    "spacing", None, "row,col: size of a pixel in mm, where the file does not say."
+)
+_RANGE = flags.DEFINE_list(
+    "range", None, "low,high: the stored values that become 0 and 1, where the file does not say."
 )
 
 _RECORD = "prediction.json"
@@ -52,7 +62,10 @@ def run(
     *,
     point: tuple[float, float] | None = None,
     slice_index: int | None = None,
+    axis: int | None = None,
     unit: str | None = None,
+    spacing_mm: tuple[float, float] | None = None,
+    value_range: tuple[float, float] | None = None,
     encoder: str | None = None,
 ) -> dict[str, Any]:
     """Predicts, writes all files or none, and returns what `prediction.json` holds.
@@ -63,15 +76,25 @@ def run(
         sentences: prompts, one contour each.
         output: folder, made if absent; masks that it has of this image and slice are replaced.
         point: (row, column) to crop around, in pixels of the image; None is its middle.
-        slice_index: which slice of the file.
-        unit: of the image's numbers, where the file does not say.
+        slice_index: which slice of the file; this and the next four as in `images.read`.
+        axis: along which slices are counted.
+        unit: of the image's numbers.
+        spacing_mm: (row, column) size of a pixel.
+        value_range: stored values that become 0 and 1.
         encoder: folder or name of the text encoder, where it is another than in training.
 
     Raises:
         InputError: no sentence or a blank one, or what workdir, image and output are at fault for.
     """
     sentences = _checked(sentences)
-    picture = images.read(image, slice_index=slice_index, unit=unit)
+    picture = images.read(
+        image,
+        slice_index=slice_index,
+        axis=axis,
+        unit=unit,
+        spacing_mm=spacing_mm,
+        value_range=value_range,
+    )
     model = answers.load_model(folder, encoder)
     if picture.image.shape[-1] != model.run.channels:
         raise InputError(
@@ -199,14 +222,15 @@ def _record(
     }
 
 
-def _point(values: Sequence[str] | None) -> tuple[float, float] | None:
-    if values is None:
+def _pair(flag: flags.FlagHolder, example: str) -> tuple[float, float] | None:
+    """Returns the two numbers of a flag; InputError where there are not two."""
+    if flag.value is None:
         return None
     try:
-        row, column = map(float, values)
+        first, second = map(float, flag.value)
     except ValueError:
-        raise InputError(f"--point={','.join(values)}: give row,col, such as 120,87") from None
-    return row, column
+        raise InputError(f"--{flag.name}={','.join(flag.value)}: give {example}") from None
+    return first, second
 
 
 def main(argv: Sequence[str]) -> None:
@@ -218,9 +242,12 @@ def main(argv: Sequence[str]) -> None:
             _IMAGE.value,
             _PROMPTS.value,
             _OUTPUT.value,
-            point=_point(_POINT.value),
+            point=_pair(_POINT, "row,col, such as 120,87"),
             slice_index=_SLICE.value,
+            axis=_AXIS.value,
             unit=_UNIT.value,
+            spacing_mm=_pair(_SPACING, "row,col in mm, such as 0.7,0.7"),
+            value_range=_pair(_RANGE, "low,high, such as 0,4095"),
             encoder=_ENCODER.value,
         )
     except InputError as fault:

@@ -41,7 +41,13 @@ def read_masks(path: pathlib.Path) -> Masks:
     stored = npz.read(path, Masks._fields)
     for key, axes in {"labels": "N, R, H, W", "probs": "N, S, H, W"}.items():
         if key not in stored:
-            raise InputError(f"{path}: has no {key!r}; add it as [{axes}]")
+            hint = ""
+            if key == "labels" and npz.read(path, ("masks",)):
+                hint = (
+                    " (its 'masks' are a data set's or a prediction's: store the raters' masks as "
+                    "'labels', and what a model drew as 'probs')"
+                )
+            raise InputError(f"{path}: has no {key!r}; add it as [{axes}]{hint}")
     labels, probs, patient_id = stored["labels"], stored["probs"], stored.get("patient_id")
     rater_valid = stored.get("rater_valid", np.ones(labels.shape[:2], bool))
     for key, dtypes, meaning in (("labels", "bui", "bool or integer"), ("probs", "fbui", "float")):
@@ -49,7 +55,7 @@ def read_masks(path: pathlib.Path) -> Masks:
             raise InputError(f"{path}: {key} is {stored[key].dtype}; store it as {meaning}")
     npz.check_boolean(path, "rater_valid", rater_valid)
     if patient_id is not None:
-        npz.check_text(path, "patient_id", patient_id)
+        patient_id = npz.texts(path, "patient_id", patient_id)
     masks = Masks(labels, probs, rater_valid.astype(bool), patient_id)
     _check_shapes(path, masks)
     return masks
@@ -74,7 +80,7 @@ def _check_shapes(path: pathlib.Path, masks: Masks) -> None:
         raise InputError(
             f"{path}: patient_id is {list(masks.patient_id.shape)}; it must be [N] = [{labels[0]}]"
         )
-    if masks.patient_id is not None and "" in masks.patient_id.astype(str):
+    if masks.patient_id is not None and "" in masks.patient_id:
         raise InputError(f"{path}: a patient_id is empty; name each patient, or leave the key out")
 
 

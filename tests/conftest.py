@@ -70,6 +70,7 @@ def make_dicom(tmp_path):
             "ImageOrientationPatient": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
             "Modality": "CT",
             "PixelSpacing": [0.5, 0.75],
+            "SliceThickness": 2.5,
             "RescaleSlope": 2,
             "RescaleIntercept": -1024,
             "Rows": stored.shape[0],

@@ -211,13 +211,13 @@ BAD = {
         lambda a: a | {"rater_valid": 2 * a["rater_valid"].astype(np.int32)},
         "rater_valid is not boolean; store True or False",
     ),
-    "float patient_id": (
-        lambda a: a | {"patient_id": np.arange(6.0)},
-        "patient_id is float64; store text (dtype str)",
+    "NaN as patient_id": (
+        lambda a: a | {"patient_id": np.array([0, 1, np.nan, 3, 4, 5])},
+        "record 2: patient_id is nan; store it as text",
     ),
-    "bytes as patient_id": (
-        lambda a: a | {"patient_id": np.array([b"a"] * 6)},
-        "patient_id is |S1; store text (dtype str)",
+    "bytes as patient_id that are no text": (
+        lambda a: a | {"patient_id": np.array([b"a"] * 5 + [b"\xff"])},
+        "record 5: patient_id is b'\\xff', bytes that are no UTF-8; store it as text",
     ),
     "empty patient_id": (
         lambda a: _set(a, "patient_id", 3, ""),
@@ -283,7 +283,7 @@ def test_bad_arrays(fault, case, monkeypatch):
     assert fault(spoil(_arrays())) == message
 
 
-UNREADABLE = "not a readable npz file of plain arrays, truncated or holding Python objects ("
+UNREADABLE = "not a readable npz file, truncated or damaged: it is "
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
@@ -316,7 +316,7 @@ def test_member_larger_than_memory(fault, tmp_path):
 
 def test_pickled_arrays_are_refused(fault):
     message = fault(_arrays() | {"patient_id": np.array(["a"] * 6, object)})
-    assert message.startswith(UNREADABLE)
+    assert message.startswith("patient_id holds Python objects, as NumPy makes of ")
 
 
 def test_files_of_other_kinds(fault, tmp_path):

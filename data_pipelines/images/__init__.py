@@ -2,14 +2,14 @@
 
 | file | image | unit | spacing | masks become |
 |---|---|---|---|---|
-| PNG | gray, 8 or 16 bits; colour becomes luminance | "unit" | unknown | a PNG of 0 and 255 each |
+| PNG, JPEG, TIFF | gray; colour becomes luminance | "unit", or given | given | a PNG each |
 | npz | `image` [H,W]; [N,H,W] or [N,H,W,C] as in a data set | the file's | the file's | one npz |
-| NIfTI | 2-D, or a slice along the last axis of 3-D | the caller's | header | a .nii.gz each |
-| DICOM | one slice, known by its preamble | of CT "HU" | PixelSpacing | one DICOM-SEG |
+| NIfTI | 2-D, or a slice of 3-D | given | the affine's | a .nii.gz each |
+| DICOM | one frame | of CT "HU" | PixelSpacing | one DICOM-SEG |
 
-A PNG is scaled to 0..1. A NIfTI file does not say what its numbers mean; of CT they usually are HU.
-Its voxel (i, j) is column i of row j, as the format stores it. DICOM other than CT is "arbitrary",
-and negated where high values are dark (MONOCHROME1).
+The content of a file decides what it is, not its name. Gray values of 8 and 16 bits are scaled to
+0..1. A NIfTI file does not say what its numbers mean; of CT they usually are HU. DICOM other than
+CT is "arbitrary", and negated where high values are dark (MONOCHROME1).
 """
 
 import importlib
@@ -20,42 +20,67 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from data_pipelines import transforms, validation
-from data_pipelines.images.picture import Picture
+from data_pipelines import content, folders, transforms, validation
+from data_pipelines.images.picture import Asked, Picture
 from data_pipelines.settings import Settings
 from data_pipelines.transforms import Placement
 from prosona_jax.types import InputError
 
-_FORMATS = {".png": "png", ".npz": "npz", ".nii": "nifti", ".nii.gz": "nifti", ".dcm": "dicom"}
-_PREAMBLE = 128  # bytes of any content before the letters that mark a DICOM file
+# What is taken for which format by its name, where the content is too damaged to tell.
+_SUFFIXES = {
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".tif", ".tiff"), "raster"),
+    ".npz": "npz",
+    **dict.fromkeys((".nii", ".nii.gz"), "nifti"),
+    ".dcm": "dicom",
+}
+_READ = "PNG, JPEG, TIFF, npz, NIfTI or DICOM"
+_SAME_SPACING = 1e-3  # relative
 
 
 def read(
-    path: str | os.PathLike[str], *, slice_index: int | None = None, unit: str | None = None
+    path: str | os.PathLike[str],
+    *,
+    slice_index: int | None = None,
+    axis: int | None = None,
+    unit: str | None = None,
+    spacing_mm: tuple[float, float] | None = None,
+    value_range: tuple[float, float] | None = None,
 ) -> Picture:
     """Reads one image; see the module for the formats.
 
     Args:
         path: the file.
         slice_index: which one of a volume or a set, 0-based; None if the file holds one.
-        unit: "HU", "unit" (0..1) or "arbitrary" where the file does not say: NIfTI, and npz without
-            `intensity_unit`.
+        axis: 0, 1 or 2: along which the slices of a NIfTI volume are counted; None: see `nifti`.
+        unit: "HU", "unit" (0..1) or "arbitrary" where the file does not say: NIfTI, PNG, JPEG,
+            TIFF, npz without `intensity_unit`, and CT DICOM whose RescaleType is unspecified.
+        spacing_mm: (row, column) size of a pixel, where the file does not say.
+        value_range: the stored values that become 0 and 1 of the unit "unit", where the file does
+            not say what its numbers are; what lies beyond is clipped.
 
     Raises:
         InputError: no such file, an unknown or damaged one, no slice or unit chosen where one is
-            needed, another unit than the file's own, NaN, or a constant image.
+            needed, another unit or spacing than the file's own, NaN, or a constant image.
     """
     path = pathlib.Path(path).expanduser()
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; give the path of an image")
-    if unit not in (None, *validation.UNITS):
-        raise InputError(f"{path}: unit is {unit!r}; choose one of {validation.UNITS}")
-    picture: Picture = _module(_format(path)).read(path, slice_index, unit)
-    if unit not in (None, picture.intensity_unit):
+    _check_asked(path, unit, spacing_mm, value_range)
+    asked = Asked(slice_index, axis, "arbitrary" if value_range else unit)
+    name = _format(path)
+    if axis is not None and name != "nifti":
+        raise InputError(f"{path}: has no axes to choose from, as NIfTI has; leave the axis out")
+    picture: Picture = _module(name).read(path, asked)
+    if asked.unit not in (None, picture.intensity_unit):
+        what, it = ("range", value_range) if value_range else ("unit", unit)
         raise InputError(
             f"{path}: its numbers are of the unit {picture.intensity_unit!r}, as the file says; "
-            f"leave the unit {unit!r} out"
+            f"leave the {what} {it!r} out"
         )
+    if value_range:
+        low, high = value_range
+        scaled = np.clip((picture.image - low) / (high - low), 0, 1).astype(np.float32)
+        picture = picture._replace(image=scaled, intensity_unit="unit")
+    if spacing_mm is not None:
+        picture = picture._replace(spacing_mm=_spacing(picture, spacing_mm))
     for fault in (
         validation.spacing_fault(picture.spacing_mm),
         validation.image_fault(picture.image, picture.intensity_unit),
@@ -63,6 +88,42 @@ def read(
         if fault:
             raise InputError(f"{path}: {fault}")
     return picture
+
+
+def _check_asked(
+    path: pathlib.Path,
+    unit: str | None,
+    spacing_mm: tuple[float, float] | None,
+    value_range: tuple[float, float] | None,
+) -> None:
+    """Raises InputError for what no image can fulfil."""
+    if path.is_dir():
+        first = next((file for file in folders.entries(path) if file.is_file()), None)
+        example = f", such as {first}" if first else ""
+        raise InputError(f"{path}: is a folder; give one image{example}")
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give the path of an image")
+    if unit not in (None, *validation.UNITS):
+        raise InputError(f"{path}: unit is {unit!r}; choose one of {validation.UNITS}")
+    if spacing_mm is not None and not all(0 < size < np.inf for size in spacing_mm):
+        raise InputError(f"{path}: spacing is {spacing_mm}; give two sizes in mm above 0")
+    if value_range is not None:
+        low, high = value_range
+        if not -np.inf < low < high < np.inf:
+            raise InputError(f"{path}: range is {value_range}; give (low, high) with low < high")
+        if unit not in (None, "unit"):
+            raise InputError(f"{path}: a range makes 0..1 of the numbers; leave {unit!r} out")
+
+
+def _spacing(picture: Picture, given: tuple[float, float]) -> np.ndarray:
+    """Returns what the caller gives; InputError if the file says another spacing."""
+    known = picture.spacing_mm
+    if not np.isnan(known).any() and not np.allclose(known, given, rtol=_SAME_SPACING, atol=0):
+        raise InputError(
+            f"{picture.path}: its pixels are {known[0]:g} x {known[1]:g} mm, as the file says; "
+            f"leave the spacing {given} out"
+        )
+    return np.array(given, np.float32)
 
 
 def to_model(
@@ -202,15 +263,17 @@ def _remove(folder: pathlib.Path, names: Sequence[str], *, kept: Sequence[pathli
 
 
 def _format(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
-        if file.read(_PREAMBLE + 4)[_PREAMBLE:] == b"DICM":
-            return "dicom"
-    for suffix, name in _FORMATS.items():
-        if path.name.lower().endswith(suffix):
-            return name
-    raise InputError(
-        f"{path}: is neither {', '.join(_FORMATS)} nor DICOM of another name; convert it"
-    )
+    try:
+        if found := content.format_of(path):
+            return found
+        is_a = content.words(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error}); mend that") from error
+    if is_a in ("", "an empty file"):  # damaged, or truncated: its name is all there is
+        for suffix, name in _SUFFIXES.items():
+            if path.name.lower().endswith(suffix):
+                return name
+    raise InputError(f"{path}: is {is_a or 'of an unknown format'}; convert it to {_READ}")
 
 
 def _module(name: str) -> types.ModuleType:

@@ -1,79 +1,141 @@
-"""DICOM: a slice in one frame; masks become the segments of one DICOM-SEG."""
+"""DICOM: one frame of a file; masks become the segments of one DICOM-SEG.
+
+Where the header lacks what a DICOM-SEG needs, the masks are PNG files of the slice's pixels.
+"""
 
 import io
 import pathlib
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_pipelines.images.picture import Picture, choose_slice, extra, unreadable
-from data_pipelines.sources import dicom
+from data_pipelines import dicom, folders
+from data_pipelines.images.picture import Asked, Picture, choose_slice, extra
 from prosona_jax import __version__
-from prosona_jax.types import InputError
+from prosona_jax.types import InputError, first_line
 
-# What a segmentation takes over: these must have a value, those must be there, if empty.
-_NEEDED = (
-    *("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"),
-    *("FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
-)
-_HOUNSFIELD = ("RescaleSlope", "RescaleIntercept")
+_NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+_GEOMETRY = {  # of a frame, by name: where it stands, and how many numbers it is
+    "ImagePositionPatient": (dicom.POSITION, 3),
+    "ImageOrientationPatient": (dicom.ORIENTATION, 6),
+    "PixelSpacing": (dicom.SPACING, 2),
+}
 _MAYBE_EMPTY = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber"),
-    *("StudyID", "StudyDate", "StudyTime", "SliceThickness"),
+    *("StudyID", "StudyDate", "StudyTime"),
 )
+_SERIES_TAGS = ["SeriesInstanceUID", "ImagePositionPatient"]
 _LABEL_LENGTH, _DESCRIPTION_LENGTH = 64, 1024  # of DICOM's value representations LO and ST
 _PROGRAM = "prosona_jax"
+_REMEDY = "copy it again, or export it as a DICOM file"
 
 
-def read(path: pathlib.Path, slice_index: int | None, unit: str | None) -> Picture:
-    """Reads the slice; see `images.read`.
+class _Origin(NamedTuple):
+    """What a DICOM-SEG takes over from its image."""
 
-    CT becomes HU. Anything else keeps its stored values, negated if the highest is the darkest.
+    header: Any  # the data set
+    frame: int  # 0-based
+
+
+def read(path: pathlib.Path, asked: Asked) -> Picture:
+    """Reads one frame; see `images.read`.
+
+    CT becomes HU. Anything else keeps the values that the file makes of the stored ones, negated if
+    the highest is the darkest.
     """
-    del unit  # the file says what it is
-    pydicom = extra("pydicom", "dicom", path)
+    extra("pydicom", "dicom", path)
     extra("highdicom", "dicom", path)  # asked for here, before a model runs
-    try:
-        dataset = pydicom.dcmread(path)
-        frames = int(dataset.get("NumberOfFrames") or 1)
-        colours = str(dataset.PhotometricInterpretation)
-        hounsfield = dataset.get("Modality") == "CT" and dataset.get("RescaleType", "HU") == "HU"
-        unscaled = [name for name in _HOUNSFIELD if hounsfield and dataset.get(name) is None]
-    except pydicom.errors.InvalidDicomError as error:
-        raise InputError(
-            f"{path}: truncated, or {dicom.NO_PREAMBLE}; copy it again, or export it as a DICOM "
-            "file"
-        ) from error
-    except Exception as error:  # pydicom raises whatever the bytes lead it to
-        raise unreadable(path, error) from error
-    if not colours.startswith("MONOCHROME"):
-        raise InputError(f"{path}: is in colour; convert it to gray values (MONOCHROME2)")
-    if frames > 1:
-        raise InputError(f"{path}: holds {frames} frames; save the one to predict on as one slice")
-    choose_slice(path, 1, slice_index)
-    if unscaled:
-        raise InputError(
-            f"{path}: has no {' and no '.join(unscaled)}, needed to make HU of a CT's stored "
-            "values; export the slice again with both slope and intercept, or as PNG"
+    with dicom.reading(path, _REMEDY):
+        header = dicom.package().dcmread(path)
+        caveats = []
+        if not header.get("PhotometricInterpretation"):
+            caveats.append("PhotometricInterpretation is empty: high values are taken for bright.")
+        dicom.check_image(header)
+        count = dicom.count_frames(header)
+    frame = choose_slice(path, count, asked.slice_index)
+    with dicom.reading(path, _REMEDY):
+        unit = dicom.unit(header, frame) or asked.unit or "arbitrary"
+        image = dicom.values(header, frame, hounsfield=unit == "HU")
+        spacing = dicom.spacing_mm(header, frame)
+        absent = _absent(header, frame)
+        if not absent:
+            caveats += _complete_thickness(path, header, frame)
+            absent = [] if _thickness(header, frame) else ["SliceThickness"]
+    if absent:
+        caveats.append(
+            f"No DICOM-SEG: the header has no {' and no '.join(absent)}, so the masks are PNG "
+            "files of this slice's pixels."
         )
-    try:
-        image = (dicom.hounsfield if hounsfield else dicom.pixels)(dataset).astype(np.float32)
-        spacing = np.array(dataset.get("PixelSpacing"), np.float32)
-    except Exception as error:  # as above
-        raise unreadable(path, error) from error
-    if not hounsfield and colours == "MONOCHROME1":  # a CT's HU mean the same however it is shown
-        image = -image
-    if absent := [name for name in _NEEDED if not dataset.get(name)]:
-        raise InputError(
-            f"{path}: has no {' and no '.join(absent)}, which a DICOM-SEG of it needs; export the "
-            "slice again with its geometry, or as PNG"
-        )
-    for name in _MAYBE_EMPTY:
-        dataset.setdefault(name, None)
-    unit = "HU" if hounsfield else "arbitrary"
-    return Picture(image[..., None], unit, spacing, path, "dicom", dataset)
+    return Picture(
+        image[..., None],
+        unit,
+        spacing,
+        path,
+        "raster" if absent else "dicom",
+        _Origin(header, frame),
+        tuple(caveats),
+    )
+
+
+def _absent(header: Any, frame: int) -> list[str]:
+    """Returns which attributes are missing that a DICOM-SEG needs; InputError if one is no such."""
+    named = ("FrameOfReferenceUID", *_NEEDED)
+    absent = [name for name in named if not str(header.get(name) or "").strip()]
+    for name, (place, count) in _GEOMETRY.items():
+        if dicom.numbers(dicom.attribute(header, frame, *place), name, count) is None:
+            absent.append(name)
+    return absent
+
+
+def _thickness(header: Any, frame: int) -> float | None:
+    found = dicom.numbers(dicom.attribute(header, frame, *dicom.THICKNESS), "SliceThickness", 1)
+    return found[0] if found and found[0] > 0 else None
+
+
+def _complete_thickness(path: pathlib.Path, header: Any, frame: int) -> list[str]:
+    """Gives a header without SliceThickness the distance to the next slice; returns a caveat.
+
+    A DICOM-SEG needs a thickness. Slices that touch are as thick as they are apart.
+    """
+    if _thickness(header, frame) is not None:
+        return []
+    gap = dicom.numbers(dicom.attribute(header, frame, *dicom.GAP), "SpacingBetweenSlices", 1)
+    if gap and gap[0]:
+        thickness, source = abs(gap[0]), "SpacingBetweenSlices"
+    else:
+        distances = _distances(path, header, frame)
+        if not distances:
+            return []
+        thickness, source = min(distances), "the distance to the next slice"
+    dicom.holder(header, frame, dicom.THICKNESS[0]).SliceThickness = round(thickness, 6)
+    return [f"SliceThickness is missing: {source}, {thickness:g} mm, is taken for it."]
+
+
+def _distances(path: pathlib.Path, header: Any, frame: int) -> list[float]:
+    """Returns how far other slices of the series lie above or below, in mm.
+
+    They are other frames of the file, or files of the same folder.
+    """
+    normal = dicom.normal(dicom.attribute(header, frame, *dicom.ORIENTATION))
+    positions = [
+        dicom.attribute(header, k, *dicom.POSITION) for k in range(dicom.count_frames(header))
+    ]
+    if len(positions) == 1:
+        for file in folders.entries(path.parent):
+            try:
+                other = dicom.package().dcmread(
+                    file, stop_before_pixels=True, specific_tags=_SERIES_TAGS
+                )
+            except Exception:  # not every file of a folder is DICOM
+                continue
+            if other.get("SeriesInstanceUID") == header.SeriesInstanceUID:
+                positions.append(other.get("ImagePositionPatient"))
+    own = np.array(dicom.attribute(header, frame, *dicom.POSITION), float)
+    complete = [np.array(each, float) for each in positions if each and len(each) == 3]
+    apart = [abs(float(normal @ (each - own))) for each in complete]
+    return [distance for distance in apart if distance > 1e-3]
 
 
 def encode(
@@ -84,7 +146,12 @@ def encode(
     A label is the start of the name, a description that of the note.
     """
     highdicom = extra("highdicom", "dicom", picture.path)
-    header = picture.origin
+    header, frame = picture.origin
+    for name in _MAYBE_EMPTY:
+        header.setdefault(name, None)
+    position, orientation, spacing = (
+        dicom.attribute(header, frame, *place) for place, _ in _GEOMETRY.values()
+    )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the patient's name, which is the slice's own
@@ -102,18 +169,24 @@ def encode(
                 software_versions=__version__,
                 device_serial_number="none",
                 omit_empty_frames=False,
+                plane_positions=[highdicom.PlanePositionSequence("PATIENT", position)],
+                plane_orientation=highdicom.PlaneOrientationSequence("PATIENT", orientation),
+                pixel_measures=highdicom.PixelMeasuresSequence(spacing, _thickness(header, frame)),
                 specific_character_set="ISO_IR 192",  # a prompt may be in any language
             )
-    except (AttributeError, TypeError, ValueError) as error:
+            groups = segmentation.SharedFunctionalGroupsSequence[0]
+            if dicom.attribute(header, frame, *dicom.GAP) is None:  # or 1 mm would be made up
+                del groups.PixelMeasuresSequence[0].SpacingBetweenSlices
+            stream = io.BytesIO()
+            segmentation.save_as(stream, enforce_file_format=True)
+            read_back = highdicom.seg.segread(io.BytesIO(stream.getvalue())).pixel_array
+        if not np.array_equal(read_back.reshape(masks.shape), masks):
+            raise ValueError("its masks read back differ")
+    except Exception as error:  # highdicom and pydicom raise whatever the header leads them to
         raise InputError(
-            f"{picture.path}: a DICOM-SEG cannot take over its header ({error}); mend that, or "
-            "export the slice as PNG"
+            f"{picture.path}: a DICOM-SEG cannot take over its header ({first_line(error)}); mend "
+            "that, or export the slice as PNG"
         ) from error
-    if "SpacingBetweenSlices" not in header:  # one slice has none, and 1 mm would be made up
-        groups = segmentation.SharedFunctionalGroupsSequence[0]
-        del groups.PixelMeasuresSequence[0].SpacingBetweenSlices
-    stream = io.BytesIO()
-    segmentation.save_as(stream, enforce_file_format=True)
     return {f"{stem}_masks.dcm": stream.getvalue()}
 
 

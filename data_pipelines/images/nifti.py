@@ -1,47 +1,52 @@
-"""NIfTI: a 2-D image, or a slice along the last axis of a 3-D one.
+"""NIfTI: a 2-D image, or a slice of a 3-D one.
 
-Voxel (i, j) is column i of row j, as the format stores it: i runs fastest.
+Slices are counted along the axis of the largest voxels, so that a slice has the finest pixels; of
+equal ones along the axis nearest to feet and head. The other two axes, in their order, are columns
+and rows: voxel (i, j) of a slice is column i of row j.
 """
 
+import contextlib
 import gzip
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from data_pipelines.images.picture import Picture, choose_slice, extra, file_name, unreadable
+from data_pipelines import content
+from data_pipelines.images.picture import (
+    Asked,
+    Picture,
+    choose_slice,
+    extra,
+    file_name,
+    unreadable,
+)
 from data_pipelines.validation import UNITS
 from prosona_jax.types import InputError
 
 _MM = {"meter": 1e3, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}  # viewers take unknown as mm
 _NOTE_BYTES = 79  # the header's field, less its end
+_SAME = 0.01  # relative, by which two sizes of a voxel may differ: headers round them
+_AXES = ("first", "second", "third")
 
 
-def read(path: pathlib.Path, slice_index: int | None, unit: str | None) -> Picture:
+def read(path: pathlib.Path, asked: Asked) -> Picture:
     """Reads the image; see `images.read`."""
     nibabel = extra("nibabel", "nifti", path)
-    if unit is None:
+    if asked.unit is None:
         raise InputError(
             f"{path}: NIfTI does not say what its numbers are; give the unit, one of {UNITS}: HU "
             "for CT"
         )
     try:
-        volume = nibabel.load(path)
-        shape, dtype = volume.shape, volume.get_data_dtype()
+        with _stream(path) as stream:
+            volume = _class(nibabel, stream).from_stream(stream)
+            return _slice(path, volume, asked)
+    except InputError:
+        raise
     except Exception as error:  # nibabel's readers raise whatever the bytes lead them to
         raise unreadable(path, error) from error
-    if len(shape) not in (2, 3) or 0 in shape or dtype.kind not in "biuf":
-        raise InputError(f"{path}: is {dtype} {list(shape)}; store real numbers in 2-D or 3-D")
-    index = choose_slice(path, (*shape, 1)[2], slice_index)
-    at = (..., index)[: len(shape) - 1]  # (...) of a 2-D image, which has no axis of slices
-    try:
-        plane = np.asarray(volume.dataobj[at], np.float32)
-        size = _MM[volume.header.get_xyzt_units()[0]]
-    except Exception as error:  # as above
-        raise unreadable(path, error) from error
-    spacing = np.array(volume.header.get_zooms()[1::-1], np.float32) * np.float32(size)
-    spacing = spacing if (spacing > 0).all() else np.full(2, np.nan, np.float32)
-    return Picture(plane.T[..., None], unit, spacing, path, "nifti", (volume, at))
 
 
 def encode(
@@ -60,6 +65,118 @@ def encode(
         header.set_data_dtype(np.uint8)
         header["cal_min"], header["cal_max"] = 0, 1  # what viewers show as black and white
         header["descrip"] = note.encode()[:_NOTE_BYTES].decode(errors="ignore").encode()
-        content = type(volume)(voxels, volume.affine, header).to_bytes()
-        files[file_name(stem, k, name, ".nii.gz")] = gzip.compress(content, mtime=0)
+        stored = type(volume)(voxels, volume.affine, header).to_bytes()
+        files[file_name(stem, k, name, ".nii.gz")] = gzip.compress(stored, mtime=0)
     return files
+
+
+@contextlib.contextmanager
+def _stream(path: pathlib.Path) -> Iterator[Any]:
+    """Opens the file, unpacked if it is packed: `.nii` and `.nii.gz` are mixed up often."""
+    opener = gzip.open if content.is_gzip(path) else open
+    with opener(path, "rb") as stream:
+        yield stream
+
+
+def _class(nibabel: Any, stream: Any) -> Any:
+    """Returns the reader of the header's version."""
+    size = stream.read(4)
+    stream.seek(0)
+    second = (540).to_bytes(4, "little"), (540).to_bytes(4, "big")
+    return nibabel.Nifti2Image if size in second else nibabel.Nifti1Image
+
+
+def _slice(path: pathlib.Path, volume: Any, asked: Asked) -> Picture:
+    shape, dtype = volume.shape, volume.get_data_dtype()
+    space = _squeezed(shape)
+    if len(space) not in (2, 3) or 0 in shape or dtype.kind not in "biuf":
+        raise InputError(f"{path}: is {dtype} {list(shape)}; store real numbers in 2-D or 3-D")
+    sizes, caveats = _sizes(volume)
+    if len(space) == 2:
+        _refuse_axis(path, asked)
+        choose_slice(path, 1, asked.slice_index)
+        inside: tuple[Any, ...] = (slice(None), slice(None))
+        axes = [0, 1]
+    else:
+        axis = _axis(path, volume, space, sizes) if asked.axis is None else asked.axis
+        if not 0 <= axis <= 2:
+            raise InputError(f"{path}: has no axis {axis}; choose one of 0, 1 and 2")
+        along = f" along the {_AXES[axis]} axis of {list(space)}"
+        index = choose_slice(path, space[axis], asked.slice_index, along=along)
+        inside = tuple(index if k == axis else slice(None) for k in range(3))
+        axes = [k for k in range(3) if k != axis]
+        if asked.axis is None and axis != 2:
+            caveats.append(
+                f"Slices are counted along the {_AXES[axis]} axis of {list(space)} voxels, across "
+                "the finest pixels; --axis chooses another."
+            )
+    at = inside + (0,) * (len(shape) - len(inside))
+    plane = np.asarray(volume.dataobj[at], np.float32)
+    spacing = np.array([sizes[axes[1]], sizes[axes[0]]], np.float32)
+    if not (np.isfinite(spacing) & (spacing > 0)).all():
+        spacing = np.full(2, np.nan, np.float32)
+    unit = str(asked.unit)
+    return Picture(plane.T[..., None], unit, spacing, path, "nifti", (volume, at), tuple(caveats))
+
+
+def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:
+    """Returns the shape without axes of length 1 behind the third."""
+    space = tuple(shape)
+    while len(space) > 3 and space[-1] == 1:
+        space = space[:-1]
+    return space
+
+
+def _refuse_axis(path: pathlib.Path, asked: Asked) -> None:
+    if asked.axis is not None:
+        raise InputError(f"{path}: is one slice, without an axis to choose; leave the axis out")
+
+
+def _sizes(volume: Any) -> tuple[np.ndarray, list[str]]:
+    """Returns the size of a voxel along each axis f64 [3] in mm, and what the header leaves open.
+
+    They are the affine's, which viewers use; the zooms beside it may say something else.
+    """
+    header = volume.header
+    millimetres = _MM[header.get_xyzt_units()[0]]
+    sizes = np.linalg.norm(volume.affine[:3, :3], axis=0)
+    zooms = np.ones(3)
+    zooms[: len(header.get_zooms()[:3])] = header.get_zooms()[:3]
+    sform, qform = (getter(coded=True) for getter in (header.get_sform, header.get_qform))
+    taken = "sform" if sform[1] else "qform" if qform[1] else "pixdim"
+    given = len(header.get_zooms()[:3])
+    caveats = []
+    if not np.allclose(sizes[:given], zooms[:given], rtol=_SAME, atol=0):
+        caveats.append(
+            f"Header disagrees: by its {taken} voxels are {_span(sizes[:given] * millimetres)}, "
+            f"and by pixdim {_span(zooms[:given] * millimetres)}; the {taken} was taken, as "
+            "viewers do."
+        )
+    if sform[1] and qform[1]:
+        moved = np.abs(sform[0] - qform[0])[:3]
+        if (moved[:, :3].max() > _SAME * sizes.max()) or (moved[:, 3].max() > sizes.max()):
+            caveats.append(
+                "Header disagrees: its sform and its qform place the image differently; the sform "
+                "was taken, as viewers do."
+            )
+    return sizes * millimetres, caveats
+
+
+def _axis(path: pathlib.Path, volume: Any, space: Sequence[int], sizes: np.ndarray) -> int:
+    """Returns the axis along which slices are counted."""
+    single = [k for k in range(3) if space[k] == 1]
+    if len(single) == 1:
+        return single[0]
+    if np.array_equal(volume.affine, np.eye(4)):  # nobody said how large voxels are
+        odd = [k for k in range(3) if space[k - 1] == space[k - 2] > space[k]]
+        if odd:
+            return odd[0]
+    largest = [k for k in range(3) if sizes[k] >= sizes.max() * (1 - _SAME)]
+    if len(largest) == 1:
+        return largest[0]
+    height = np.abs(volume.affine[2, :3])  # how far each axis leads towards the head
+    return max(largest, key=lambda k: (height[k], k))
+
+
+def _span(sizes: np.ndarray) -> str:
+    return " x ".join(f"{size:.4g}" for size in sizes) + " mm"

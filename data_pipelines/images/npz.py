@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_pipelines.images.picture import Picture, choose_slice
+from data_pipelines import identifiers
+from data_pipelines.images.picture import Asked, Picture, choose_slice
 from data_pipelines.sources import npz
 from data_pipelines.validation import UNITS
 from prosona_jax.types import InputError
@@ -21,7 +22,7 @@ from prosona_jax.types import InputError
 _KEYS = ("image", "spacing_mm", "intensity_unit")
 
 
-def read(path: pathlib.Path, slice_index: int | None, unit: str | None) -> Picture:
+def read(path: pathlib.Path, asked: Asked) -> Picture:
     """Reads the image; see `images.read`."""
     arrays = npz.read(path, _KEYS)
     if "image" not in arrays:
@@ -34,9 +35,11 @@ def read(path: pathlib.Path, slice_index: int | None, unit: str | None) -> Pictu
         )
     hint = ", or store one image of C channels as [1,H,W,C]" if images.ndim == 3 else ""
     images = images[None] if images.ndim == 2 else images
-    image = images[choose_slice(path, len(images), slice_index, hint)].astype(np.float32)
-    unit = str(arrays["intensity_unit"]) if "intensity_unit" in arrays else unit
-    if unit not in UNITS:
+    image = images[choose_slice(path, len(images), asked.slice_index, hint=hint)].astype(np.float32)
+    unit = asked.unit
+    if "intensity_unit" in arrays:
+        unit = identifiers.text(arrays["intensity_unit"], str(path), "intensity_unit")
+    if unit is None or unit not in UNITS:
         raise InputError(f"{path}: intensity_unit is {unit!r}; give the unit, one of {UNITS}")
     spacing = arrays.get("spacing_mm", np.full(2, np.nan))
     if spacing.dtype.kind not in "iuf" or spacing.shape not in ((2,), (len(images), 2)):
@@ -44,7 +47,7 @@ def read(path: pathlib.Path, slice_index: int | None, unit: str | None) -> Pictu
             f"{path}: spacing_mm is {spacing.dtype} {list(spacing.shape)}; store (row, column) in "
             f"mm as [2] or [{len(images)},2]"
         )
-    spacing = np.broadcast_to(spacing, (len(images), 2))[slice_index or 0].astype(np.float32)
+    spacing = np.broadcast_to(spacing, (len(images), 2))[asked.slice_index or 0].astype(np.float32)
     image = image if image.ndim == 3 else image[..., None]
     return Picture(image, unit, spacing, path, "npz", None)
 

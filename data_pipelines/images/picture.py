@@ -11,6 +11,14 @@ import numpy as np
 from prosona_jax.types import InputError
 
 
+class Asked(NamedTuple):
+    """What the caller says of a file, where the file does not."""
+
+    slice_index: int | None  # which of several, 0-based
+    axis: int | None  # along which the slices of a volume are counted
+    unit: str | None  # of the numbers
+
+
 class Picture(NamedTuple):
     """One 2-D image to predict on, at its own geometry."""
 
@@ -18,14 +26,17 @@ class Picture(NamedTuple):
     intensity_unit: str  # "HU", "unit" (0..1) or "arbitrary"
     spacing_mm: np.ndarray  # f32 [2], (row, column) size of a pixel; NaN: unknown
     path: pathlib.Path
-    format: str  # the module of this package that read it and writes its masks
+    format: str  # the module of this package that writes its masks
     origin: Any  # what that module needs to write masks back: a header, the slice
+    caveats: tuple[str, ...] = ()  # what the reader had to assume
 
 
-def choose_slice(path: pathlib.Path, count: int, slice_index: int | None, hint: str = "") -> int:
+def choose_slice(
+    path: pathlib.Path, count: int, slice_index: int | None, *, along: str = "", hint: str = ""
+) -> int:
     """Returns which of `count` slices is meant, 0-based; of a single one nothing need be said.
 
-    The hint says what else to do where none of several is chosen.
+    `along` says where they lie, and the hint what else to do where none of several is chosen.
 
     Raises:
         InputError: there are several and none is chosen, or the choice is out of range.
@@ -33,10 +44,11 @@ def choose_slice(path: pathlib.Path, count: int, slice_index: int | None, hint: 
     if slice_index is None and count == 1:
         return 0
     if slice_index is None:
-        raise InputError(f"{path}: holds {count} slices; choose one of 0..{count - 1}{hint}")
+        raise InputError(f"{path}: holds {count} slices{along}; choose one of 0..{count - 1}{hint}")
     if not 0 <= slice_index < count:
         raise InputError(
-            f"{path}: has no slice {slice_index}; it holds {count}, counted from 0: choose another"
+            f"{path}: has no slice {slice_index}; it holds {count}{along}, counted from 0: choose "
+            "another"
         )
     return slice_index
 
@@ -54,7 +66,9 @@ def extra(module: str, part: str, path: pathlib.Path) -> types.ModuleType:
 def unreadable(path: pathlib.Path, error: Exception) -> InputError:
     """Returns the fault of a file that its reader gave up on."""
     reason = " ".join(str(error).split()) or type(error).__name__
-    return InputError(f"{path}: unreadable or truncated ({reason}); copy it again")
+    return InputError(
+        f"{path}: unreadable, truncated or damaged ({reason}); copy it again, or export it anew"
+    )
 
 
 def file_name(stem: str, number: int, name: str, suffix: str) -> str:

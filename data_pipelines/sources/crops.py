@@ -3,9 +3,9 @@
     [train|val|test/]images/<patient>/z-<mm>_c<i>.png
     [train|val|test/]gt/<patient>/z-<mm>_c<i>_l<k>.png
 
-Images have 8 or 16 bits, scaled to 0..1; colour is reduced to luminance. In masks all but 0 is
-foreground. Raters k count from 0 or 1. The folders above `images` declare the split. Spacing is
-unknown.
+Images have 8 or 16 bits, scaled to 0..1; colour is reduced to luminance, and what is transparent
+lies on black. In masks all but black is foreground; see `raster.read_mask`. Raters k count from 0
+or 1. The folders above `images` declare the split. Spacing is unknown.
 """
 
 import collections
@@ -14,8 +14,8 @@ import re
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image
 
+from data_pipelines import folders, raster
 from data_pipelines.settings import Settings
 from prosona_jax.types import InputError, Record
 
@@ -27,9 +27,9 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
     """Yields the tree's records, sorted by path; see `sources.records`."""
     del skipped  # nothing is expected to be left out
     root = settings.location()
-    trees = [root, *sorted(root.iterdir())] if root.is_dir() else []
+    trees = [root, *folders.entries(root)] if root.is_dir() else []
     trees = [tree for tree in trees if (tree / "images").is_dir() and (tree / "gt").is_dir()]
-    images = [(tree, file) for tree in trees for file in sorted(tree.glob("images/*/*.png"))]
+    images = [(tree, file) for tree in trees for file in _pngs(tree / "images")]
     if not images:
         raise InputError(
             f"{root}: holds no images/<patient>/*.png beside gt/<patient>/*_l<k>.png, alone or "
@@ -45,6 +45,17 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
             yield fault
 
 
+def _pngs(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Returns <patient>/*.png of a folder, by path."""
+    patients = [patient for patient in folders.entries(folder) if patient.is_dir()]
+    return [
+        file
+        for patient in patients
+        for file in folders.entries(patient)
+        if file.suffix.lower() == ".png"
+    ]
+
+
 def _masks(
     trees: list[pathlib.Path],
 ) -> dict[tuple[pathlib.Path, pathlib.Path], dict[int, pathlib.Path]]:
@@ -52,7 +63,7 @@ def _masks(
     found: dict[tuple[pathlib.Path, pathlib.Path], dict[int, pathlib.Path]]
     found = collections.defaultdict(dict)
     for tree in trees:
-        for file in tree.glob("gt/*/*.png"):
+        for file in _pngs(tree / "gt"):
             if match := re.fullmatch(r"(.+)_l(\d+)", file.stem):
                 name = file.parent.relative_to(tree / "gt") / match[1]
                 found[tree, name][int(match[2])] = file
@@ -72,8 +83,8 @@ def _record(
             f"{file}: gt/{file.parent.name} lacks {absent or 'its masks'}; add them, or use an npz "
             "file with rater_valid where a rater is missing"
         )
-    planes = [read_png(masks[k]) > 0 for k in raters]
-    image = read_png(file)
+    planes = [raster.read_mask(masks[k]) for k in raters]
+    image = _image(file)
     for k, plane in zip(raters, planes, strict=True):
         if plane.shape != image.shape:
             raise InputError(
@@ -93,14 +104,9 @@ def _record(
     )
 
 
-def read_png(file: pathlib.Path) -> np.ndarray:
-    """Returns a PNG as f32 [H, W] in 0..1."""
-    try:
-        with Image.open(file, formats=["PNG"]) as png:
-            deep = png.mode.startswith("I")  # 16 bits
-            pixels = np.asarray(png if deep else png.convert("L"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(
-            f"{file}: not a readable PNG, truncated or damaged ({error}); copy it again"
-        ) from error
-    return pixels.astype(np.float32) / np.float32(65535 if deep else 255)
+def _image(file: pathlib.Path) -> np.ndarray:
+    """Returns an image as f32 [H, W] in 0..1."""
+    gray = raster.read_gray(file)
+    if np.isnan(gray.white):
+        raise InputError(f"{file}: its numbers have 32 bits; save it as PNG of 8 or 16 bits")
+    return gray.values / np.float32(gray.white)

@@ -6,25 +6,23 @@ CT series is known by its SeriesInstanceUID, a slice by its ImagePositionPatient
 
 import collections
 import pathlib
-import types
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import tqdm
 
-from data_pipelines import lidc
+from data_pipelines import content, dicom, folders, lidc
 from data_pipelines.settings import Settings
 from prosona_jax.types import InputError, Record
 
-AIR_HU = -1000.0  # a crop that reaches beyond the slice continues with air
 Z_TOLERANCE_MM = 0.1  # far below the least distance of two slices, 0.45 mm
 SPACING_TOLERANCE_MM = 1e-3
 AGAIN = "download it again or delete it"
-NO_PREAMBLE = "without a DICOM file's preamble of 128 bytes and DICM"
 ABSENT_SLICE = "contour whose slice is absent"
 ABSENT_SERIES = "nodule whose series is absent"
 DUPLICATE = "second file of one slice"
+_TABLE_OF_CONTENTS = "1.2.840.10008.1.3.10"  # the class of a DICOMDIR
 HEADER_TAGS = ["Modality", "PatientID", "SeriesInstanceUID", "ImagePositionPatient"]
 
 
@@ -89,12 +87,10 @@ def _read_hu(path: pathlib.Path, spacing_mm: float, crop: lidc.Window) -> np.nda
         InputError: pixels are missing or not readable, their spacing is not the database's, or the
             window's middle lies beyond them.
     """
-    try:
-        dataset = _pydicom().dcmread(path)
-        slice_hu = hounsfield(dataset)
-        spacing = [float(size) for size in dataset.PixelSpacing]
-    except Exception as error:  # pydicom's decoders raise whatever the bytes lead them to
-        raise InputError(f"{path}: unreadable or truncated ({_line(error)}); {AGAIN}") from error
+    with dicom.reading(path, AGAIN):
+        dataset = dicom.package().dcmread(path)
+        slice_hu = dicom.values(dataset, hounsfield=True)
+        spacing = [round(size, 6) for size in dicom.spacing_mm(dataset).tolist()]
     if not np.allclose(spacing, spacing_mm, rtol=0, atol=SPACING_TOLERANCE_MM):
         raise InputError(
             f"{path}: PixelSpacing {spacing} mm, but {spacing_mm} mm in the LIDC database; {AGAIN}"
@@ -108,24 +104,9 @@ def _read_hu(path: pathlib.Path, spacing_mm: float, crop: lidc.Window) -> np.nda
     return _crop(slice_hu, crop)
 
 
-def pixels(dataset: Any) -> np.ndarray:
-    """Returns the stored values [H, W] of one slice; ValueError if they are of other rank."""
-    stored: np.ndarray = dataset.pixel_array
-    if stored.ndim != 2:
-        raise ValueError(f"pixels are {list(stored.shape)}, no slice of rows and columns")
-    return stored
-
-
-def hounsfield(dataset: Any) -> np.ndarray:
-    """Returns f32 [H, W]: slope * stored value + intercept."""
-    stored = pixels(dataset)
-    slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
-    return (stored * slope + intercept).astype(np.float32)
-
-
 def _crop(slice_hu: np.ndarray, crop: lidc.Window) -> np.ndarray:
     """Returns the window f32 [size, size] of a slice, with air beyond its edges."""
-    image = np.full((crop.size, crop.size), AIR_HU, np.float32)
+    image = np.full((crop.size, crop.size), dicom.AIR_HU, np.float32)
     top, left = max(crop.row, 0), max(crop.column, 0)
     inside = slice_hu[top : crop.row + crop.size, left : crop.column + crop.size]
     row, column = top - crop.row, left - crop.column
@@ -137,18 +118,20 @@ def _index(
     folder: pathlib.Path, wanted: Collection[str], skipped: collections.Counter[str]
 ) -> _Index:
     """Reads the header of every file; what is no DICOM file is passed over, unless named .dcm."""
-    pydicom = _pydicom()
+    pydicom = dicom.package()
     index = _Index({}, {}, [])
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    paths = folders.files(folder)
     for path in tqdm.tqdm(paths, desc=f"headers of {folder}", unit=" files"):
         try:
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=HEADER_TAGS)
-            if header.Modality == "CT":  # a .dcm file without a modality was cut short
-                _file(index, path, header, wanted, skipped)
-        except Exception as error:  # as above; and InvalidDicomError of what is no DICOM file
-            if path.suffix.lower() == ".dcm":
-                fault = f"{path}: unreadable or truncated ({_line(error)}); {AGAIN}"
-                index.faults.append(InputError(fault))
+            with dicom.reading(path, AGAIN):
+                header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=HEADER_TAGS)
+                if header.file_meta.MediaStorageSOPClassUID == _TABLE_OF_CONTENTS:
+                    continue
+                if header.Modality == "CT":  # a DICOM file without a modality was cut short
+                    _file(index, path, header, wanted, skipped)
+        except InputError as fault:
+            if content.format_of(path) == "dicom" or path.suffix.lower() == ".dcm":
+                index.faults.append(fault)
     return index
 
 
@@ -164,25 +147,12 @@ def _file(
     if series not in wanted:
         index.patients.setdefault(str(header.get("PatientID", "?")), set()).add(series)
         return
-    z_mm = float(header.ImagePositionPatient[2])
+    position = dicom.numbers(header.ImagePositionPatient, "ImagePositionPatient", 3)
+    if position is None:
+        raise InputError(f"ImagePositionPatient is empty; {AGAIN}")
+    z_mm = position[2]
     known = index.slices.setdefault(series, {})
     if z_mm in known:
         skipped[DUPLICATE] += 1
     else:
         known[z_mm] = path
-
-
-def _line(error: Exception) -> str:
-    if isinstance(error, _pydicom().errors.InvalidDicomError):  # whose own line is for programmers
-        return NO_PREAMBLE
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _pydicom() -> types.ModuleType:
-    try:
-        import pydicom
-    except ImportError as error:
-        raise InputError(
-            "source 'dicom' needs pydicom, which is missing; run: pip install -e .[dicom]"
-        ) from error
-    return pydicom

@@ -19,15 +19,13 @@ import collections
 import os
 import pathlib
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
-from data_pipelines import validation
+from data_pipelines import content, identifiers, validation
 from data_pipelines.settings import Settings
-from prosona_jax.types import InputError, Record
+from prosona_jax.types import InputError, Record, first_line
 
 _NEEDED = ("image", "masks", "patient_id", "record_id", "intensity_unit")
 _OPTIONAL = ("spacing_mm", "rater_valid", "site", "split")
@@ -49,7 +47,8 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
 def provenance(path: pathlib.Path) -> tuple[str, bool]:
     """Returns the file's citation, "" if it has none, and whether its images are simulated."""
     stored = read(path, ("citation", "simulated"))
-    return str(stored.get("citation", "")), bool(np.any(stored.get("simulated", False)))
+    citation = str(texts(path, "citation", stored.get("citation", np.array(""))))
+    return citation, bool(np.any(stored.get("simulated", False)))
 
 
 def check_folder(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -111,22 +110,32 @@ def read(path: pathlib.Path, keys: Collection[str]) -> dict[str, np.ndarray]:
         InputError: NumPy or zip cannot read them.
     """
     again = "write it again with np.savez"
+    arrays: dict[str, np.ndarray] = {}
+    key = ""
     try:
         with path.open("rb") as stream:
             file = np.load(stream, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise InputError(f"{path}: is a single array; an npz file is needed (np.savez)")
-            arrays = {key: file[key] for key in keys if key in file}
+            for key in keys:
+                if key in file:
+                    arrays[key] = file[key]
     except InputError:
         raise
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except MemoryError as error:  # also of a damaged header
         raise InputError(f"{path}: larger than memory, or damaged ({error}); {again}") from error
-    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # NumPy and zip raise whatever the bytes lead them to
+        if "Object arrays" in str(error):
+            raise InputError(
+                f"{path}: {key} holds Python objects, as NumPy makes of arrays of unequal shapes "
+                f"and of lists that mix text with None; store arrays of one shape and text as str"
+            ) from error
+        is_a = content.words(path) or "of an unknown format"
         raise InputError(
-            f"{path}: not a readable npz file of plain arrays, truncated or holding Python objects "
-            f"({error}); {again}"
+            f"{path}: not a readable npz file, truncated or damaged: it is {is_a} "
+            f"({first_line(error)}); {again}"
         ) from error
     for key, array in arrays.items():
         if not isinstance(array, np.ndarray):  # NumPy returns the bytes of what has no header
@@ -134,10 +143,16 @@ def read(path: pathlib.Path, keys: Collection[str]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def check_text(path: pathlib.Path, key: str, array: np.ndarray) -> None:
-    """Raises InputError unless an array holds text, or whole numbers to be spelt as text."""
-    if array.dtype.kind not in "Uiu":  # bytes would spell "b'...'": another patient
-        raise InputError(f"{path}: {key} is {array.dtype}; store text (dtype str)")
+def texts(path: pathlib.Path, key: str, array: np.ndarray) -> np.ndarray:
+    """Returns an array of identifiers as text, see `identifiers.text`; the shape stays.
+
+    Raises:
+        InputError: one of them is none.
+    """
+    where = f"{path}: record {{}}" if array.ndim else f"{path}"
+    flat = array.ravel().tolist()
+    found = [identifiers.text(x, where.format(i), key) for i, x in enumerate(flat)]
+    return np.array(found, str).reshape(array.shape)
 
 
 def check_boolean(path: pathlib.Path, key: str, array: np.ndarray) -> None:
@@ -165,7 +180,7 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _check(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
-    """Raises InputError if the arrays do not belong together."""
+    """Makes identifiers text; raises InputError if the arrays do not belong together."""
     image, masks = arrays["image"], arrays["masks"]
     shapes = f"image is {list(image.shape)}, masks are {list(masks.shape)}"
     if image.ndim not in (3, 4) or masks.ndim != 4 or not image.size:
@@ -191,7 +206,7 @@ def _check(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
         if arrays[key].dtype.kind not in kinds:
             raise InputError(f"{path}: {key} is {arrays[key].dtype}; store real numbers")
     for key in ("patient_id", "record_id", "site", "split", "intensity_unit"):
-        check_text(path, key, arrays[key])
+        arrays[key] = texts(path, key, arrays[key])
     check_boolean(path, "rater_valid", arrays["rater_valid"])
 
 

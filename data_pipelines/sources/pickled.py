@@ -15,7 +15,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from data_pipelines import lidc, validation
+from data_pipelines import folders, identifiers, lidc, validation
 from data_pipelines.settings import Settings
 from prosona_jax.types import InputError, Record
 
@@ -28,7 +28,7 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
     path = settings.location()
     files = [path]
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix in (".pickle", ".pkl"))
+        files = [file for file in folders.entries(path) if file.suffix in (".pickle", ".pkl")]
     if not files:
         raise InputError(f"{path}: the folder holds no .pickle or .pkl file; check data.path")
     patients = _Patients(path)
@@ -46,7 +46,9 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
         prefix = f"{file.stem}/" if len(files) > 1 else ""
         for key, value in data.items():
             try:
-                yield _record(f"{file}: record {key!r}", f"{prefix}{key}", value, white, patients)
+                where = f"{file}: record {key!r}"
+                record_id = f"{prefix}{identifiers.text(key, where, 'its key')}"
+                yield _record(where, record_id, value, white, patients)
             except InputError as fault:
                 yield fault
 
@@ -204,11 +206,12 @@ def _record(where: str, record_id: str, item: Any, white: float, patients: _Pati
                 "an array [H,W], and where a rater is missing use an npz file with rater_valid"
             )
     valid = np.ones(len(masks), bool)
+    series_uid = identifiers.text(item["series_uid"], where, "series_uid")
     return Record(
         image=np.atleast_3d(image).astype(np.float32) / np.float32(white),
         masks=validation.binary_masks(np.stack(masks), valid, where),
         rater_valid=valid,
-        patient_id=patients.of(str(item["series_uid"]).partition("_")[0]),
+        patient_id=patients.of(series_uid.partition("_")[0]),
         record_id=record_id,
         site="",
         spacing_mm=np.full(2, np.nan, np.float32),

@@ -91,7 +91,9 @@ def test_a_truncated_png_is_the_fault_of_its_record_alone(tree, read, tmp_path, 
     (tmp_path / name).write_bytes(content[: int(share * len(content))])
     fault, record = read()
     assert isinstance(record, Record)
-    with pytest.raises(InputError, match=f"{name}: not a readable PNG, truncated or damaged"):
+    with pytest.raises(
+        InputError, match=f"{name}: not a readable PNG, JPEG or TIFF, truncated or damaged: it is "
+    ):
         raise fault
 
 

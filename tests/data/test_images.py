@@ -192,7 +192,7 @@ def test_high_values_are_bright_unless_they_are_hu(make_dicom):
     picture = images.read(
         make_dicom(stored=unsigned, Modality="MG", PixelRepresentation=0, **inverted)
     )
-    np.testing.assert_array_equal(picture.image[..., 0], -(ramp + 300))
+    np.testing.assert_array_equal(picture.image[..., 0], -(2 * (ramp + 300) - 1024))
     np.testing.assert_array_equal(
         images.read(make_dicom(**inverted)).image[..., 0], 2 * ramp - 1024
     )

@@ -66,7 +66,7 @@ def test_optional_keys_have_defaults(make_npz, make_settings):
         ({"masks": np.zeros((12, 3, 20, 20), complex)}, "masks is complex128; store real numbers"),
         (
             {"image": np.full((12, 20, 20), None)},
-            "not a readable npz file of plain arrays, truncated or holding Python objects",
+            "image holds Python objects, as NumPy makes of arrays of unequal shapes",
         ),
     ],
 )

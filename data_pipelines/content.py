@@ -1,0 +1,106 @@
+"""What a file is, by its first bytes: a name can be wrong, and people rename files."""
+
+import pathlib
+import zlib
+from typing import NamedTuple
+
+_HEAD = 1024  # bytes; the NIfTI-2 header is the longest, with 540
+_GZIP, _GZIP_WINDOW = b"\x1f\x8b", 16 + zlib.MAX_WBITS
+
+
+class _Mark(NamedTuple):
+    offset: int
+    letters: bytes
+    format: str  # the one of ours that reads it, "" if none does
+    words: str
+
+
+_MARKS = (
+    _Mark(128, b"DICM", "dicom", "a DICOM file"),
+    _Mark(0, b"\x89PNG\r\n\x1a\n", "raster", "a PNG image"),
+    _Mark(0, b"\xff\xd8\xff", "raster", "a JPEG image"),
+    _Mark(0, b"II*\0", "raster", "a TIFF image"),
+    _Mark(0, b"MM\0*", "raster", "a TIFF image"),
+    _Mark(0, b"II+\0", "raster", "a TIFF image"),
+    _Mark(0, b"MM\0+", "raster", "a TIFF image"),
+    _Mark(344, b"n+1\0", "nifti", "a NIfTI file"),
+    _Mark(4, b"n+2\0\r\n\x1a\n", "nifti", "a NIfTI file"),
+    _Mark(344, b"ni1\0", "", "the .hdr or .img file of a NIfTI pair"),
+    _Mark(4, b"ni2\0\r\n\x1a\n", "", "the .hdr or .img file of a NIfTI pair"),
+    _Mark(0, b"PK\x03\x04", "npz", "a zip archive"),
+    _Mark(0, b"\x93NUMPY", "npz", "a single NumPy array"),
+    _Mark(0, b"\0\0\0\x0cjP  ", "", "a JPEG 2000 image"),
+    _Mark(0, b"\xff\x4f\xff\x51", "", "a JPEG 2000 image"),
+    _Mark(0, b"GIF8", "", "a GIF image"),
+    _Mark(0, b"BM", "", "a BMP image"),
+    _Mark(8, b"WEBP", "", "a WebP image"),
+    _Mark(4, b"ftyp", "", "a film, or an image of a telephone (HEIC)"),
+    _Mark(0, b"\x89HDF\r\n\x1a\n", "", "an HDF5 file, as MATLAB 7.3 and others write"),
+    _Mark(0, b"MATLAB 5.0", "", "a MATLAB file"),
+    _Mark(0, b"NRRD", "", "an NRRD image"),
+    _Mark(0, b"ObjectType", "", "a MetaImage header"),
+    _Mark(0, b"SQLite format 3\0", "", "an SQLite database"),
+    _Mark(0, b"%PDF", "", "a PDF document"),
+    _Mark(0, b"BZh", "", "a bzip2 file"),
+    _Mark(0, b"\xfd7zXZ\0", "", "an xz file"),
+    _Mark(0, b"\x28\xb5\x2f\xfd", "", "a Zstandard file"),
+    _Mark(0, b"7z\xbc\xaf\x27\x1c", "", "a 7z archive"),
+    _Mark(0, b"Rar!", "", "a RAR archive"),
+    _Mark(0, b"\xff\xfe", "", "text in UTF-16"),
+    _Mark(0, b"\xfe\xff", "", "text in UTF-16"),
+    *(_Mark(0, bytes([0x80, protocol]), "", "a Python pickle") for protocol in range(2, 6)),
+)
+
+
+def is_gzip(path: pathlib.Path) -> bool:
+    """Returns whether the file is compressed by gzip, whatever its name says."""
+    with path.open("rb") as file:
+        return file.read(2) == _GZIP
+
+
+def format_of(path: pathlib.Path) -> str:
+    """Returns "dicom", "nifti", "npz" or "raster" (PNG, JPEG, TIFF); "" if it is none of these."""
+    mark = _mark(_head(path))
+    return mark.format if mark else ""
+
+
+def words(path: pathlib.Path) -> str:
+    """Returns what the file is, as part of a sentence; "" if that cannot be told."""
+    if path.is_dir():
+        return "a folder"
+    try:
+        head = _head(path)
+    except OSError:  # the caller's own error says so
+        return ""
+    if not head:
+        return "an empty file"
+    if mark := _mark(head):
+        return mark.words
+    if is_gzip(path):
+        return "a gzip file of something else than NIfTI" if len(head) == _HEAD else ""
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 4:  # else the last character was cut
+            return ""
+        text = head[: error.start].decode("utf-8")
+    return "" if "\0" in text else "plain text"
+
+
+def _head(path: pathlib.Path) -> bytes:
+    """Returns the first bytes, unpacked if gzip packed them, as far as a damaged file goes."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    if not head.startswith(_GZIP):
+        return head
+    try:
+        return zlib.decompressobj(wbits=_GZIP_WINDOW).decompress(head, _HEAD) or head
+    except zlib.error:
+        return head
+
+
+def _mark(head: bytes) -> _Mark | None:
+    for mark in _MARKS:
+        if head[mark.offset :].startswith(mark.letters):
+            return mark
+    return None

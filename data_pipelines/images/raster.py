@@ -1,0 +1,53 @@
+"""PNG, JPEG and TIFF: gray values, of which 8 and 16 bits are scaled to 0..1; masks become PNG.
+
+With another unit than "unit" the values stay as they are stored.
+"""
+
+import io
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from data_pipelines import raster
+from data_pipelines.images.picture import Asked, Picture, choose_slice, file_name
+from prosona_jax.types import InputError
+
+
+def read(path: pathlib.Path, asked: Asked) -> Picture:
+    """Reads the image; see `images.read`."""
+    page = choose_slice(path, raster.count_pages(path), asked.slice_index)
+    gray = raster.read_gray(path, page)
+    values = gray.values
+    if asked.unit in (None, "unit"):
+        if np.isnan(gray.white):
+            raise InputError(
+                f"{path}: its numbers have 32 bits, and the file does not say what they are; give "
+                "the unit, HU or arbitrary, or the range that becomes 0..1"
+            )
+        values = values / np.float32(gray.white)
+    caveats: tuple[str, ...] = ()
+    if gray.transparent:
+        caveats = (
+            f"Transparent: {gray.transparent:.0%} of the pixels have no colour of their own and "
+            "count as black.",
+        )
+    unit, unknown = asked.unit or "unit", np.full(2, np.nan, np.float32)
+    return Picture(values[..., None], unit, unknown, path, "raster", None, caveats)
+
+
+def encode(
+    picture: Picture, stem: str, masks: np.ndarray, names: Sequence[str], notes: Sequence[str]
+) -> dict[str, bytes]:
+    """Returns one PNG of 0 and 255 for each mask, with name and note as its text."""
+    del picture  # a PNG has no geometry but its size
+    files = {}
+    for k, (mask, name, note) in enumerate(zip(masks, names, notes, strict=True), start=1):
+        text = PngImagePlugin.PngInfo()
+        text.add_itxt("Title", name)
+        text.add_itxt("Description", note)
+        stream = io.BytesIO()
+        Image.fromarray(mask * np.uint8(255)).save(stream, format="PNG", pnginfo=text)
+        files[file_name(stem, k, name, ".png")] = stream.getvalue()
+    return files

@@ -1,0 +1,147 @@
+"""PNG, JPEG and TIFF: gray values of an image, and a mask that somebody drew."""
+
+import contextlib
+import pathlib
+import warnings
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from data_pipelines import content
+from prosona_jax.types import InputError, first_line
+
+FORMATS = ("PNG", "JPEG", "TIFF")
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # a tag of TIFF, and its value for inverted gray values
+
+
+class _Opened(NamedTuple):
+    pixels: Any  # a decoded Pillow image, upright
+    format: str
+    pages: int
+    white_is_zero: bool
+
+
+class Gray(NamedTuple):
+    """Gray values as a file stores them."""
+
+    values: np.ndarray  # f32 [H, W]
+    white: float  # the highest value of this depth; NaN for numbers that have none
+    transparent: float  # share of the pixels that are not opaque, 0 to 1
+
+
+def count_pages(file: pathlib.Path) -> int:
+    """Returns the number of images in a file, of which TIFF may hold several."""
+    with _open(file) as opened:
+        return opened.pages
+
+
+def read_gray(file: pathlib.Path, page: int = 0) -> Gray:
+    """Reads one image as gray values.
+
+    Colour becomes luminance, the turn that a camera noted is made, and what is transparent lies on
+    black.
+
+    Raises:
+        InputError: no such file, or one that cannot be read whole.
+    """
+    with _open(file, page) as opened:
+        image = opened.pixels
+        alpha = _alpha(image)
+        if image.mode.startswith(("I", "F")):  # 16 bits, 32 bits, floats
+            values = np.asarray(image).astype(np.float32)
+            sixteen = image.mode.startswith("I;16") or opened.format == "PNG"
+            white = 65535.0 if sixteen else float("nan")
+            if opened.white_is_zero:  # Pillow inverts 8 bits alone
+                values = (white if sixteen else 0) - values
+        else:
+            values, white = np.asarray(image.convert("L")).astype(np.float32), 255.0
+    if alpha is None:
+        return Gray(values, white, 0.0)
+    return Gray(values * alpha, white, float(np.mean(alpha < 1)))
+
+
+def read_mask(file: pathlib.Path) -> np.ndarray:
+    """Reads a mask as bool [H, W]: all but black is foreground.
+
+    A mask may also be drawn in the transparency of one colour. In a palette the index 0 must be the
+    only black.
+
+    Raises:
+        InputError: the file cannot be read, is a JPEG, whose values are not exact, or says one
+            thing by its colours and another by its transparency or its palette.
+    """
+    remedy = "save the mask as a gray PNG of 0 and 255, without transparency or palette"
+    with _open(file) as opened:
+        image = opened.pixels
+        if opened.format == "JPEG":
+            raise InputError(
+                f"{file}: is a JPEG image, which changes the pixels at a mask's edge; {remedy}"
+            )
+        alpha = _alpha(image)
+        drawn = _drawn(image)
+        indices = np.asarray(image) if image.mode == "P" else None
+    visible = np.ones_like(drawn) if alpha is None else alpha > 0
+    if indices is not None and ((drawn != (indices > 0)) & visible).any():
+        raise InputError(
+            f"{file}: its palette gives index 0 a colour, or another index black, so that indices "
+            f"and colours are two masks; {remedy}"
+        )
+    if alpha is None or ((alpha == alpha.flat[0]).all() and visible.all()):
+        return drawn
+    if drawn.all() or not drawn.any():  # of one colour: what is drawn is its transparency
+        return visible
+    if (drawn & visible == visible).all() or (drawn & visible == drawn).all():
+        return drawn & visible
+    raise InputError(f"{file}: its transparency and its colours are two masks; {remedy}")
+
+
+def _alpha(image: Any) -> np.ndarray | None:
+    """Returns how opaque each pixel is, f32 [H, W] in 0..1; None where the file does not say."""
+    if image.mode.endswith(("A", "a")):
+        alpha = image.getchannel("A" if image.mode.endswith("A") else "a")
+        return np.asarray(alpha).astype(np.float32) / np.float32(255)
+    key = image.info.get("transparency")
+    if key is None:
+        return None
+    if image.mode.startswith("I"):
+        return (np.asarray(image) != key).astype(np.float32)
+    return np.asarray(image.convert("RGBA").getchannel("A")).astype(np.float32) / np.float32(255)
+
+
+def _drawn(image: Any) -> np.ndarray:
+    """Returns where a pixel's colour is not black, bool [H, W]: dark blue has a luminance of 0."""
+    if image.mode.startswith(("1", "I", "F")) or image.mode == "L":
+        pixels = np.asarray(image)[..., None]
+    else:
+        pixels = np.asarray(image.convert("RGBA"))[..., :3]
+    return np.any(pixels, axis=-1)
+
+
+@contextlib.contextmanager
+def _open(file: pathlib.Path, page: int = 0) -> Iterator[_Opened]:
+    """Opens an image, decoded; whatever fails becomes one line."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of metadata, which nothing here depends on
+            with Image.open(file, formats=FORMATS) as image:
+                pages = int(getattr(image, "n_frames", 1))
+                image.seek(page)
+                image.load()
+                tags = getattr(image, "tag_v2", {})
+                white_is_zero = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+                upright = ImageOps.exif_transpose(image)
+                yield _Opened(upright, str(image.format), pages, white_is_zero)
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise InputError(f"{file}: no such file") from None
+    except Exception as error:  # Pillow's decoders raise whatever the bytes lead them to
+        is_a = content.words(file) or "of an unknown format"
+        known = not isinstance(error, UnidentifiedImageError)  # whose line is the path again
+        reason = f" ({first_line(error)})" if known else ""
+        raise InputError(
+            f"{file}: not a readable PNG, JPEG or TIFF, truncated or damaged: it is "
+            f"{is_a}{reason}; save it again as PNG"
+        ) from error
