@@ -90,13 +90,13 @@ def words(path: pathlib.Path) -> str:
 def _head(path: pathlib.Path) -> bytes:
     """Returns the first bytes, unpacked if gzip packed them, as far as a damaged file goes."""
     with path.open("rb") as file:
-        head = file.read(_HEAD)
-    if not head.startswith(_GZIP):
-        return head
+        packed = file.read(2 * _HEAD)  # what does not shrink grows a little
+    if not packed.startswith(_GZIP):
+        return packed[:_HEAD]
     try:
-        return zlib.decompressobj(wbits=_GZIP_WINDOW).decompress(head, _HEAD) or head
+        return zlib.decompressobj(wbits=_GZIP_WINDOW).decompress(packed, _HEAD) or packed
     except zlib.error:
-        return head
+        return packed
 
 
 def _mark(head: bytes) -> _Mark | None:

@@ -125,14 +125,17 @@ def _open(file: pathlib.Path, page: int = 0) -> Iterator[_Opened]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of metadata, which nothing here depends on
-            with Image.open(file, formats=FORMATS) as image:
+            # From a stream: mapped from its path, Pillow scrambles a TIFF that is to be turned.
+            with file.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
                 pages = int(getattr(image, "n_frames", 1))
                 image.seek(page)
                 image.load()
                 tags = getattr(image, "tag_v2", {})
                 white_is_zero = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
-                upright = ImageOps.exif_transpose(image)
-                yield _Opened(upright, str(image.format), pages, white_is_zero)
+                kind = str(image.format)
+                # Of a TIFF, Pillow makes the noted turn itself.
+                upright = image if kind == "TIFF" else ImageOps.exif_transpose(image)
+                yield _Opened(upright, kind, pages, white_is_zero)
     except InputError:
         raise
     except FileNotFoundError:

@@ -40,7 +40,8 @@ def read(path: pathlib.Path, asked: Asked) -> Picture:
             "for CT"
         )
     try:
-        with _stream(path) as stream:
+        # nibabel would log each field that it doubts, beside the one line that is raised.
+        with _stream(path) as stream, nibabel.imageglobals.LoggingOutputSuppressor():
             volume = _class(nibabel, stream).from_stream(stream)
             return _slice(path, volume, asked)
     except InputError:

@@ -78,7 +78,12 @@ class _DType:
     """What a pickle says about an array's type: a code, and later the byte order."""
 
     def __init__(self, code: str, *_: Any) -> None:
-        if not re.fullmatch(r"[biufU]\d{1,4}", code):
+        if code.startswith("O"):
+            raise InputError(
+                "holds an array of Python objects, as NumPy makes of arrays of unequal shapes; "
+                "store a list of arrays, each of one shape"
+            )
+        if not re.fullmatch(r"[biufSU]\d{1,4}", code):
             raise InputError(f"holds an array of type {code!r}; only numbers and text are read")
         self.dtype = np.dtype(code)
 

@@ -1,0 +1,387 @@
+"""DICOM as scanners and archives write it: values, padding, frames, geometry, and no traceback."""
+
+import io
+
+import highdicom
+import numpy as np
+import pydicom
+import pydicom.uid
+import pytest
+from pydicom.dataset import Dataset
+
+from data_pipelines import images
+from prosona_jax.types import InputError
+
+RAMP = np.arange(12 * 9).reshape(12, 9) * 7
+MASK = np.zeros((12, 9), np.uint8)
+MASK[2:7, 3:5] = 1
+
+
+def item(**attributes):
+    dataset = Dataset()
+    for name, value in attributes.items():
+        setattr(dataset, name, value)
+    return [dataset]
+
+
+def write(picture, masks=MASK[None]):
+    names = [f"style {k}" for k in range(len(masks))]
+    return images.encode_masks("case", masks, picture, names=names, notes=names)
+
+
+def segmentation(picture):
+    """Reads back what is written, with the reader that viewers build on."""
+    (content,) = write(picture).values()
+    return highdicom.seg.segread(io.BytesIO(content))
+
+
+def fault_of(path, **asked):
+    with pytest.raises(InputError) as error:
+        images.read(path, **asked)
+    message = str(error.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message.removeprefix(f"{path}: ")
+
+
+# What the numbers are.
+
+
+@pytest.mark.parametrize("stated", [None, "", "HU", "hu", " Hu "])
+def test_ct_is_in_hu_however_its_type_is_written(make_dicom, stated):
+    picture = images.read(make_dicom(RescaleType=stated))
+    assert picture.intensity_unit == "HU"
+    np.testing.assert_array_equal(picture.image[..., 0], 2.0 * (RAMP - 300) - 1024)
+
+
+def test_ct_of_another_or_no_unit(make_dicom):
+    assert images.read(make_dicom(RescaleType="EDW")).intensity_unit == "arbitrary"
+    unspecified = make_dicom(RescaleType="US")
+    assert images.read(unspecified).intensity_unit == "arbitrary"
+    assert images.read(unspecified, unit="HU").intensity_unit == "HU"
+    assert fault_of(make_dicom(RescaleType="EDW"), unit="HU") == (
+        "its numbers are of the unit 'arbitrary', as the file says; leave the unit 'HU' out"
+    )
+
+
+def test_mr_of_a_negative_slope_is_not_inverted(make_dicom):
+    picture = images.read(make_dicom(Modality="MR", RescaleSlope=-1, RescaleIntercept=500))
+    np.testing.assert_array_equal(picture.image[..., 0], 500.0 - (RAMP - 300))
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_a_table_of_values(make_dicom, bits):
+    """Modality LUT: the first entry for all values below its first, the last beyond its end."""
+    entries = np.array([(3 * k) % 200 for k in range(50)], "<u2").tobytes()
+    table = item(LUTDescriptor=[50, 10, bits], ModalityLUTType="US", LUTData=entries)
+    path = make_dicom(
+        stored=RAMP.astype(np.uint16), PixelRepresentation=0, Modality="MR",
+        ModalityLUTSequence=table, RescaleSlope=None, RescaleIntercept=None,
+    )  # fmt: skip
+    expected = (3 * np.clip(RAMP - 10, 0, 49)) % 200
+    np.testing.assert_array_equal(images.read(path).image[..., 0], expected)
+
+
+def air(stored, padding, **changes):
+    return {"stored": stored, "RescaleSlope": 1, "RescaleIntercept": -1024, **padding, **changes}
+
+
+@pytest.mark.parametrize("representation", [0, 1])
+@pytest.mark.parametrize("value", [63536, -2000])
+def test_padding_is_air_signed_or_not(make_dicom, tmp_path, representation, value):
+    """The same bits, written as signed or unsigned, beside pixels of either kind."""
+    kind = np.int16 if representation else np.uint16
+    stored = (RAMP + 100).astype(kind)
+    stored[:3] = np.array(63536 % 2**16, np.uint16).astype(kind)
+    path = make_dicom(stored=stored, RescaleSlope=1, PixelRepresentation=representation)
+    dataset = pydicom.dcmread(path)
+    vr = "US" if value > 0 else "SS"
+    dataset.add_new("PixelPaddingValue", vr, value)
+    dataset.save_as(path)
+    image = images.read(path).image[..., 0]
+    np.testing.assert_array_equal(image[3:], RAMP[3:] + 100 - 1024)
+    assert (image[:3] <= -1000).all()
+    assert (image[:3] >= -4000).all()
+
+
+def test_a_range_of_padding(make_dicom):
+    stored = (RAMP + 100).astype(np.uint16)
+    stored[0, :4] = [60000, 60050, 60100, 60101]
+    path = make_dicom(
+        stored=stored, RescaleSlope=1, PixelRepresentation=0,
+        PixelPaddingValue=60000, PixelPaddingRangeLimit=60100,
+    )  # fmt: skip
+    assert images.read(path).image[0, :4, 0].tolist() == [-1000, -1000, -1000, 60101 - 1024]
+
+
+@pytest.mark.parametrize("shown", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_of_mr_is_as_dark_as_the_darkest(make_dicom, shown):
+    stored = (RAMP + 100).astype(np.uint16)
+    stored[:3] = 65535
+    path = make_dicom(
+        stored=stored, Modality="MR", RescaleSlope=None, PixelRepresentation=0,
+        PixelPaddingValue=65535, PhotometricInterpretation=shown,
+    )  # fmt: skip
+    image = images.read(path).image[..., 0]
+    sign = -1 if shown == "MONOCHROME1" else 1
+    np.testing.assert_array_equal(image[3:], sign * (RAMP[3:] + 100))
+    assert (image[:3] == image[3:].min()).all()
+
+
+def test_an_unnamed_photometric_interpretation_is_told_of(make_dicom):
+    picture = images.read(make_dicom(PhotometricInterpretation=""))
+    np.testing.assert_array_equal(picture.image[..., 0], 2.0 * (RAMP - 300) - 1024)
+    assert picture.caveats == (
+        "PhotometricInterpretation is empty: high values are taken for bright.",
+    )
+
+
+# Several frames.
+
+
+@pytest.fixture
+def make_enhanced(make_dicom):
+    """Writes three frames whose slope, spacing and position stand in functional groups."""
+
+    def make(modality="CT", **changes):
+        frames = [
+            item(
+                PlanePositionSequence=item(ImagePositionPatient=[0, 0, 4 * k]),
+                PixelValueTransformationSequence=item(
+                    RescaleSlope=1 + k, RescaleIntercept=-1024, RescaleType="HU"
+                ),
+                FrameContentSequence=item(StackID="1", InStackPositionNumber=k + 1),
+            )[0]
+            for k in range(3)
+        ]
+        measures = item(PixelSpacing=[0.5, 0.75], SliceThickness=2.5)
+        shared = item(
+            PixelMeasuresSequence=measures,
+            PlaneOrientationSequence=item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0]),
+        )
+        top = dict.fromkeys(
+            ("PixelSpacing", "SliceThickness", "ImagePositionPatient", "ImageOrientationPatient",
+             "RescaleSlope", "RescaleIntercept")
+        )  # fmt: skip
+        stored = np.stack([RAMP, RAMP + 1, RAMP + 2]).astype(np.int16)
+        of_ct = pydicom.uid.EnhancedCTImageStorage
+        return make_dicom(
+            "enhanced.dcm",
+            stored=stored,
+            Modality=modality,
+            SOPClassUID=of_ct if modality == "CT" else pydicom.uid.EnhancedMRImageStorage,
+            Rows=12,
+            Columns=9,
+            NumberOfFrames=3,
+            SharedFunctionalGroupsSequence=shared,
+            PerFrameFunctionalGroupsSequence=frames,
+            **{**top, **changes},
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("frame", range(3))
+def test_a_frame_of_an_enhanced_ct(make_enhanced, frame):
+    picture = images.read(make_enhanced(), slice_index=frame)
+    np.testing.assert_array_equal(picture.image[..., 0], (1 + frame) * (RAMP + float(frame)) - 1024)
+    np.testing.assert_array_equal(picture.spacing_mm, np.float32([0.5, 0.75]))
+    assert (picture.intensity_unit, picture.caveats) == ("HU", ())
+    found = segmentation(picture)
+    np.testing.assert_array_equal(found.pixel_array.reshape(12, 9), MASK)
+    (own,) = found.PerFrameFunctionalGroupsSequence
+    assert own.PlanePositionSequence[0].ImagePositionPatient == [0, 0, 4 * frame]
+    (source,) = own.DerivationImageSequence[0].SourceImageSequence
+    assert source.ReferencedFrameNumber == frame + 1
+
+
+def test_a_frame_must_be_chosen(make_enhanced):
+    assert fault_of(make_enhanced()) == "holds 3 slices; choose one of 0..2"
+    assert fault_of(make_enhanced(), slice_index=3).startswith("has no slice 3; it holds 3,")
+
+
+def test_an_enhanced_mr_without_values_of_its_own(make_enhanced):
+    path = make_enhanced("MR")
+    dataset = pydicom.dcmread(path)
+    for own in dataset.PerFrameFunctionalGroupsSequence:
+        del own.PixelValueTransformationSequence
+    dataset.save_as(path)
+    picture = images.read(path, slice_index=1)
+    np.testing.assert_array_equal(picture.image[..., 0], RAMP + 1)
+    assert picture.intensity_unit == "arbitrary"
+
+
+def test_frames_without_geometry_have_masks_as_png(make_dicom):
+    stored = np.stack([RAMP, RAMP + 1]).astype(np.int16)
+    path = make_dicom(
+        stored=stored, Rows=12, Columns=9, NumberOfFrames=2, Modality="US", PixelSpacing=None,
+        ImagePositionPatient=None, ImageOrientationPatient=None, FrameOfReferenceUID=None,
+        RescaleSlope=None,
+    )  # fmt: skip
+    picture = images.read(path, slice_index=1, spacing_mm=(0.2, 0.2))
+    np.testing.assert_array_equal(picture.image[..., 0], RAMP + 1)
+    np.testing.assert_array_equal(picture.spacing_mm, np.float32([0.2, 0.2]))
+    assert picture.caveats == (
+        "No DICOM-SEG: the header has no FrameOfReferenceUID and no ImagePositionPatient and no "
+        "ImageOrientationPatient and no PixelSpacing, so the masks are PNG files of this slice's "
+        "pixels.",
+    )
+    assert list(write(picture)) == ["case_1_style-0.png"]
+
+
+# What a DICOM-SEG needs.
+
+
+@pytest.mark.parametrize("thickness", [None, "", 0, -1])
+def test_a_missing_thickness_is_derived_or_the_masks_are_png(make_dicom, thickness):
+    lone = images.read(make_dicom(SliceThickness=thickness))
+    assert lone.caveats == (
+        "No DICOM-SEG: the header has no SliceThickness, so the masks are PNG files of this "
+        "slice's pixels.",
+    )
+    assert list(write(lone)) == ["case_1_style-0.png"]
+    spaced = images.read(make_dicom(SliceThickness=thickness, SpacingBetweenSlices=-3))
+    assert spaced.caveats == (
+        "SliceThickness is missing: SpacingBetweenSlices, 3 mm, is taken for it.",
+    )
+    (measures,) = segmentation(spaced).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    assert (measures.SliceThickness, measures.PixelSpacing) == (3, [0.5, 0.75])
+
+
+def test_neighbours_give_a_thickness(make_dicom, tmp_path):
+    """Files of the series in the same folder, whatever else lies there."""
+    position = [10.0, 20.0, 30.0]
+    make_dicom("far.dcm", ImagePositionPatient=[10.0, 20.0, 40.0])
+    make_dicom("next.dcm", ImagePositionPatient=[14.0, 20.0, 27.5])  # 2.5 mm along the normal
+    make_dicom("other.dcm", SeriesInstanceUID="9.9", ImagePositionPatient=[10.0, 20.0, 31.0])
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "folder").mkdir()
+    picture = images.read(make_dicom(SliceThickness=None, ImagePositionPatient=position))
+    assert picture.caveats == (
+        "SliceThickness is missing: the distance to the next slice, 2.5 mm, is taken for it.",
+    )
+    (measures,) = segmentation(picture).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    assert measures.SliceThickness == 2.5
+
+
+def test_frames_give_a_thickness(make_enhanced):
+    path = make_enhanced()
+    dataset = pydicom.dcmread(path)
+    del dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness
+    dataset.save_as(path)
+    picture = images.read(path, slice_index=1)
+    assert picture.caveats == (
+        "SliceThickness is missing: the distance to the next slice, 4 mm, is taken for it.",
+    )
+    (measures,) = segmentation(picture).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    assert measures.SliceThickness == 4
+
+
+def test_no_segmentation_is_called_written_that_cannot_be_read(make_dicom, monkeypatch):
+    picture = images.read(make_dicom())
+    monkeypatch.setattr(
+        highdicom.seg, "segread", lambda stream: (_ for _ in ()).throw(AttributeError("damaged"))
+    )
+    with pytest.raises(InputError, match=r"cannot take over its header \(damaged\)"):
+        write(picture)
+
+
+# What is no image, and what is damaged.
+
+
+def test_objects_that_are_no_images(make_dicom):
+    for storage, name in (
+        (pydicom.uid.BasicTextSRStorage, "Basic Text SR Storage"),
+        (pydicom.uid.RTPlanStorage, "RT Plan Storage"),
+    ):
+        path = make_dicom(SOPClassUID=storage, PixelData=None, Modality="SR")
+        assert fault_of(path) == (
+            f"holds no pixels: it is {name}, or truncated; give the whole file of an image"
+        )
+
+
+def test_a_compression_that_nothing_here_reads_is_named(make_dicom):
+    path = make_dicom()
+    dataset = pydicom.dcmread(path)
+    dataset.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8 whatever \xff\xd9"])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.MPEG2MPML
+    dataset.save_as(path)
+    assert fault_of(path) == (
+        "its pixels are compressed as MPEG2 Main Profile / Main Level, for which no decoder is "
+        "installed; run: pip install pylibjpeg pylibjpeg-openjpeg python-gdcm, or save the file "
+        "without compression"
+    )
+
+
+def test_a_spacing_of_one_number(make_dicom):
+    assert fault_of(make_dicom(PixelSpacing=0.7)) == (
+        "PixelSpacing is '0.7'; it must be 2 numbers: export the file again"
+    )
+    assert fault_of(make_dicom(PixelSpacing=[0.7, 0])) == (
+        "PixelSpacing is [0.7, 0.0]; both sizes must be above 0: export it again"
+    )
+
+
+READ = (
+    *("Modality", "PhotometricInterpretation", "SamplesPerPixel", "NumberOfFrames", "RescaleType"),
+    *("RescaleSlope", "RescaleIntercept", "PixelSpacing", "SliceThickness", "PixelPaddingValue"),
+    *("PixelPaddingRangeLimit", "SpacingBetweenSlices", "ImagePositionPatient", "Rows", "Columns"),
+    *("ImageOrientationPatient", "FrameOfReferenceUID", "StudyInstanceUID", "SeriesInstanceUID"),
+    *("SOPInstanceUID", "SOPClassUID", "PatientID", "PatientName", "PatientBirthDate", "StudyID"),
+    *("PatientSex", "AccessionNumber", "StudyDate", "StudyTime", "BitsAllocated", "BitsStored"),
+    *("HighBit", "PixelRepresentation", "PixelData", "ModalityLUTSequence"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+)
+
+
+DAMAGE = {
+    "missing": None,
+    "empty": b"",
+    "blank": b"  ",
+    "word": b"abcdef",
+    "zero": b"0 ",
+    "negative": b"-1",
+    "huge": b"1e308 ",
+    "no number": b"NaN ",
+    "repeated": b"1\\2\\3\\4\\5 ",
+    "bytes": b"\xff\xfe\x00\x01",
+}
+
+
+def damage(dataset, name, content):
+    """Puts bytes in an attribute's place, past what pydicom lets a program write."""
+    tag = pydicom.tag.Tag(pydicom.datadict.tag_for_keyword(name))
+    vr = pydicom.datadict.dictionary_VR(tag).split(" or ")[0]
+    if content is None:
+        dataset._dict.pop(tag, None)
+    elif vr == "SQ":
+        dataset[tag] = pydicom.DataElement(tag, "SQ", [Dataset()] if content else [])
+    else:
+        length = len(content)
+        dataset._dict[tag] = pydicom.dataelem.RawDataElement(
+            tag, vr, length, content, 0, False, True
+        )
+
+
+def ends_well(path, frame):
+    """Reads and writes; True where one line is all that goes wrong."""
+    try:
+        return all(write(images.read(path, slice_index=frame)).values())
+    except InputError as fault:
+        return "\n" not in str(fault) and str(fault).startswith(f"{path}: ")
+
+
+@pytest.mark.filterwarnings("ignore")  # of pydicom, while the damage is written
+@pytest.mark.parametrize("name", READ)
+def test_a_damaged_attribute_ends_in_a_result_or_one_line(make_dicom, make_enhanced, name):
+    for path, frame in ((make_dicom(), None), (make_enhanced(), 1)):
+        sound = path.read_bytes()
+        for how, content in DAMAGE.items():
+            dataset = pydicom.dcmread(io.BytesIO(sound))
+            damage(dataset, name, content)
+            try:
+                dataset.save_as(path, enforce_file_format=False)
+            except Exception:
+                continue  # such a file cannot be written
+            assert ends_well(path, frame), how

@@ -1,0 +1,225 @@
+"""Gray values and masks of PNG, JPEG and TIFF: transparency, palettes, depth, refusals."""
+
+import collections
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_pipelines import images, raster, sources
+from prosona_jax.types import InputError
+
+RAMP = np.arange(12 * 10).reshape(12, 10)
+DRAWN = np.zeros((12, 10), bool)
+DRAWN[3:7, 2:8] = True
+WHITE = np.full((12, 10), 255, np.uint8)
+SAVE = "; save the mask as a gray PNG of 0 and 255, without transparency or palette"
+
+
+@pytest.fixture
+def save(tmp_path):
+    def save(image, name="x.png", **options):
+        image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+        image.save(tmp_path / name, **options)
+        return tmp_path / name
+
+    return save
+
+
+def rgba(colour, alpha):
+    return np.dstack([colour, colour, colour, alpha]).astype(np.uint8)
+
+
+def palette(indices, colours):
+    image = Image.fromarray(indices.astype(np.uint8), mode="P")
+    image.putpalette([channel for colour in colours for channel in colour])
+    return image
+
+
+def refused(read, path):
+    with pytest.raises(InputError) as error:
+        read(path)
+    message = str(error.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message.removeprefix(f"{path}: ")
+
+
+def test_transparent_pixels_count_as_black_and_are_told_of(save):
+    colour, alpha = RAMP.astype(np.uint8), np.where(RAMP < 30, 0, 255)
+    colour[RAMP < 30] = 255  # white, and invisible
+    picture = images.read(save(rgba(colour, alpha)))
+    np.testing.assert_allclose(picture.image[..., 0], np.where(RAMP < 30, 0, RAMP) / 255, atol=1e-6)
+    assert picture.caveats == (
+        "Transparent: 25% of the pixels have no colour of their own and count as black.",
+    )
+    half = images.read(save(rgba(np.where(RAMP < 60, 200, 100), np.where(RAMP < 60, 51, 255))))
+    np.testing.assert_allclose(half.image[0, 0], 200 / 255 * 0.2, rtol=1e-5)
+    gray = save(np.dstack([colour, alpha.astype(np.uint8)]), "la.png")
+    np.testing.assert_array_equal(images.read(gray).image, picture.image)
+
+
+def test_opaque_images_are_the_same_with_and_without_alpha(save):
+    plain = images.read(save(RAMP.astype(np.uint8)))
+    opaque = images.read(save(rgba(RAMP, WHITE), "alpha.png"))
+    np.testing.assert_array_equal(opaque.image, plain.image)
+    assert opaque.caveats == plain.caveats == ()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_one_gray_value_may_stand_for_transparent(save, dtype):
+    path = save(Image.fromarray(RAMP.astype(dtype)), transparency=119)
+    values = raster.read_gray(path)
+    np.testing.assert_array_equal(values.values, np.where(RAMP == 119, 0, RAMP))
+    assert values.transparent == pytest.approx(1 / 120)
+
+
+def test_a_palette_image_is_read_by_its_colours(save):
+    colours = [(200, 200, 200), (10, 10, 10), (90, 90, 90)]
+    picture = images.read(save(palette(RAMP % 3, colours)))
+    np.testing.assert_allclose(
+        255 * picture.image[..., 0], np.array([200, 10, 90])[RAMP % 3], rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", ["x.tif", "x.png"])
+def test_a_turn_that_a_camera_noted_is_made(save, name):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by 90 degrees, clockwise
+    turned = images.read(save(RAMP.astype(np.uint8), name, exif=exif))
+    np.testing.assert_allclose(255 * turned.image[..., 0], np.rot90(RAMP, -1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.png"])
+def test_a_jpeg_is_read_whatever_its_name_says(save, name):
+    smooth = (RAMP + 40).astype(np.uint8)
+    path = save(smooth, name, format="JPEG", quality=95)
+    np.testing.assert_allclose(255 * images.read(path).image[..., 0], smooth, atol=4)
+    files = images.encode_masks("x", DRAWN[None], images.read(path), names=["a"], notes=["b"])
+    assert list(files) == ["x_1_a.png"]
+
+
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_tiff(save, dtype, white):
+    pixels = (RAMP * (white // 120)).astype(dtype)
+    picture = images.read(save(pixels, "x.tiff"))
+    np.testing.assert_allclose(picture.image[..., 0], pixels / white, rtol=1e-6)
+    stored = images.read(save(pixels, "x.tiff"), unit="arbitrary")
+    np.testing.assert_array_equal(stored.image[..., 0], pixels)
+    assert (picture.intensity_unit, stored.intensity_unit) == ("unit", "arbitrary")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_tiff_whose_white_is_zero_is_inverted(save, dtype):
+    white = np.iinfo(dtype).max
+    pixels = (RAMP * (white // 120)).astype(dtype)
+    path = save(pixels, "x.tif", tiffinfo={262: 0})
+    with Image.open(path) as image:
+        assert image.tag_v2[262] == 0
+    content = path.read_bytes()
+    shown = white - pixels if pixels.tobytes() in content else pixels  # as Pillow wrote them
+    np.testing.assert_allclose(white * images.read(path).image[..., 0], shown, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_a_tiff_of_32_bits_needs_a_unit(save, dtype):
+    hounsfield = (RAMP * 10 - 1000).astype(dtype)
+    path = save(hounsfield, "x.tif")
+    assert refused(images.read, path) == (
+        "its numbers have 32 bits, and the file does not say what they are; give the unit, HU or "
+        "arbitrary, or the range that becomes 0..1"
+    )
+    picture = images.read(path, unit="HU")
+    np.testing.assert_array_equal(picture.image[..., 0], hounsfield)
+    assert picture.intensity_unit == "HU"
+    ranged = images.read(path, value_range=(-1000, -800))
+    np.testing.assert_allclose(ranged.image[..., 0], np.minimum(RAMP / 20, 1), rtol=1e-6)
+    assert ranged.intensity_unit == "unit"
+
+
+def test_pages_of_a_tiff_are_slices(save):
+    pages = [Image.fromarray((RAMP + k).astype(np.uint8)) for k in range(3)]
+    path = save(pages[0], "x.tif", save_all=True, append_images=pages[1:])
+    assert refused(images.read, path) == "holds 3 slices; choose one of 0..2"
+    picture = images.read(path, slice_index=2)
+    np.testing.assert_allclose(255 * picture.image[..., 0], RAMP + 2, rtol=1e-6)
+
+
+def test_twelve_bits_in_sixteen_are_scaled_by_their_range(save):
+    path = save((RAMP * 34).astype(np.uint16))
+    assert images.read(path).image.max() < 0.07
+    np.testing.assert_allclose(
+        images.read(path, value_range=(0, 4095)).image[..., 0], RAMP * 34 / 4095, rtol=1e-5
+    )
+    assert refused(lambda path: images.read(path, unit="HU", value_range=(0, 1)), path) == (
+        "a range makes 0..1 of the numbers; leave 'HU' out"
+    )
+    assert refused(lambda path: images.read(path, value_range=(5, 5)), path) == (
+        "range is (5, 5); give (low, high) with low < high"
+    )
+
+
+def test_a_mask_in_any_writing(save):
+    indices = DRAWN.astype(np.uint8)
+    for name, image in {
+        "gray": DRAWN * WHITE,
+        "one": indices,
+        "bits": Image.fromarray(DRAWN * WHITE).convert("1"),
+        "deep": DRAWN * np.uint16(300),
+        "dark blue": np.dstack([0 * indices, 0 * indices, 5 * indices]),
+        "opaque": rgba(DRAWN * WHITE, WHITE),
+        "nearly opaque": rgba(DRAWN * WHITE, 0 * WHITE + 254),
+        "on transparent": rgba(DRAWN * WHITE, DRAWN * WHITE),
+        "in the alpha of white": rgba(WHITE, DRAWN * WHITE),
+        "in the alpha of black": rgba(0 * WHITE, DRAWN * WHITE),
+        "palette": palette(indices, [(0, 0, 0), (128, 0, 0)]),
+        "palette of gray": palette(indices, [(0, 0, 0), (1, 1, 1)]),
+        "framed by transparent": rgba(DRAWN * WHITE, np.where(RAMP < 20, 0, 255)),
+    }.items():
+        np.testing.assert_array_equal(raster.read_mask(save(image)), DRAWN, err_msg=name)
+    transparent = save(palette(indices, [(255, 255, 255), (128, 0, 0)]), transparency=0)
+    np.testing.assert_array_equal(raster.read_mask(transparent), DRAWN)
+    assert not raster.read_mask(save(rgba(0 * WHITE, WHITE))).any()
+    assert not raster.read_mask(save(0 * WHITE)).any()
+
+
+def test_a_mask_that_is_two_is_refused(save):
+    indices = DRAWN.astype(np.uint8)
+    for colours in ([(255, 255, 255), (0, 0, 0)], [(0, 0, 0), (0, 0, 0)], [(9, 9, 9), (1, 1, 1)]):
+        assert refused(raster.read_mask, save(palette(indices, colours))) == (
+            "its palette gives index 0 a colour, or another index black, so that indices and "
+            f"colours are two masks{SAVE}"
+        )
+    other = rgba(DRAWN * WHITE, np.roll(DRAWN, 3, axis=0) * WHITE)
+    assert refused(raster.read_mask, save(other)) == (
+        f"its transparency and its colours are two masks{SAVE}"
+    )
+    jpeg = save(DRAWN * WHITE, "mask.png", format="JPEG")
+    assert refused(raster.read_mask, jpeg) == (
+        f"is a JPEG image, which changes the pixels at a mask's edge{SAVE}"
+    )
+
+
+def test_a_tree_of_crops_with_masks_in_the_alpha_channel(tmp_path, make_settings):
+    for kind in ("images", "gt"):
+        (tmp_path / kind / "p1").mkdir(parents=True)
+    Image.fromarray(RAMP.astype(np.uint8)).save(tmp_path / "images" / "p1" / "z-1.0_c0.png")
+    for k, pixels in enumerate((DRAWN * WHITE, rgba(WHITE, DRAWN * WHITE))):
+        Image.fromarray(pixels).save(tmp_path / "gt" / "p1" / f"z-1.0_c0_l{k}.png")
+    settings = make_settings(tmp_path, source="crops")
+    (record,) = sources.records(settings, collections.Counter())
+    np.testing.assert_array_equal(record.masks, [DRAWN, DRAWN])
+
+
+def test_spacing_and_unit_where_the_file_has_none(save):
+    path = save(RAMP.astype(np.uint8))
+    picture = images.read(path, unit="arbitrary", spacing_mm=(0.7, 0.9))
+    np.testing.assert_array_equal(picture.spacing_mm, np.float32([0.7, 0.9]), strict=True)
+    assert picture.intensity_unit == "arbitrary"
+    np.testing.assert_array_equal(picture.image[..., 0], RAMP)
+    for wrong in ((0.0, 1.0), (1.0, -1.0), (np.inf, 1.0), (np.nan, 1.0)):
+        with pytest.raises(InputError, match="give two sizes in mm above 0"):
+            images.read(path, spacing_mm=wrong)
+    assert refused(lambda path: images.read(path, axis=0), path) == (
+        "has no axes to choose from, as NIfTI has; leave the axis out"
+    )
