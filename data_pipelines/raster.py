@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from data_pipelines import content
+from data_pipelines import content, validation
 from prosona_jax.types import InputError, first_line
 
 FORMATS = ("PNG", "JPEG", "TIFF")
@@ -50,7 +50,7 @@ def read_gray(file: pathlib.Path, page: int = 0) -> Gray:
         image = opened.pixels
         alpha = _alpha(image)
         if image.mode.startswith(("I", "F")):  # 16 bits, 32 bits, floats
-            values = np.asarray(image).astype(np.float32)
+            values = validation.float32(image)
             sixteen = image.mode.startswith("I;16") or opened.format == "PNG"
             white = 65535.0 if sixteen else float("nan")
             if opened.white_is_zero:  # Pillow inverts 8 bits alone

@@ -39,6 +39,12 @@ def binary_masks(masks: Any, rater_valid: np.ndarray, where: str) -> np.ndarray:
     return masks.astype(np.uint8)
 
 
+def float32(values: Any) -> np.ndarray:
+    """Returns numbers as f32; those beyond its range become infinite, which the checks refuse."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(values).astype(np.float32)
+
+
 def is_empty(record: Record) -> bool:
     """Whether no rater that read the image drew anything."""
     return not record.masks[record.rater_valid].any()

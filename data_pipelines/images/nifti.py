@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines import content
+from data_pipelines import content, validation
 from data_pipelines.images.picture import (
     Asked,
     Picture,
@@ -22,7 +22,6 @@ from data_pipelines.images.picture import (
     file_name,
     unreadable,
 )
-from data_pipelines.validation import UNITS
 from prosona_jax.types import InputError
 
 _MM = {"meter": 1e3, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}  # viewers take unknown as mm
@@ -36,8 +35,8 @@ def read(path: pathlib.Path, asked: Asked) -> Picture:
     nibabel = extra("nibabel", "nifti", path)
     if asked.unit is None:
         raise InputError(
-            f"{path}: NIfTI does not say what its numbers are; give the unit, one of {UNITS}: HU "
-            "for CT"
+            f"{path}: NIfTI does not say what its numbers are; give the unit, one of "
+            f"{validation.UNITS}: HU for CT"
         )
     try:
         # nibabel would log each field that it doubts, beside the one line that is raised.
@@ -112,8 +111,8 @@ def _slice(path: pathlib.Path, volume: Any, asked: Asked) -> Picture:
                 "the finest pixels; --axis chooses another."
             )
     at = inside + (0,) * (len(shape) - len(inside))
-    plane = np.asarray(volume.dataobj[at], np.float32)
-    spacing = np.array([sizes[axes[1]], sizes[axes[0]]], np.float32)
+    plane = validation.float32(volume.dataobj[at])
+    spacing = validation.float32([sizes[axes[1]], sizes[axes[0]]])
     if not (np.isfinite(spacing) & (spacing > 0)).all():
         spacing = np.full(2, np.nan, np.float32)
     unit = str(asked.unit)

@@ -13,10 +13,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_pipelines import identifiers
+from data_pipelines import identifiers, validation
 from data_pipelines.images.picture import Asked, Picture, choose_slice
 from data_pipelines.sources import npz
-from data_pipelines.validation import UNITS
 from prosona_jax.types import InputError
 
 _KEYS = ("image", "spacing_mm", "intensity_unit")
@@ -35,19 +34,24 @@ def read(path: pathlib.Path, asked: Asked) -> Picture:
         )
     hint = ", or store one image of C channels as [1,H,W,C]" if images.ndim == 3 else ""
     images = images[None] if images.ndim == 2 else images
-    image = images[choose_slice(path, len(images), asked.slice_index, hint=hint)].astype(np.float32)
+    image = validation.float32(
+        images[choose_slice(path, len(images), asked.slice_index, hint=hint)]
+    )
     unit = asked.unit
     if "intensity_unit" in arrays:
         unit = identifiers.text(arrays["intensity_unit"], str(path), "intensity_unit")
-    if unit is None or unit not in UNITS:
-        raise InputError(f"{path}: intensity_unit is {unit!r}; give the unit, one of {UNITS}")
+    if unit is None or unit not in validation.UNITS:
+        raise InputError(
+            f"{path}: intensity_unit is {unit!r}; give the unit, one of {validation.UNITS}"
+        )
     spacing = arrays.get("spacing_mm", np.full(2, np.nan))
     if spacing.dtype.kind not in "iuf" or spacing.shape not in ((2,), (len(images), 2)):
         raise InputError(
             f"{path}: spacing_mm is {spacing.dtype} {list(spacing.shape)}; store (row, column) in "
             f"mm as [2] or [{len(images)},2]"
         )
-    spacing = np.broadcast_to(spacing, (len(images), 2))[asked.slice_index or 0].astype(np.float32)
+    spacing = np.broadcast_to(spacing, (len(images), 2))[asked.slice_index or 0]
+    spacing = validation.float32(spacing)
     image = image if image.ndim == 3 else image[..., None]
     return Picture(image, unit, spacing, path, "npz", None)
 

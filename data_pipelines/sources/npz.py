@@ -213,7 +213,7 @@ def _check(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
 def _record(path: pathlib.Path, arrays: dict[str, np.ndarray], i: int) -> Record:
     rater_valid = arrays["rater_valid"][i].astype(bool)
     record_id = str(arrays["record_id"][i])
-    image = arrays["image"][i].astype(np.float32)
+    image = validation.float32(arrays["image"][i])
     return Record(
         image=image if image.ndim == 3 else image[..., None],
         masks=validation.binary_masks(
@@ -223,7 +223,7 @@ def _record(path: pathlib.Path, arrays: dict[str, np.ndarray], i: int) -> Record
         patient_id=str(arrays["patient_id"][i]),
         record_id=record_id,
         site=str(arrays["site"][i]),
-        spacing_mm=arrays["spacing_mm"][i].astype(np.float32),
+        spacing_mm=validation.float32(arrays["spacing_mm"][i]),
         intensity_unit=str(arrays["intensity_unit"]),
         split=str(arrays["split"][i]),
     )

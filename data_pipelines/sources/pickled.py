@@ -213,7 +213,7 @@ def _record(where: str, record_id: str, item: Any, white: float, patients: _Pati
     valid = np.ones(len(masks), bool)
     series_uid = identifiers.text(item["series_uid"], where, "series_uid")
     return Record(
-        image=np.atleast_3d(image).astype(np.float32) / np.float32(white),
+        image=validation.float32(np.atleast_3d(image)) / np.float32(white),
         masks=validation.binary_masks(np.stack(masks), valid, where),
         rater_valid=valid,
         patient_id=patients.of(series_uid.partition("_")[0]),

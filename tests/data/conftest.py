@@ -1,9 +1,20 @@
 """Small files that tests damage, and the settings that read the multi-rater one."""
 
+import hypothesis
 import numpy as np
 import pytest
 
 from data_pipelines.settings import Settings
+
+# The files of a test's fixtures are made once and damaged often.
+_COMMON = {
+    "deadline": None,
+    "database": None,
+    "suppress_health_check": list(hypothesis.HealthCheck),
+}
+hypothesis.settings.register_profile("suite", max_examples=60, derandomize=True, **_COMMON)
+hypothesis.settings.register_profile("long", max_examples=5000, **_COMMON)
+hypothesis.settings.load_profile("suite")
 
 
 def arrays(n=12, raters=3, size=20):
@@ -66,3 +77,58 @@ def changed():
         return array
 
     return change
+
+
+def item(**attributes):
+    """Returns a DICOM sequence of one item."""
+    import pydicom
+
+    dataset = pydicom.Dataset()
+    for name, value in attributes.items():
+        setattr(dataset, name, value)
+    return [dataset]
+
+
+@pytest.fixture
+def make_enhanced(make_dicom):
+    """Writes three frames whose slope, spacing and position stand in functional groups."""
+
+    import pydicom.uid  # here, for the tests that need it are few
+
+    def make(modality="CT", **changes):
+        frames = [
+            item(
+                PlanePositionSequence=item(ImagePositionPatient=[0, 0, 4 * k]),
+                PixelValueTransformationSequence=item(
+                    RescaleSlope=1 + k, RescaleIntercept=-1024, RescaleType="HU"
+                ),
+                FrameContentSequence=item(StackID="1", InStackPositionNumber=k + 1),
+            )[0]
+            for k in range(3)
+        ]
+        measures = item(PixelSpacing=[0.5, 0.75], SliceThickness=2.5)
+        shared = item(
+            PixelMeasuresSequence=measures,
+            PlaneOrientationSequence=item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0]),
+        )
+        top = dict.fromkeys(
+            ("PixelSpacing", "SliceThickness", "ImagePositionPatient", "ImageOrientationPatient",
+             "RescaleSlope", "RescaleIntercept")
+        )  # fmt: skip
+        ramp = np.arange(12 * 9).reshape(12, 9) * 7
+        stored = np.stack([ramp, ramp + 1, ramp + 2]).astype(np.int16)
+        of_ct = pydicom.uid.EnhancedCTImageStorage
+        return make_dicom(
+            "enhanced.dcm",
+            stored=stored,
+            Modality=modality,
+            SOPClassUID=of_ct if modality == "CT" else pydicom.uid.EnhancedMRImageStorage,
+            Rows=12,
+            Columns=9,
+            NumberOfFrames=3,
+            SharedFunctionalGroupsSequence=shared,
+            PerFrameFunctionalGroupsSequence=frames,
+            **{**top, **changes},
+        )
+
+    return make

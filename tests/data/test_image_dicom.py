@@ -7,21 +7,14 @@ import numpy as np
 import pydicom
 import pydicom.uid
 import pytest
-from pydicom.dataset import Dataset
 
 from data_pipelines import images
 from prosona_jax.types import InputError
+from tests.data.conftest import item
 
 RAMP = np.arange(12 * 9).reshape(12, 9) * 7
 MASK = np.zeros((12, 9), np.uint8)
 MASK[2:7, 3:5] = 1
-
-
-def item(**attributes):
-    dataset = Dataset()
-    for name, value in attributes.items():
-        setattr(dataset, name, value)
-    return [dataset]
 
 
 def write(picture, masks=MASK[None]):
@@ -137,48 +130,6 @@ def test_an_unnamed_photometric_interpretation_is_told_of(make_dicom):
 
 
 # Several frames.
-
-
-@pytest.fixture
-def make_enhanced(make_dicom):
-    """Writes three frames whose slope, spacing and position stand in functional groups."""
-
-    def make(modality="CT", **changes):
-        frames = [
-            item(
-                PlanePositionSequence=item(ImagePositionPatient=[0, 0, 4 * k]),
-                PixelValueTransformationSequence=item(
-                    RescaleSlope=1 + k, RescaleIntercept=-1024, RescaleType="HU"
-                ),
-                FrameContentSequence=item(StackID="1", InStackPositionNumber=k + 1),
-            )[0]
-            for k in range(3)
-        ]
-        measures = item(PixelSpacing=[0.5, 0.75], SliceThickness=2.5)
-        shared = item(
-            PixelMeasuresSequence=measures,
-            PlaneOrientationSequence=item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0]),
-        )
-        top = dict.fromkeys(
-            ("PixelSpacing", "SliceThickness", "ImagePositionPatient", "ImageOrientationPatient",
-             "RescaleSlope", "RescaleIntercept")
-        )  # fmt: skip
-        stored = np.stack([RAMP, RAMP + 1, RAMP + 2]).astype(np.int16)
-        of_ct = pydicom.uid.EnhancedCTImageStorage
-        return make_dicom(
-            "enhanced.dcm",
-            stored=stored,
-            Modality=modality,
-            SOPClassUID=of_ct if modality == "CT" else pydicom.uid.EnhancedMRImageStorage,
-            Rows=12,
-            Columns=9,
-            NumberOfFrames=3,
-            SharedFunctionalGroupsSequence=shared,
-            PerFrameFunctionalGroupsSequence=frames,
-            **{**top, **changes},
-        )
-
-    return make
 
 
 @pytest.mark.parametrize("frame", range(3))
@@ -356,7 +307,7 @@ def damage(dataset, name, content):
     if content is None:
         dataset._dict.pop(tag, None)
     elif vr == "SQ":
-        dataset[tag] = pydicom.DataElement(tag, "SQ", [Dataset()] if content else [])
+        dataset[tag] = pydicom.DataElement(tag, "SQ", [pydicom.Dataset()] if content else [])
     else:
         length = len(content)
         dataset._dict[tag] = pydicom.dataelem.RawDataElement(
