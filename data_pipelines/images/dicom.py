@@ -10,7 +10,7 @@ import numpy as np
 
 from data_pipelines.images.picture import Picture, choose_slice, extra, unreadable
 from data_pipelines.sources import dicom
-from prosona_jax import __version__
+from prosona_jax import __version__, texts
 from prosona_jax.types import InputError
 
 # What a segmentation takes over: these must have a value, those must be there, if empty.
@@ -128,12 +128,12 @@ def _segments(highdicom: Any, names: Sequence[str], notes: Sequence[str]) -> lis
     for number, (name, note) in enumerate(zip(names, notes, strict=True), start=1):
         segment = highdicom.seg.SegmentDescription(
             segment_number=number,
-            segment_label=name.replace("\\", "/")[:_LABEL_LENGTH],
+            segment_label=texts.start(texts.visible(name).replace("\\", "/"), _LABEL_LENGTH),
             segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
             segmented_property_type=codes.SCT.Lesion,
             algorithm_type="AUTOMATIC",
             algorithm_identification=algorithm,
         )
-        segment.SegmentDescription = note[:_DESCRIPTION_LENGTH]
+        segment.SegmentDescription = texts.start(texts.visible(note), _DESCRIPTION_LENGTH)
         segments.append(segment)
     return segments
