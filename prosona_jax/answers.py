@@ -1,7 +1,6 @@
 """What sentences draw on one image, and what must be known before believing it."""
 
 import pathlib
-import textwrap
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ import numpy as np
 from data_pipelines import images
 from data_pipelines.images.picture import Picture
 from data_pipelines.transforms import Placement
-from prosona_jax import build, experiment, inputs, predictions, prompts, text_encoder
+from prosona_jax import build, experiment, inputs, predictions, prompts, text_encoder, texts
 from prosona_jax import workdir as workdirs
 from prosona_jax.build import Config
 from prosona_jax.types import InputError
@@ -158,7 +157,7 @@ def caveats(
             "background."
         )
     for number, each in enumerate(answers, start=1):
-        called = f"Prompt {number}, {textwrap.shorten(each.prompt, 80, placeholder=' ...')!r},"
+        called = f"Prompt {number}, {texts.shorten(each.prompt, 80)!r},"
         if each.cut:
             said.append(
                 f"{called} was cut after {model.encoder.max_tokens} tokens, all that the text "

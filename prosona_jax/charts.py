@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from prosona_jax.catalogue import bounds
-from prosona_jax.figures import FAINT, INK, LINES, READERS, WIDTH_IN, plain_axes
+from prosona_jax.figures import FAINT, INK, LINES, READERS, WIDTH_IN, plain_axes, set_names
 from prosona_jax.intervals import Interval
 
 
@@ -28,11 +28,10 @@ def latent_plane(
     """
     figure = Figure(figsize=(5.2, 4.2), layout="constrained")
     ax = figure.subplots()
-    ax.scatter(
-        samples[:, 0], samples[:, 1], s=6, color="#b8c4cc", lw=0, label="samples of the prior"
-    )
-    ax.plot(path[:, 0], path[:, 1], color=INK, lw=1, label="from style to style", zorder=2)
-    for k, name in enumerate(names):
+    dots = ax.scatter(samples[:, 0], samples[:, 1], s=6, color="#b8c4cc", lw=0)
+    (way,) = ax.plot(path[:, 0], path[:, 1], color=INK, lw=1, zorder=2)
+    stars = []
+    for k in range(len(names)):
         colour = READERS[k % len(READERS)]
         ax.scatter(
             readers[k, 0],
@@ -43,16 +42,23 @@ def latent_plane(
             lw=1.8,
             zorder=3,
         )
-        ax.scatter(
+        star = ax.scatter(
             styles[k, 0], styles[k, 1], s=110, marker="*", color=colour, edgecolors="white",
-            lw=0.5, label=name, zorder=4,
+            lw=0.5, zorder=4,
         )  # fmt: skip
+        stars.append(star)
     ax.set_xlabel(f"{axes[0]}, sigma of the prior", fontsize=7, color=INK)
     ax.set_ylabel(f"{axes[1]}, sigma of the prior", fontsize=7, color=INK)
     ax.grid(color=FAINT, lw=0.6)
     ax.set_axisbelow(True)
     plain_axes(ax)
-    figure.legend(loc="outside right upper", fontsize=7, frameon=False)
+    shown, family = set_names(names, size=7.0, inches=1.2)
+    legend = figure.legend(
+        [dots, way, *stars], ["samples of the prior", "from style to style", *shown],
+        loc="outside right upper", prop={"family": family, "size": 7}, frameon=False,
+    )  # fmt: skip
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     return figure
 
 
@@ -134,10 +140,12 @@ def whose(names: Sequence[str], table: Float[np.ndarray, "k k"]) -> Figure:
         )
         if above[i, j] == above[:, j].max():
             ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, ec=INK, lw=1.4))
+    ticks, family = set_names(names, size=7.0, inches=1.2)
     ax.set_xticks(
-        range(k), names, rotation=40, ha="right", rotation_mode="anchor", parse_math=False
-    )
-    ax.set_yticks(range(k), names, parse_math=False)
+        range(k), ticks, rotation=40, ha="right", rotation_mode="anchor", fontfamily=family,
+        parse_math=False,
+    )  # fmt: skip
+    ax.set_yticks(range(k), ticks, fontfamily=family, parse_math=False)
     ax.set_xlabel("reader", fontsize=8, color=INK)
     ax.set_ylabel("asked for", fontsize=8, color=INK)
     ax.tick_params(labelsize=7, colors=INK, length=0)

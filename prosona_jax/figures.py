@@ -4,7 +4,6 @@ A figure is laid out for a page 10 inches wide, with a white ground in every the
 """
 
 import io
-import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,6 +17,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from skimage.measure import find_contours
 
+from prosona_jax import fonts, texts
+
 DPI = 200
 WIDTH_IN = 10.0
 INK, FAINT = "#333333", "#dddddd"
@@ -29,6 +30,7 @@ READERS = (
 _SAMPLE = "#4DD0E1"
 _PROMPT = "#FF4FD8"  # no reader's colour, and seen on black and on white
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+_NAME_LENGTH = 100  # of a style, or of a sentence in its place
 _BAR_UM = tuple(digit * 10**power for power in range(6) for digit in (1, 2, 5))
 
 Limits = tuple[tuple[float, float], tuple[float, float]]  # (lowest, highest) row and column
@@ -49,12 +51,12 @@ class Panel(NamedTuple):
 def png(figure: Figure, *, footnote: str = "") -> bytes:
     """Returns the figure as PNG, the same bytes each time; `footnote` is printed below it."""
     if footnote:
-        # DejaVu Sans at 6.5 pt sets about 21 characters to the inch, and 9 lines.
-        lines = textwrap.wrap(footnote, width=int(21 * figure.get_figwidth()))
-        figure.set_figheight(figure.get_figheight() + len(lines) / 9)
-        figure.supxlabel(
-            "\n".join(lines), x=0.01, ha="left", fontsize=6.5, color=INK, parse_math=False
+        inches = 0.98 * figure.get_figwidth()
+        (lines,), family = fonts.set_lines([footnote], size=6.5, inches=inches)
+        label = figure.supxlabel(
+            lines, x=0.01, ha="left", fontsize=6.5, color=INK, fontfamily=family, parse_math=False
         )
+        figure.set_figheight(figure.get_figheight() + label.get_window_extent().height / figure.dpi)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
@@ -121,6 +123,7 @@ def styles_panel(shown: Panel, names: Sequence[str]) -> Figure:
     rows = -(-(len(names) + 1) // columns)
     figure = Figure(figsize=(WIDTH_IN, 2.15 * rows * 5 / columns), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    titles, family = set_names(names, size=8.0, inches=0.9 * WIDTH_IN / columns)
     for ax in axes:
         ax.axis("off")
     for place, ax in enumerate(axes[: len(names) + 1]):
@@ -130,7 +133,7 @@ def styles_panel(shown: Panel, names: Sequence[str]) -> Figure:
             scale_bar(ax, float(shown.spacing_mm[1]))
             continue
         k = place - 1
-        ax.set_title(names[k], fontsize=8, color=INK, parse_math=False)
+        ax.set_title(titles[k], fontsize=8, color=INK, fontfamily=family, parse_math=False)
         if shown.rater_valid[k]:
             draw_outlines(ax, shown.masks[k], READERS[k % len(READERS)], 2.4)
         draw_outlines(ax, shown.prompted[k], _PROMPT, 1.2)
@@ -161,7 +164,8 @@ def walk(
         if shown.rater_valid[k]:
             colour = READERS[k % len(READERS)]
             ax.plot(k, mask.sum(), "o", color=colour, ms=6, clip_on=False, zorder=3)
-    ax.set_xticks(range(len(names)), names, parse_math=False)
+    ticks, family = set_names(names, size=7.0, inches=0.9 * WIDTH_IN / len(names), most=5)
+    ax.set_xticks(range(len(names)), ticks, fontfamily=family, parse_math=False)
     ax.set_ylabel("area, pixels", fontsize=7, color=INK)
     ax.set_ylim(bottom=0)
     ax.grid(axis="y", color=FAINT, lw=0.6)
@@ -244,6 +248,16 @@ def scale_bar(ax: Axes, column_mm: float) -> None:
             solid_capstyle="butt", path_effects=stroke)  # fmt: skip
     ax.text(0.05, 0.09, label, transform=ax.transAxes, color="white", fontsize=7,
             path_effects=[withStroke(linewidth=1.5, foreground="black")])  # fmt: skip
+
+
+def set_names(
+    names: Sequence[str], *, size: float, inches: float, most: int = 2
+) -> tuple[list[str], list[str]]:
+    """Returns names in at most so many lines, and the fonts that have them; see `fonts`."""
+    short = [texts.shorten(name, _NAME_LENGTH) for name in names]
+    shown, family = fonts.set_lines(short, size=size, inches=inches)
+    lines = [name.split("\n") for name in shown]
+    return ["\n".join(own[:most]) + (" ..." if len(own) > most else "") for own in lines], family
 
 
 def plain_axes(ax: Axes) -> None:

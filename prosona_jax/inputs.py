@@ -10,7 +10,7 @@ import numpy as np
 
 from data_pipelines import fingerprint, loader, prepared, splits
 from data_pipelines.settings import Settings
-from prosona_jax import parallel, prompts
+from prosona_jax import parallel, prompts, texts
 from prosona_jax.build import Config
 from prosona_jax.evaluate import Row
 from prosona_jax.text_encoder import TextEncoder, load
@@ -114,9 +114,10 @@ def load_prompts(config: Config, raters: int) -> Prompts | None:
     if not path.exists() and (_ROOT / path).exists():
         path = _ROOT / path
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        content = path.read_bytes()
+    except OSError as error:
         raise InputError(f"{path}: cannot be read ({error}); set prompts.path") from None
+    text = texts.decode(content, str(path))
     styles, caveat = prompts.parse(text, str(path))
     prompts.check_count(styles, raters, str(path))
     encoder = load(config.prompts.encoder)

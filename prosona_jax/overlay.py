@@ -1,6 +1,5 @@
 """The picture of a prediction: one image, and the contour that each sentence draws on it."""
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,11 +7,13 @@ from jaxtyping import Float32, UInt8
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from prosona_jax import fonts
 from prosona_jax.figures import READERS, Limits, around, draw_image, draw_outlines, frame, scale_bar
 
 _SIDE_IN = 4.5
 _LINE_STYLES = ("-", "--", ":")
-_LETTERS_PER_INCH = 14  # of DejaVu Sans at 8 pt
+_POINTS = 8.0  # of the legend's letters
+_BESIDE_IN = 0.6  # what the legend needs beside its letters
 
 
 def draw(
@@ -30,7 +31,7 @@ def draw(
     Args:
         image: scaled to -1..1.
         masks: {0, 1}, one for each label; where contours coincide, the first is the widest.
-        labels: what the legend says.
+        labels: what the legend says, in any script and of any length.
         spacing_mm: (row, column); NaN: unknown, then pixels are square and there is no scale bar.
         crop: lowest and highest row and column that the model saw, in pixels of the image.
     """
@@ -58,13 +59,13 @@ def draw(
         scale_bar(ax, float(spacing_mm[1]))
     if (rows, columns) != whole:
         axes[0].add_patch(frame((rows, columns)))
-    letters = int(_LETTERS_PER_INCH * figure.get_figwidth())
-    texts = [textwrap.fill(label, letters) for label in labels]
-    figure.set_figheight(_SIDE_IN + 0.16 * sum(text.count("\n") + 1 for text in texts))
+    inches = figure.get_figwidth() - _BESIDE_IN
+    texts, family = fonts.set_lines(labels, size=_POINTS, inches=inches)
     legend = figure.legend(
         [Line2D([], [], color=colour, ls=style, lw=2) for colour, style, _ in looks], texts,
-        loc="outside upper left", fontsize=8, frameon=False,
+        loc="outside upper left", prop={"family": family, "size": _POINTS}, frameon=False,
     )  # fmt: skip
     for text in legend.get_texts():
         text.set_parse_math(False)
+    figure.set_figheight(_SIDE_IN + legend.get_window_extent().height / figure.dpi)
     return figure

@@ -20,7 +20,7 @@ from data_pipelines import command, images, transforms
 from data_pipelines.images.picture import Picture
 from data_pipelines.settings import Settings
 from data_pipelines.transforms import Placement
-from prosona_jax import answers, figures, overlay, prompts, provenance
+from prosona_jax import answers, figures, overlay, prompts, provenance, texts
 from prosona_jax.answers import Answer, Model
 from prosona_jax.types import InputError
 
@@ -50,6 +50,8 @@ _RANGE = flags.DEFINE_list(
 )
 
 _RECORD = "prediction.json"
+_LEGEND_LENGTH = 400  # characters of a sentence
+_LEFT_TO_RIGHT = "\N{LEFT-TO-RIGHT MARK}"
 
 _LOG = logging.getLogger("prosona_jax.predict")
 
@@ -122,7 +124,7 @@ def run(
             picture.image, picture.intensity_unit, settings, where=str(picture.path)
         )[..., 0],
         masks,
-        [f"{each.prompt} ({_area(picture, each)})" for each in drawn],
+        [_label(picture, each) for each in drawn],
         spacing_mm=picture.spacing_mm,
         crop=placement.limits(),
     )  # fmt: skip
@@ -145,13 +147,14 @@ def _checked(sentences: Sequence[str]) -> list[str]:
     if not sentences:
         raise InputError('no prompt: say what to draw, e.g. --prompt="hug the solid core"')
     sentences = [" ".join(sentence.split()) for sentence in sentences]
-    if "" in sentences:
-        raise InputError(f"prompt {sentences.index('') + 1} is empty; say what to draw")
     for number, sentence in enumerate(sentences, start=1):
         if not prompts.is_utf8(sentence):  # a shell passes on bytes of any encoding
             raise InputError(
-                f"prompt {number}, {sentence!r}, is not valid UTF-8; give it in that encoding"
+                f"prompt {number}, {sentence!r}, is not valid UTF-8; set the terminal to UTF-8, or "
+                "save the script that gives the prompt as UTF-8"
             )
+        if not any(map(str.isprintable, sentence.replace(" ", ""))):
+            raise InputError(f"prompt {number} is empty; say what to draw")
     return sentences
 
 
@@ -173,6 +176,15 @@ def _earlier(output: str, image: dict[str, Any]) -> list[str]:
 def _area_mm2(picture: Picture, mask: np.ndarray) -> float | None:
     area = float(mask.sum() * np.prod(picture.spacing_mm, dtype=float))
     return None if np.isnan(area) else area
+
+
+def _label(picture: Picture, answered: Answer) -> str:
+    """Returns what the legend says: the sentence, which `prediction.json` has whole, and the area.
+
+    Marks of direction keep the area together beside a sentence that runs from right to left.
+    """
+    sentence = texts.shorten(answered.prompt, _LEGEND_LENGTH)
+    return f"{sentence} {_LEFT_TO_RIGHT}({_area(picture, answered)}){_LEFT_TO_RIGHT}"
 
 
 def _area(picture: Picture, answered: Answer) -> str:

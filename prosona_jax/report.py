@@ -25,6 +25,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup, escape
 
+from prosona_jax.texts import visible
 from prosona_jax.types import InputError
 
 _DATA = "report.json"
@@ -111,12 +112,14 @@ def write(
     check(folder)
     folder = pathlib.Path(folder).resolve()
     text = _json(data)
-    files = {
-        "report.html": _html(document).encode(),
-        "report.md": _markdown(document).encode(),
-        _DATA: f"{text}\n".encode(),
-        "rows.csv": _csv(rows).encode(),
+    pages = {
+        "report.html": _html(document),
+        "report.md": _markdown(document),
+        _DATA: f"{text}\n",
+        "rows.csv": _csv(rows),
     }
+    # Bytes of a path that are no UTF-8 become escapes, which JSON reads back.
+    files = {name: page.encode(errors="backslashreplace") for name, page in pages.items()}
     for figure in _figures(document):
         files[f"figures/{figure.name}.png"] = figure.png
     _replace(folder, files)
@@ -240,7 +243,7 @@ def _readable(value: Any) -> str:
 
 def _html(document: Document) -> str:
     def code(text: str) -> Markup:
-        return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+        return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(visible(text)))))
 
     def width(png: bytes) -> int:
         return int.from_bytes(png[16:20], "big") // 2  # two pixels of PNG to one of the page
@@ -256,7 +259,7 @@ def _html(document: Document) -> str:
 
 def _markdown(document: Document) -> str:
     def literal(text: str) -> str:
-        parts = re.split(r"(`[^`]+`)", " ".join(text.split()))
+        parts = re.split(r"(`[^`]+`)", visible(text))
         special = r"[\\`*<&~]|\](?=[(\[:])|(?<!\w)_|_(?!\w)"
         parts[::2] = [re.sub(special, r"\\\g<0>", part) for part in parts[::2]]
         return "".join(parts).replace("|", r"\|")  # a bar ends a table's cell, in code too
@@ -275,5 +278,6 @@ def _environment(*, autoescape: bool) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["visible"] = visible
     environment.filters["kind"] = lambda block: type(block).__name__
     return environment

@@ -57,6 +57,51 @@ def test_a_missing_reader_has_no_ring_and_every_style_its_star():
     assert texts == ["samples of the prior", "from style to style", "small", "middle", "large"]
 
 
+NAMES = (
+    "a_$x^2$",
+    "_hidden",
+    "W" * 99,
+    "固い芯を" * 9,
+    "ارسم حدودًا",
+    "\u202e\x07",
+    "\U0001f602 core",
+)
+
+
+def test_names_of_any_script_and_length_are_drawn_within_the_figure():
+    rng, k = np.random.default_rng(0), len(NAMES)
+    plane = charts.latent_plane(
+        samples=rng.normal(size=(9, 2)), path=rng.normal(size=(3, 2)), names=NAMES,
+        styles=rng.normal(size=(k, 2)), readers=rng.normal(size=(k, 2)), axes=("z0", "z1"),
+    )  # fmt: skip
+    heat = charts.whose(NAMES, rng.uniform(size=(k, k)))
+    masks = np.zeros((k, 20, 30), np.uint8)
+    masks[:, 4:8, 5:9] = 1
+    panel = figures.Panel(
+        "a", masks[0].astype(np.float32), masks, np.ones(k, bool), masks.astype(np.float32),
+        masks.astype(np.float32), np.ones(2, np.float32),
+    )  # fmt: skip
+    styles = figures.styles_panel(panel, NAMES)
+    walk = figures.walk(panel, panel.probs, NAMES)
+    drawn = {
+        plane: plane.legends[0].get_texts()[2:],
+        heat: [*heat.axes[0].get_xticklabels(), *heat.axes[0].get_yticklabels()],
+        styles: [ax.title for ax in styles.axes[1 : k + 1]],
+        walk: walk.axes[-1].get_xticklabels(),
+    }
+    for figure, names in drawn.items():
+        figures.png(figure)  # without a warning
+        figure.set_dpi(figures.DPI)
+        figure.draw_without_rendering()
+        assert [text.get_text() for text in names[:2]] == ["a_$x^2$", "_hidden"]
+        assert names[5].get_text() == r"\u202e\x07"
+        for text in names:
+            box = text.get_window_extent()
+            assert box.x0 >= 0 <= box.y0
+            assert box.x1 <= figure.bbox.x1
+            assert box.y1 <= figure.bbox.y1
+
+
 def test_curves_hide_the_places_left_over():
     figure = charts.curves({str(i): {"train": np.array([[1], [i]])} for i in range(5)})
     assert [ax.get_visible() for ax in figure.axes] == [True] * 5 + [False] * 3

@@ -12,13 +12,13 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MAP = ROOT / "docs" / "architecture.md"
 FLOORS = [  # a name keeps its place until it is written
-    {"types", "rng"},
+    {"types", "rng", "texts"},
     {"distributions", "prompts", "projection"},
     {"models", "augment", "losses", "metrics", "intervals"},
     {"step", "stage_one", "stage_two", "personalise"},
     {
         *("parallel", "checkpoint", "monitor", "provenance", "workdir", "text_encoder"),
-        *("catalogue", "results", "figures", "charts", "overlay", "report"),
+        *("catalogue", "results", "fonts", "figures", "charts", "overlay", "report"),
     },
     {
         "build",
@@ -102,9 +102,9 @@ def data_fault(name: str) -> str:
         return "data pipelines run without JAX"
     if within(name, {"configs"}):
         return "a config reaches the data pipelines as plain settings"
-    known = {"prosona_jax.types", "prosona_jax.__version__"}
+    known = {"prosona_jax.types", "prosona_jax.texts", "prosona_jax.__version__"}
     if within(name, {"prosona_jax"}) and not within(name, known):
-        return "of the package, data pipelines know types and version alone"
+        return "of the package, data pipelines know types, texts and version alone"
     return ""
 
 
@@ -166,7 +166,11 @@ def test_every_module_has_a_floor_and_the_map_in_the_docs_shows_it():
         ("prosona_jax/__init__.py", "import jax", "light"),
         ("prosona_jax/utils.py", "import math", "on no floor"),
         ("data_pipelines/splits.py", "import jax.numpy as jnp", "without JAX"),
-        ("data_pipelines/splits.py", "from prosona_jax import rng", "types and version alone"),
+        (
+            "data_pipelines/splits.py",
+            "from prosona_jax import rng",
+            "types, texts and version alone",
+        ),
         ("data_pipelines/splits.py", "from configs import lidc", "plain settings"),
         ("configs/lidc.py", "import numpy", "values, not code"),
     ],
@@ -184,7 +188,7 @@ def test_a_planted_import_is_found(path, source, fault):
         ("prosona_jax/models/prob_unet.py", "from prosona_jax.models import unet"),
         ("prosona_jax/report.py", "from prosona_jax import figures\nimport pathlib"),
         ("prosona_jax/main.py", "from data_pipelines import settings\nfrom absl import app, flags"),
-        ("data_pipelines/images/dicom.py", "from prosona_jax import __version__"),
+        ("data_pipelines/images/dicom.py", "from prosona_jax import __version__, texts"),
         ("data_pipelines/splits.py", "import numpy\nfrom prosona_jax.types import Record"),
         ("configs/lidc.py", "import ml_collections\nfrom configs import base"),
     ],

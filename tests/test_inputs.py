@@ -182,5 +182,8 @@ def test_prompts_are_found_from_any_directory(tmp_path, monkeypatch):
     path.write_text("nothing")
     with pytest.raises(InputError, match=f"^{path}"):
         inputs.load_prompts(config, 4)
+    path.write_bytes("größer".encode("latin-1"))
+    with pytest.raises(InputError, match=rf"^{path}: line 1: the byte 0xF6 is not UTF-8; the file"):
+        inputs.load_prompts(config, 4)
     with pytest.raises(InputError, match=r"^no/such.yaml: cannot be read \(.+\); set prompts.path"):
         inputs.load_prompts(_config({"prompts.path": "no/such.yaml"}), 4)

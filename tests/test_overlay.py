@@ -67,6 +67,36 @@ def test_the_legend_holds_the_sentences_as_they_are():
     assert figures.png(figure).startswith(b"\x89PNG")
 
 
+LONG = {
+    "sentences": ["outline generously, " * 15] * 12,
+    "scripts": ["固い芯を" * 75, "ارسم حدودًا " * 25, "क्षेत्र " * 30, "\U0001f602" * 99, "ß" * 300],
+    "words": ["W" * 200, "_" * 200, "$" * 200, "\\" * 200],
+    "marks": ["Z" + "\u0301" * 60, "a\x07\u202e" * 40],
+}
+
+
+@pytest.mark.parametrize("empty", [True, False])
+@pytest.mark.parametrize("name", LONG)
+def test_nothing_of_the_legend_is_cut_off(name, empty):
+    """Beside one view of the image and beside two, whatever fonts there are."""
+    labels = LONG[name]
+    masks = np.zeros((len(labels), 20, 30), np.uint8)
+    masks[:, 4:8, 5:9] = 0 if empty else 1
+    spacing = np.ones(2, np.float32)
+    figure = overlay.draw(IMAGE, masks, labels, spacing_mm=spacing, crop=ALL)
+    figures.png(figure, footnote="データ " * 30)
+    figure.set_dpi(figures.DPI)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    for text in (*legend.get_texts(), figure._supxlabel):
+        box = text.get_window_extent()
+        assert box.x0 >= 0 <= box.y0
+        assert box.x1 <= figure.bbox.x1
+        assert box.y1 <= figure.bbox.y1
+    lowest = min(text.get_window_extent().y0 for text in legend.get_texts())
+    assert all(ax.get_window_extent().y1 <= lowest for ax in figure.axes)
+
+
 def test_no_two_of_twelve_contours_look_alike():
     figure = draw(count=12)[1]
     looks = {(line.get_color(), line.get_linestyle()) for line in contours(figure.axes[0])}

@@ -168,6 +168,18 @@ def test_same_input_gives_the_same_bytes(folder, document):
     assert _contents(folder) == before
 
 
+def test_what_cannot_be_seen_is_escaped_and_bytes_that_are_no_utf_8_are_written(tmp_path):
+    odd = "a\u202eb\x07 caf\udce9"
+    document = report.Document(odd, "", (), (report.Section(odd, (report.Text(odd),)),))
+    read = report.write(tmp_path / "r", document, data={"id": odd}, rows=[{"id": odd}])
+    assert read == {"id": odd}
+    page = (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
+    assert r"<h2>a\u202eb\x07 caf\udce9</h2>" in page
+    assert "\u202e" not in page
+    assert r"a\\u202eb\\x07" in (tmp_path / "r" / "report.md").read_text(encoding="utf-8")
+    assert r"caf\udce9" in (tmp_path / "r" / "rows.csv").read_text(encoding="utf-8")
+
+
 def test_a_new_report_replaces_the_old_one_and_rests_of_a_killed_one(folder, document):
     rest = folder.with_name(".report.new")
     rest.mkdir()

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from data_pipelines import content, folders, transforms, validation
-from data_pipelines.images.picture import Asked, Picture
+from data_pipelines.images.picture import Asked, Picture, file_stem
 from data_pipelines.settings import Settings
 from data_pipelines.transforms import Placement
 from prosona_jax.types import InputError
@@ -182,7 +182,7 @@ def encode_masks(
     Files come in the order of the masks where each has its own.
 
     Args:
-        stem: what the files' names start with.
+        stem: what the files' names start with; see `file_stem`.
         masks: u8 {0, 1} [K, H, W].
         picture: the image they were predicted on.
         names: [K], one for each mask: part of the file's name, or the segment's label.
@@ -198,7 +198,7 @@ def encode_masks(
             f"{picture.image.shape}"
         )
     files: dict[str, bytes] = _module(picture.format).encode(
-        picture, stem, masks.astype(np.uint8), names, notes
+        picture, file_stem(stem), masks.astype(np.uint8), names, notes
     )
     return files
 

@@ -1,14 +1,22 @@
 """One image from a file, and what the modules of the formats share."""
 
 import importlib
+import os
 import pathlib
 import re
 import types
+import unicodedata
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from prosona_jax import texts
 from prosona_jax.types import InputError
+
+# A name has at most 255 bytes on common disks, and a file being written is called `.NAME.part`.
+_NAME_BYTES = 255 - len("..part")
+_STEM_BYTES = 200  # which leaves room for the number, a few words and the suffix
+_IN_WORDS = {"Pc", "Mn", "Mc"}  # beside letters and digits: lines such as _, marks
 
 
 class Asked(NamedTuple):
@@ -72,6 +80,28 @@ def unreadable(path: pathlib.Path, error: Exception) -> InputError:
 
 
 def file_name(stem: str, number: int, name: str, suffix: str) -> str:
-    """Returns the name of one mask's file, such as crop_1_hug-the-solid-core.png."""
-    readable = re.sub(r"[^\w-]+", "-", name)[:40].strip("-")
-    return "_".join(filter(None, (stem, str(number), readable))) + suffix
+    """Returns the name of one mask's file, such as crop_1_hug-the-solid-core.png.
+
+    Of the name it keeps letters with their marks and digits, of any script, as far as there is room
+    beside the stem, which `file_stem` made.
+    """
+    letters = texts.bare(unicodedata.normalize("NFC", name))
+    safe = "".join(map(_in_file_name, texts.clusters(letters)))
+    room = _NAME_BYTES - _size(f"{stem}_{number}_{suffix}")
+    readable = texts.start(texts.start(re.sub("-+", "-", safe), 40), room, _size).strip("-")
+    return "_".join((stem, str(number), *filter(None, [readable]))) + suffix
+
+
+def file_stem(stem: str) -> str:
+    """Returns what files' names start with, without what hides a file or looks like an option."""
+    return texts.start(stem.lstrip("-."), _STEM_BYTES, _size) or "image"
+
+
+def _in_file_name(cluster: str) -> str:
+    if not (cluster[0].isalnum() or cluster[0] == "_"):
+        return "-"
+    return "".join(c for c in cluster if c.isalnum() or unicodedata.category(c) in _IN_WORDS)
+
+
+def _size(part: str) -> int:
+    return len(os.fsencode(part))

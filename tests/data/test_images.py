@@ -1,5 +1,7 @@
 """Images of every format come in with their numbers, and masks go out in the image's geometry."""
 
+import os
+
 import nibabel
 import numpy as np
 import pydicom
@@ -8,6 +10,7 @@ import pytest
 from PIL import Image
 
 from data_pipelines import images
+from data_pipelines.images.picture import file_name, file_stem
 
 NAMES = ("hug the solid core", "leave: a/wide margin")
 NOTES = ("sample 1; research use only", "Rand 2 — large; research use only")
@@ -51,6 +54,38 @@ def test_png(tmp_path, dtype, white):
         with Image.open(path) as png:
             np.testing.assert_array_equal(np.asarray(png), 255 * mask)
             assert png.text == {"Title": name, "Description": note}
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("固い芯をぎりぎりに囲む", "crop_1_固い芯をぎりぎりに囲む.png"),
+        ("ठोस कोर, घेरें!", "crop_1_ठोस-कोर-घेरें.png"),
+        ("cafe\u0301 \u2014 große", "crop_1_café-große.png"),
+        ("می\u200cخواهم", "crop_1_میخواهم.png"),
+        ("core \u2764\ufe0f \U0001f469\u200d\u2695\ufe0f rim", "crop_1_core-rim.png"),
+        ("\U0001f602", "crop_1.png"),
+        ("../..\\-rf\n\x07\u202e.nii", "crop_1_rf-nii.png"),
+        ("W" * 39 + "क्षि", "crop_1_" + "W" * 39 + ".png"),
+    ],
+)
+def test_files_are_named_after_sentences_of_any_script(name, written):
+    assert file_name("crop", 1, name, ".png") == written
+
+
+@pytest.mark.parametrize(
+    "stem", ["s" * 251, "字" * 83, "\U00020000" * 62, "\udce9" * 251, "-.-x", "..."]
+)
+def test_names_are_short_enough_for_a_disk_and_hide_nothing(stem, tmp_path):
+    picture = images.read(save_png(tmp_path / "a.png", np.arange(12, dtype=np.uint8).reshape(3, 4)))
+    masks = np.ones((1, 3, 4), np.uint8)
+    for each in (picture, picture._replace(format="npz")):
+        files = images.encode_masks(stem, masks, each, names=["\U00020000" * 99], notes=["n"])
+        (path,) = images.write(tmp_path / "out", files, picture)
+        assert path.name[0] == {"-": "x", ".": "i"}.get(stem[0], stem[0])
+        assert path.name.endswith(("\U00020000.png", "_masks.npz"))
+        assert len(os.fsencode(f".{path.name}.part")) <= 255
+    assert (file_stem("-.-x"), file_stem("..."), file_stem("a.-b")) == ("x", "image", "a.-b")
 
 
 def test_a_png_in_colour_becomes_luminance(tmp_path):
@@ -226,6 +261,13 @@ def test_an_empty_mask_is_a_segment_too_and_long_names_are_cut(make_dicom, tmp_p
     np.testing.assert_array_equal(found.pixel_array, masks)
     assert found.SegmentSequence[0].SegmentLabel == ("a/b" * 30)[:64]
     assert found.SegmentSequence[0].SegmentDescription == "n" * 1024
+    files = images.encode_masks(
+        "x", masks, picture, names=("か\u3099" * 33, "a\x1bb"), notes=("n", "\x1b")
+    )
+    (path,) = images.write(tmp_path, files, picture)
+    first, second = pydicom.dcmread(path).SegmentSequence
+    assert first.SegmentLabel == "か\u3099" * 32
+    assert (second.SegmentLabel, second.SegmentDescription) == ("a/x1bb", r"\x1b")
 
 
 def test_as_many_names_and_notes_as_masks(make_dicom, tmp_path):

@@ -32,8 +32,10 @@ def test_what_is_wrong_with_prompts_and_images(ask, disc, make_nifti, tmp_path):
     line = lambda *arguments, **named: refusal(ask, tmp_path, *arguments, **named)  # noqa: E731
     assert line([]).startswith("no prompt: say what to draw")
     assert line([SENTENCES[0], " \t"]) == "prompt 2 is empty; say what to draw"
+    assert line(["\u200b \x07"]) == "prompt 1 is empty; say what to draw"
     assert line([SENTENCES[0], os.fsdecode(b"caf\xe9")]) == (
-        r"prompt 2, 'caf\udce9', is not valid UTF-8; give it in that encoding"
+        r"prompt 2, 'caf\udce9', is not valid UTF-8; set the terminal to UTF-8, or save the script "
+        "that gives the prompt as UTF-8"
     )
     np.savez(tmp_path / "x.npz", image=np.stack([disc] * 3, axis=-1)[None])
     colour = {"image": tmp_path / "x.npz", "slice_index": 0, "unit": "unit"}

@@ -40,6 +40,22 @@ def test_png(ask, disc, tmp_path):
         assert (drawn == rgb).all(axis=1).sum() > 100
 
 
+def test_prompts_of_any_script(ask, disc, tmp_path):
+    Image.fromarray((255 * disc).astype(np.uint8)).save(tmp_path / "crop.png")
+    asked = ["固い芯をぎりぎりに囲む" * 10, "ठोस कोर \u202e\x07", "حول النواة \U0001f602"]
+    record, files = ask(asked, image=tmp_path / "crop.png")
+    assert [each["prompt"] for each in record["prompts"]] == asked
+    assert [file.name for file in files[:3]] == [
+        "crop_1_" + "固い芯をぎりぎりに囲む" * 3 + "固い芯をぎりぎ.png",
+        "crop_2_ठोस-कोर.png",
+        "crop_3_حول-النواة.png",
+    ]
+    said = (
+        "Prompt 1, '" + "固い芯をぎりぎりに囲む" * 6 + "固い芯をぎりぎりに囲 ...', is far from all"
+    )
+    assert any(caveat.startswith(said) for caveat in record["caveats"])
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes are Linux's")
 def test_a_path_that_is_no_utf_8(ask, disc, tmp_path):
     path = tmp_path / os.fsdecode(b"caf\xe9.png")

@@ -1,0 +1,143 @@
+"""Which installed fonts have the letters of a text, and how a text is set with them.
+
+Matplotlib warns of letters that a font lacks, and draws boxes. It takes a list of fonts, of which
+the first that has a letter draws it, joins and orders letters as their script asks, right-to-left
+ones too, and draws no glyph that is a coloured picture, such as most fonts of emoji hold.
+"""
+
+import functools
+import logging
+from collections.abc import Sequence
+
+from matplotlib import font_manager
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.ft2font import FT2Font, LoadFlags
+
+from prosona_jax import texts
+
+_BASE = "DejaVu Sans"  # comes with Matplotlib
+_LAST_RESORT = "Last Resort"  # so does this one: it has a box for every letter
+_REGULAR = 400  # weight
+_DPI = 200
+_SLACK = 1.02  # by which a line's width may differ at another resolution
+
+_LOG = logging.getLogger(__name__)
+
+
+def set_lines(written: Sequence[str], *, size: float, inches: float) -> tuple[list[str], list[str]]:
+    """Returns texts that can be drawn, in lines that are short enough, and the fonts to draw with.
+
+    What no installed font has is written as an escape, and logged.
+
+    Args:
+        written: by anyone, in any script.
+        size: of the letters, in points.
+        inches: a line's greatest width.
+
+    Returns:
+        The texts, and Matplotlib's `fontfamily`. Draw them with `parse_math=False`: they are text.
+    """
+    parts = [list(texts.clusters(texts.visible(text))) for text in written]
+    every = dict.fromkeys(cluster for text in parts for cluster in text)
+    foreign = tuple(cluster for cluster in every if not cluster.isascii())
+    known = _drawn(_BASE, foreign)
+    lacking = tuple(cluster for cluster in foreign if cluster not in known)
+    others = _choose(lacking)
+    lost = set(lacking).difference(*(_drawn(family, lacking) for family in others))
+    if lost:
+        _warn(texts.shorten(" ".join(cluster for cluster in lacking if cluster in lost), 40))
+    shown = ["".join(texts.spell(c) if c in lost else c for c in text) for text in parts]
+    family = [_BASE, *others]
+    width = functools.partial(_inches, size=size, family=tuple(family))
+    return ["\n".join(texts.wrap(text, width, inches / _SLACK)) for text in shown], family
+
+
+@functools.cache
+def _warn(lost: str) -> None:
+    """Says once what no font has: the figures of a report have the same names."""
+    _LOG.warning(
+        "figures write %s as escapes, since no installed font has them; install a font of that "
+        "script, such as Noto",
+        lost,
+    )
+
+
+@functools.cache
+def _scratch() -> Figure:
+    figure = Figure(dpi=_DPI)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _inches(line: str, *, size: float, family: Sequence[str]) -> float:
+    figure = _scratch()
+    text = figure.text(0, 0, line, fontsize=size, fontfamily=list(family), parse_math=False)
+    width = text.get_window_extent().width / _DPI
+    text.remove()
+    return width
+
+
+@functools.lru_cache(64)
+def _choose(lacking: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns families that have as many of the clusters as any, the most useful first."""
+    if not lacking:
+        return ()
+    offers = {family: _drawn(family, lacking) for family in _families()}
+    chosen: list[str] = []
+    left = set(lacking)
+    while offers:
+        best = max(offers, key=lambda family: _use(offers[family] & left, family))
+        if not offers[best] & left:
+            break
+        chosen.append(best)
+        left -= offers[best]
+    return tuple(chosen)
+
+
+def _use(drawn: frozenset[str], family: str) -> tuple[int, bool]:
+    return len(drawn), "sans" in family.lower()  # like the base
+
+
+@functools.cache
+def _families() -> list[str]:
+    """Returns the names of the upright fonts of this machine, in Matplotlib's order."""
+    manager = font_manager.fontManager
+    known = {entry.fname for entry in manager.ttflist}
+    # Matplotlib lists a machine's fonts once and for all; some may have been installed since.
+    for path in sorted({*font_manager.findSystemFonts()} - known):
+        try:
+            manager.addfont(path)
+        except Exception as error:  # whatever the bytes lead its reader to
+            _LOG.debug("%s: no font to draw with (%s)", path, error)
+    names = (
+        entry.name
+        for entry in manager.ttflist
+        if (entry.style, entry.weight) == ("normal", _REGULAR)
+    )
+    return [name for name in dict.fromkeys(names) if not name.startswith((_LAST_RESORT, "."))]
+
+
+@functools.lru_cache(1024)
+def _drawn(family: str, clusters: tuple[str, ...]) -> frozenset[str]:
+    """Returns which clusters a family draws; one that cannot be read draws none."""
+    try:
+        path = font_manager.findfont(FontProperties(family=family), fallback_to_default=False)
+        font = FT2Font(path, face_index=path.face_index)
+        font.set_size(10, 72)
+        return frozenset(cluster for cluster in clusters if _has(font, cluster))
+    except (OSError, RuntimeError, ValueError):
+        return frozenset()
+
+
+def _has(font: FT2Font, cluster: str) -> bool:
+    for character in texts.bare(cluster):
+        if not font.get_char_index(ord(character)):
+            return False
+        if not character.isprintable():
+            continue  # a format: nothing to see
+        left, low, right, high = font.load_char(ord(character), LoadFlags.NO_HINTING).bbox
+        if not character.isspace() and (left == right or low == high):
+            return False  # a coloured picture has no outline
+    return True
