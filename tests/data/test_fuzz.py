@@ -21,7 +21,7 @@ from PIL import Image
 
 from data_pipelines import images, lidc, prepared
 from data_pipelines.fingerprint import Tally
-from prosona_jax import score
+from prosona_jax import prompts, score, texts
 from prosona_jax.types import InputError
 from tests.data.conftest import arrays
 
@@ -226,3 +226,13 @@ def test_a_data_set_is_prepared_whole_or_not_at_all(make_settings, tmp_path, ste
     path.write_bytes(within(npz(**arrays(n=3)), steps))
     if not ends_well(path, lambda: prepared.prepare(make_settings(path), str(cache))):
         assert [file.suffix for file in pathlib.Path(cache).iterdir()] == [".lock"]
+
+
+@hypothesis.given(steps=damages, encoding=st.sampled_from(("utf-8", "utf-16", "latin-1")))
+def test_prompt_files(tmp_path, steps, encoding):
+    path = tmp_path / "prompts.yaml"
+    content = "styles:\n- name: wide\n  train: [Draw a wide contour, Zeichne groß]\n"
+    content += "  held_out:\n  - 'leave a margin'\n"
+    path.write_bytes(damaged(content.encode(encoding), steps))
+    source = str(path)
+    ends_well(path, lambda: prompts.parse(texts.decode(path.read_bytes(), source), source))
