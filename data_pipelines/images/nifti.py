@@ -7,6 +7,7 @@ and rows: voxel (i, j) of a slice is column i of row j.
 
 import contextlib
 import gzip
+import math
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -43,7 +44,9 @@ def read(path: pathlib.Path, asked: Asked) -> Picture:
         # nibabel would log each field that it doubts, beside the one line that is raised.
         with _stream(path) as stream, nibabel.imageglobals.LoggingOutputSuppressor():
             volume = _class(nibabel, stream).from_stream(stream)
-            return _slice(path, volume, asked)
+            picture = _slice(path, volume, asked)
+            _check_whole(volume, stream)
+            return picture
     except InputError:
         raise
     except Exception as error:  # nibabel's readers raise whatever the bytes lead them to
@@ -85,6 +88,15 @@ def _class(nibabel: Any, stream: Any) -> Any:
     stream.seek(0)
     second = (540).to_bytes(4, "little"), (540).to_bytes(4, "big")
     return nibabel.Nifti2Image if size in second else nibabel.Nifti1Image
+
+
+def _check_whole(volume: Any, stream: Any) -> None:
+    """Raises EOFError if the file ends before its last voxel: masks are as large as its header."""
+    voxels = math.prod(volume.shape) * volume.get_data_dtype().itemsize
+    end = volume.header.get_data_offset() + voxels
+    stream.seek(end - 1)
+    if not stream.read(1):
+        raise EOFError(f"its header asks for {end} bytes")
 
 
 def _slice(path: pathlib.Path, volume: Any, asked: Asked) -> Picture:

@@ -187,3 +187,14 @@ def test_what_else_gzip_may_hold_is_named(tmp_path):
     pair.write_bytes(bytes(344) + b"ni1\0" + bytes(100))
     with pytest.raises(InputError, match=r"is the .hdr or .img file of a NIfTI pair; convert"):
         read(pair)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_header_that_asks_for_more_than_the_file_holds(save, packed):
+    path = save(VOXELS, np.diag([0.7, 0.9, 2.5, 1]))
+    content = bytearray(path.read_bytes())
+    content[46:48] = (9000).to_bytes(2, "little")  # slices: each mask would have as many
+    path.write_bytes(gzip.compress(content) if packed else content)
+    end = 352 + 9 * 12 * 9000 * 2
+    with pytest.raises(InputError, match=rf"damaged \(its header asks for {end} bytes\); copy it"):
+        read(path, slice_index=0)
