@@ -93,7 +93,7 @@ def _class(nibabel: Any, stream: Any) -> Any:
 def _check_whole(volume: Any, stream: Any) -> None:
     """Raises EOFError if the file ends before its last voxel: masks are as large as its header."""
     voxels = math.prod(volume.shape) * volume.get_data_dtype().itemsize
-    end = volume.header.get_data_offset() + voxels
+    end = volume.dataobj.offset + voxels
     stream.seek(end - 1)
     if not stream.read(1):
         raise EOFError(f"its header asks for {end} bytes")
