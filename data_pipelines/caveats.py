@@ -113,9 +113,10 @@ def of_splits(
             named = f"fold {fold} of {folds} has " if folds else ""
             few.append(f"{named}{patients} ({_records(records)})")
     if few:
+        more = "raise data.validation_share, or use" if folds else "declare more, or use"
         said.append(
-            f"Few validation patients: {', '.join(few)}, so luck chooses the checkpoint; raise "
-            "data.validation_share, or use more patients."
+            f"Few validation patients: {', '.join(few)}, so luck chooses the checkpoint; {more} "
+            "more patients."
         )
     sizes = splits.fold_sizes(patient_ids, folds)
     if sizes and max(sizes) > _FOLD_RATIO * min(sizes):

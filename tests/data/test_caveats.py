@@ -123,8 +123,8 @@ FEW = "and an interval over so few is too narrow; use more patients"
         (
             {"train": [1], "validation": [9, 1, 1, 1], "test": [1] * 10},
             [
-                "Few validation patients: 4 (12 records), so luck chooses the checkpoint; raise "
-                "data.validation_share, or use more patients."
+                "Few validation patients: 4 (12 records), so luck chooses the checkpoint; "
+                "declare more, or use more patients."
             ],
         ),
         ({"train": [1], "validation": [1] * 5, "test": [4, *[1] * 16]}, []),
@@ -139,8 +139,8 @@ FEW = "and an interval over so few is too narrow; use more patients"
             {"train": [1], "validation": [1], "test": [1]},
             [
                 f"Few patients scored: 1 (1 record), {FEW}.",
-                "Few validation patients: 1 (1 record), so luck chooses the checkpoint; raise "
-                "data.validation_share, or use more patients.",
+                "Few validation patients: 1 (1 record), so luck chooses the checkpoint; "
+                "declare more, or use more patients.",
             ],
         ),
     ],
