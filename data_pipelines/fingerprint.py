@@ -8,8 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from data_pipelines.validation import Intensities, unit_doubt
 from prosona_jax.types import Record
 
+# Why a record is left out, besides what a source expects: keys of `Tally.skipped`.
+CORRUPT = "corrupt"
+EMPTY = "empty for all raters"
+BEYOND_CROP = "nothing drawn within the crop"
 _QUANTILES = (0.05, 0.5, 0.95)
 
 
@@ -21,14 +26,29 @@ class Tally:
     masks_cut: int = 0  # records whose masks reach beyond the crop
     native_sizes: set[tuple[int, int]] = dataclasses.field(default_factory=set)  # pixels
     native_spacings: set[tuple[float, float]] = dataclasses.field(default_factory=set)  # mm
+    spacings_unknown: int = 0  # records
+    unit: str = ""  # of the intensities, the same in every record
+    intensities: list[Intensities] = dataclasses.field(default_factory=list)  # of each record
+    doubted: int = 0  # records whose values are hardly of that unit
+    first_doubted: dict[str, Any] | None = None  # the first one's id and intensities
 
     def add(self, record: Record) -> None:
-        """Notes a record at its own geometry."""
+        """Notes a record at its own geometry and in its own intensities."""
         height, width = record.masks.shape[1:]
         self.native_sizes.add((height, width))
         row, column = record.spacing_mm.tolist()
-        if not np.isnan(row):
+        if np.isnan(row):
+            self.spacings_unknown += 1
+        else:
             self.native_spacings.add((row, column))
+        self.unit = record.intensity_unit
+        self.intensities.append(seen := Intensities.of(record.image))
+        if unit_doubt(seen, self.unit):
+            self.doubted += 1
+            self.first_doubted = self.first_doubted or {
+                "record_id": record.record_id,
+                **seen._asdict(),
+            }
 
 
 def mean_pairwise_dice(record: Record) -> float:
@@ -71,7 +91,8 @@ class Fingerprint:
         """Returns the numbers, ready for JSON; unknown ones are None.
 
         Areas are the 5, 50 and 95 % quantiles over all present masks, in pixels of the finished
-        records; Dice is `mean_pairwise_dice` averaged over the records that have a pair.
+        records; Dice is `mean_pairwise_dice` averaged over the records that have a pair;
+        intensities, before windowing, are the medians over the records.
         """
         dice = np.array(self._dice)
         image_shape, masks_shape = self._shapes
@@ -87,6 +108,13 @@ class Fingerprint:
             ]
             if tally.native_spacings
             else None,
+            "spacings_unknown": tally.spacings_unknown,
+            "intensities": {
+                "unit": tally.unit,
+                **Intensities(*np.median(tally.intensities, axis=0).tolist())._asdict(),
+                "doubted": tally.doubted,
+                "first_doubted": tally.first_doubted,
+            },
             "inter_rater_dice": None if np.isnan(dice).all() else float(np.nanmean(dice)),
             "mask_area_px": np.quantile(np.concatenate(self._areas), _QUANTILES).tolist(),
             "masks_cut_by_crop": tally.masks_cut,
@@ -107,13 +135,18 @@ def words(fingerprint: dict[str, Any]) -> dict[str, str]:
     spacing = "unknown"
     if f["native_spacing_mm"]:
         spacing = " to ".join("x".join(map(str, s)) for s in f["native_spacing_mm"]) + " mm"
+        if f["spacings_unknown"]:
+            spacing += f", unknown in {f['spacings_unknown']} records"
     dice = f["inter_rater_dice"]
+    seen = f["intensities"]
+    values = " / ".join(f"{seen[name]:.4g}" for name in ("low", "median", "high"))
     skipped = ", ".join(f"{count} {reason}" for reason, count in f["skipped"].items())
     return {
         "records": f"{f['records']} of {f['patients']} patients",
         "raters": f"{f['raters']} ({f['masks_missing']} masks declared missing)",
         "image": f"{'x'.join(map(str, f['image_shape']))}, from {low} to {high} pixels",
         "spacing": spacing,
+        "intensities": f"{seen['unit']}, {values} (0.1 / 50 / 99.9 % of an image, median)",
         "inter-rater Dice": "no pair of raters" if dice is None else f"{dice:.3f}",
         "mask area": " / ".join(f"{area:.0f}" for area in f["mask_area_px"])
         + " pixels (5 / 50 / 95 %)",

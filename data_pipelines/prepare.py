@@ -3,7 +3,8 @@
     python -m data_pipelines.prepare --config=configs/lidc.py [--config.data.source=...]
     python -m data_pipelines.prepare --config=configs/lidc.py --export=crops.npz
 
-Prints what the data are and how they are split. With --export the records are written at the
+Prints what the data are, how they are split, and as warnings what of that will spoil a result. With
+--export the records are written at the
 config's geometry, in the source's own intensities, to be read again by the source "npz".
 """
 
@@ -17,7 +18,7 @@ import tqdm
 from absl import app, flags
 from ml_collections import config_flags
 
-from data_pipelines import command, fingerprint, prepared, sources, splits
+from data_pipelines import caveats, command, fingerprint, prepared, sources, splits
 from data_pipelines.settings import Settings
 from data_pipelines.sources import npz
 from prosona_jax.types import InputError
@@ -26,8 +27,8 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.", lock_c
 _EXPORT = flags.DEFINE_string("export", "", "Write the records to this npz file.")
 
 
-def export(settings: Settings, path: str) -> str:
-    """Writes all records to an npz file; returns what was written, in one line.
+def export(settings: Settings, path: str) -> list[str]:
+    """Writes all records to an npz file; returns lines on what was written.
 
     Raises:
         InputError: a faulty source, or no record left.
@@ -41,11 +42,15 @@ def export(settings: Settings, path: str) -> str:
     origin = sources.provenance(settings, {record.patient_id for record in records})
     npz.write(file, records, origin.citation, origin.simulated)
     skipped = dict(tally.skipped) or "none"
-    return f"wrote {len(records)} records to {file}; skipped: {skipped}"
+    summary = fingerprint.Fingerprint()
+    for record in records:
+        summary.add(record)
+    said = caveats.of_data(summary.summary(tally), spacing_mm=settings.spacing_mm)
+    return [f"wrote {len(records)} records to {file}; skipped: {skipped}", *_warnings(said)]
 
 
 def describe(dataset: prepared.Dataset, data: Mapping[str, Any]) -> list[str]:
-    """Returns lines on the data set and on its splits under the config's folds."""
+    """Returns lines on the data set, on its splits under the config's folds, and warnings."""
     parts = splits.assign(
         dataset.patient_ids,
         dataset.declared_splits,
@@ -55,6 +60,13 @@ def describe(dataset: prepared.Dataset, data: Mapping[str, Any]) -> list[str]:
         needed=("all",),
     )
     patients = np.array(dataset.patient_ids)
+    said = caveats.of_data(dataset.fingerprint, spacing_mm=data["spacing_mm"]) + caveats.of_splits(
+        dataset.patient_ids,
+        {data["fold"]: parts},
+        folds=data["folds"],
+        scored=data["split"],
+        trained=True,
+    )
     note = ["the CT is simulated: no clinical evidence"] if dataset.simulated else []
     return [
         *fingerprint.lines(dataset.fingerprint),
@@ -64,7 +76,12 @@ def describe(dataset: prepared.Dataset, data: Mapping[str, Any]) -> list[str]:
         ),
         *([f"cite               {dataset.citation}"] if dataset.citation else []),
         *note,
+        *_warnings(said),
     ]
+
+
+def _warnings(said: Sequence[str]) -> list[str]:
+    return [f"warning: {caveat}" for caveat in said]
 
 
 def main(argv: Sequence[str]) -> None:
@@ -76,7 +93,7 @@ def main(argv: Sequence[str]) -> None:
     try:
         settings = Settings.from_config(data)
         if _EXPORT.value:
-            lines = [export(settings, _EXPORT.value)]
+            lines = export(settings, _EXPORT.value)
         else:
             lines = describe(prepared.prepare(settings, data.cache_dir), data)
     except InputError as fault:

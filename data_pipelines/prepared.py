@@ -20,7 +20,7 @@ import tensorflow_datasets as tfds
 import tqdm
 
 from data_pipelines import folders, sources, styles, transforms, validation
-from data_pipelines.fingerprint import Fingerprint, Tally
+from data_pipelines.fingerprint import BEYOND_CROP, CORRUPT, EMPTY, Fingerprint, Tally
 from data_pipelines.settings import Settings
 from prosona_jax.types import InputError, Record
 
@@ -113,19 +113,19 @@ def _records(settings: Settings, tally: Tally, *, windowed: bool) -> Iterator[Re
         except InputError as fault:
             if settings.on_error == "raise":
                 raise
-            tally.skipped["corrupt"] += 1
+            tally.skipped[CORRUPT] += 1
             logging.getLogger(__name__).warning("skipped, data.on_error=skip: %s", fault)
             continue
         check.agree(item)
         if validation.is_empty(record):
-            tally.skipped["empty for all raters"] += 1
+            tally.skipped[EMPTY] += 1
             continue
         low: np.ndarray | np.float32 = np.float32(-1)
         if not windowed:
             low, _ = transforms.limits(item.image, item.intensity_unit, settings)
         fitted, cut = transforms.fit(record, settings, background=low)
         if validation.is_empty(fitted):
-            tally.skipped["nothing drawn within the crop"] += 1
+            tally.skipped[BEYOND_CROP] += 1
             continue
         tally.add(item)
         tally.masks_cut += cut

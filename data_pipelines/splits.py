@@ -65,10 +65,22 @@ def assign(
     return parts
 
 
+def fold_sizes(patient_ids: Sequence[str], folds: int) -> list[int]:
+    """Returns the number of records in each of the folds; none for declared splits, 0 folds."""
+    sizes = [0] * folds
+    for patient in patient_ids if folds else ():
+        sizes[_fold(patient, folds)] += 1
+    return sizes
+
+
 def _split(patient: str, folds: int, fold: int, validation_share: float) -> str:
-    if _hash("fold", patient) % folds == fold:
+    if _fold(patient, folds) == fold:
         return "test"
     return "validation" if _hash("validation", patient) < validation_share * 2**64 else "train"
+
+
+def _fold(patient: str, folds: int) -> int:
+    return _hash("fold", patient) % folds
 
 
 def _hash(purpose: str, patient: str) -> int:

@@ -1,5 +1,6 @@
 """What sentences draw on one image, and what must be known before believing it."""
 
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -8,10 +9,11 @@ import jax
 import ml_collections
 import numpy as np
 
-from data_pipelines import images
+from data_pipelines import images, validation
 from data_pipelines.images.picture import Picture
+from data_pipelines.settings import Settings
 from data_pipelines.transforms import Placement
-from prosona_jax import build, experiment, inputs, predictions, prompts, text_encoder, texts
+from prosona_jax import build, experiment, predictions, prompts, text_encoder, texts, unseen
 from prosona_jax import workdir as workdirs
 from prosona_jax.build import Config
 from prosona_jax.types import InputError
@@ -73,6 +75,17 @@ def load_model(folder: pathlib.Path, encoder: str | None = None) -> Model:
     steps = {"stage_one": one, "stage_two": two.step}
     found = _encoder(folder, described, two, encoder)
     return Model(folder, run, config, described, jax.device_get(frozen), two, steps, found)
+
+
+def settings(model: Model) -> Settings:
+    """Returns how an image is brought to the model: as in training.
+
+    Training images of unknown pixel size were not resampled, so no other is.
+    """
+    found = Settings.from_config(model.config.data)
+    if model.run.native_spacing_mm is None:
+        return dataclasses.replace(found, spacing_mm=0.0)
+    return found
 
 
 def _encoder(
@@ -139,6 +152,17 @@ def of_every_contour(run: workdirs.Run) -> list[str]:
     return [NOTE, TRAINED_ON_SIMULATED] if run.simulated else [NOTE]
 
 
+def about_values(picture: Picture) -> list[str]:
+    """Returns why an image's values are hardly of the unit that the file or the caller names."""
+    seen = validation.Intensities.of(picture.image)
+    remedy = {
+        "HU": "give the image in HU, or name its unit (--unit, or in the file)",
+        "unit": "name the raw values that become 0 and 1 by --range=LOW,HIGH",
+    }
+    doubt = validation.unit_doubt(seen, picture.intensity_unit)
+    return [f"{doubt}; {remedy[picture.intensity_unit]}."] if doubt else []
+
+
 def caveats(
     model: Model, picture: Picture, placement: Placement, answers: Sequence[Answer]
 ) -> list[str]:
@@ -147,7 +171,9 @@ def caveats(
     said = [
         *of_every_contour(model.run),
         *experiment.unfinished(model.folder, model.run),
-        *inputs.about_images(model.run, picture.intensity_unit, spacing),
+        *about_values(picture),
+        *unseen.about_unit(model.run, picture.intensity_unit),
+        *unseen.about_pixels(model.run, spacing, resampled_mm=settings(model).spacing_mm),
         *picture.caveats,
     ]
     filled = placement.share_covered()

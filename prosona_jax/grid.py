@@ -87,6 +87,7 @@ def _cells(
         fold: inputs.split_data(changed, dataset, needed=("train", "validation", "test"))
         for fold, changed in {changed.data.fold: changed for changed in configs}.items()
     }
+    inputs.warn(inputs.about_splits(config, data, trained=True))
     raters = data[folds[0]].raters
     for changed in configs:
         experiment.check_raters(changed, raters)
@@ -224,7 +225,7 @@ def _report(
     seeds: Sequence[int],
     folds: Sequence[int],
 ) -> None:
-    data = cells[0].data
+    data, by_fold = cells[0].data, {cell.config.data.fold: cell.data for cell in cells}
     prompts = next((cell.run.prompts for cell in cells if cell.run.prompts), None)
     comparison.write_report(
         folder,
@@ -234,7 +235,11 @@ def _report(
         by_area=config.data.raters == "by_area",
         styles=inputs.style_names(prompts, data.raters),
         bootstrap=config.evaluate.bootstrap,
-        caveats=[*inputs.about_data(data), *inputs.about_prompts(prompts)],
+        caveats=[
+            *inputs.about_data(config, data.dataset),
+            *inputs.about_splits(config, by_fold, trained=True),
+            *inputs.about_prompts(prompts),
+        ],
         citation=data.dataset.citation,
         provenance=provenance.describe()
         | {

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from data_pipelines import caveats as faults
 from data_pipelines import fingerprint, loader, prepared, splits
 from data_pipelines.settings import Settings
-from prosona_jax import parallel, prompts, texts
+from prosona_jax import parallel, prompts, texts, unseen
 from prosona_jax.build import Config
 from prosona_jax.evaluate import Row
 from prosona_jax.text_encoder import TextEncoder, load
@@ -21,8 +22,6 @@ SIMULATED = (
     "CT simulated: the contours are real, but the images are rendered from the readers' own "
     "shapes. A score on them is an exercise and no clinical evidence."
 )
-_UNITS = {"HU": "in HU", "unit": "from 0 to 1", "arbitrary": "of an arbitrary unit"}
-_SPACING_SLACK = 0.1  # relative, beyond the training images' pixels
 _ROOT = pathlib.Path(__file__).resolve().parents[1]  # where configs/ lies
 _LOG = logging.getLogger(__name__)
 
@@ -74,7 +73,9 @@ class Prompts(NamedTuple):
 
 def load_data(config: Config, needed: Sequence[str]) -> Data:
     """Prepares or finds the data set of config.data, says what it is, and splits it by patient."""
-    return split_data(config, load_dataset(config), needed)
+    data = split_data(config, load_dataset(config), needed)
+    warn(about_splits(config, {config.data.fold: data}, trained="validation" in needed))
+    return data
 
 
 def load_dataset(config: Config) -> prepared.Dataset:
@@ -83,8 +84,7 @@ def load_dataset(config: Config) -> prepared.Dataset:
     dataset = parallel.first_process_first(
         lambda: prepared.prepare(settings, config.data.cache_dir)
     )
-    if dataset.simulated:
-        _LOG.warning("%s", SIMULATED)
+    warn(about_data(config, dataset))
     for line in fingerprint.lines(dataset.fingerprint):
         _LOG.info("%s", line)
     return dataset
@@ -101,6 +101,12 @@ def split_data(config: Config, dataset: prepared.Dataset, needed: Sequence[str])
         needed=needed,
     )
     return Data(dataset, indices)
+
+
+def warn(said: Sequence[str]) -> None:
+    """Logs caveats."""
+    for caveat in said:
+        _LOG.warning("%s", caveat)
 
 
 def load_prompts(config: Config, raters: int) -> Prompts | None:
@@ -218,16 +224,25 @@ def describe(config: Config, data: Data, run: Run) -> dict[str, str]:
 
 def caveats(config: Config, data: Data, run: Run) -> list[str]:
     """Returns what a reader must know of data and model before believing a score of that run."""
-    dataset, said = data.dataset, about_data(data)
+    dataset, c = data.dataset, config.data
+    own = run.data_digest == dataset.fingerprint["sha256"]
+    said = about_data(config, dataset)
+    said += about_splits(config, {c.fold: data}, trained=own)
     if run.simulated and not dataset.simulated:
         said.append(
             "Trained on simulated CT: the images that trained this model were rendered from the "
             "readers' own shapes, and those scored here were not."
         )
     said += about_prompts(run.prompts)
-    said += about_images(run, dataset.intensity_unit, dataset.fingerprint["native_spacing_mm"])
+    if not own:
+        said += unseen.about_unit(run, dataset.intensity_unit)
+        sizes = dataset.fingerprint["native_spacing_mm"]
+        if sizes:
+            said += unseen.about_pixels(run, sizes, resampled_mm=c.spacing_mm)
+        if dataset.fingerprint["spacings_unknown"]:
+            said += unseen.about_pixels(run, None, resampled_mm=c.spacing_mm)
     seen = {*run.patients["train"], *run.patients["validation"]}
-    known = seen.intersection(dataset.patient_ids[i] for i in data.indices[config.data.split])
+    known = seen.intersection(dataset.patient_ids[i] for i in data.indices[c.split])
     if known:
         said.append(
             f"Known patients: {len(known)} of the scored patients were among those that trained or "
@@ -241,52 +256,28 @@ def about_prompts(described: Mapping[str, Any] | None) -> list[str]:
     return [described["caveat"]] if described and "caveat" in described else []
 
 
-def about_images(
-    run: Run, unit: str, native_spacing_mm: Sequence[Sequence[float]] | None
-) -> list[str]:
-    """Returns what images have that the model of a run has never seen.
+def about_data(config: Config, dataset: prepared.Dataset) -> list[str]:
+    """Returns what a reader must know of the data before believing any score on them."""
+    said = [SIMULATED] if dataset.simulated else []
+    return said + faults.of_data(dataset.fingerprint, spacing_mm=config.data.spacing_mm)
+
+
+def about_splits(config: Config, folds: Mapping[int, Data], *, trained: bool) -> list[str]:
+    """Returns what a reader must know of the split that is scored, pooled over folds.
 
     Args:
-        run: the model's.
-        unit: "HU", "unit" or "arbitrary".
-        native_spacing_mm: (row, column) of the smallest and of the largest pixels; None: unknown.
+        config: names the split and the number of folds.
+        folds: the data by fold.
+        trained: the model was trained and chosen on these data.
     """
-    said = []
-    if unit != run.intensity_unit:
-        said.append(
-            f"Other intensities: these are {_UNITS[unit]}, and the model was trained on ones "
-            f"{_UNITS[run.intensity_unit]}; contrast may be new to it."
-        )
-    resampled = run.config["data"]["spacing_mm"]
-    if run.native_spacing_mm is None:
-        return said
-    if resampled:
-        if native_spacing_mm is None:
-            said.append(f"Pixel size unknown: it is taken for the model's, {resampled:g} mm.")
-        return said
-    seen = f"the model, which resamples nothing, was trained on {_span(run.native_spacing_mm)}"
-    if native_spacing_mm is None:
-        said.append(f"Pixel size unknown: {seen}.")
-    elif np.min(native_spacing_mm) < np.min(run.native_spacing_mm) * (1 - _SPACING_SLACK) or np.max(
-        native_spacing_mm
-    ) > np.max(run.native_spacing_mm) * (1 + _SPACING_SLACK):
-        said.append(f"Other pixel size: {_span(native_spacing_mm)}, and {seen}.")
-    return said
-
-
-def _span(spacing_mm: Sequence[Sequence[float]]) -> str:
-    low, high = np.min(spacing_mm), np.max(spacing_mm)
-    return f"{low:.3g} mm" if low == high else f"{low:.3g} to {high:.3g} mm"
-
-
-def about_data(data: Data) -> list[str]:
-    """Returns what a reader must know of the data before believing any score on them."""
-    said = [SIMULATED] if data.dataset.simulated else []
-    if corrupt := data.dataset.fingerprint["skipped"].get("corrupt", 0):
-        said.append(
-            f"Incomplete data: {corrupt} corrupt records were left out (data.on_error=skip)."
-        )
-    return said
+    patient_ids = next(iter(folds.values())).dataset.patient_ids
+    return faults.of_splits(
+        patient_ids,
+        {fold: data.indices for fold, data in folds.items()},
+        folds=config.data.folds,
+        scored=config.data.split,
+        trained=trained,
+    )
 
 
 def with_ids(row: Row, dataset: prepared.Dataset) -> Row:

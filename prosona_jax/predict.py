@@ -18,7 +18,6 @@ from absl import app, flags
 
 from data_pipelines import command, images, transforms
 from data_pipelines.images.picture import Picture
-from data_pipelines.settings import Settings
 from data_pipelines.transforms import Placement
 from prosona_jax import answers, figures, overlay, prompts, provenance, texts
 from prosona_jax.answers import Answer, Model
@@ -103,7 +102,7 @@ def run(
             f"{picture.path}: has {picture.image.shape[-1]} channels, and the model of {folder} "
             f"was trained on {model.run.channels}; convert the image, or name another workdir"
         )
-    settings = Settings.from_config(model.config.data)
+    settings = answers.settings(model)
     crop, placement = images.to_model(picture, settings, point=point)
     drawn = answers.answer(model, crop, placement, sentences)
     caveats = answers.caveats(model, picture, placement, drawn)

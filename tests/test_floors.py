@@ -32,6 +32,7 @@ FLOORS = [  # a name keeps its place until it is written
     },
     {
         "inputs",
+        "unseen",
         "predictions",
         "experiment",
         "runs",

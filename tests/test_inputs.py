@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from configs import lidc
-from data_pipelines import fingerprint
+from data_pipelines import fingerprint, prepared
+from data_pipelines.validation import Intensities
 from prosona_jax import inputs
 from prosona_jax.types import InputError, Record
 
@@ -15,7 +16,7 @@ PATIENTS = ["p1", "p1", "p2", "p3", "p4"]
 INDICES = {"train": [0, 1], "validation": [2], "test": [3, 4], "all": range(5)}
 
 
-class Dataset(list):
+class Dataset(list, prepared.Dataset):
     """Records, and what else of a prepared data set is asked for here."""
 
     patient_ids = PATIENTS
@@ -31,7 +32,12 @@ def _config(changes):
 def _data(*, raters=4, channels=1, simulated=False, changes=None):
     generator = np.random.default_rng(raters + channels)
     summary, dataset = fingerprint.Fingerprint(), Dataset()
-    tally = fingerprint.Tally(native_sizes={(71, 71)}, native_spacings={(0.5, 0.5), (0.8, 0.8)})
+    tally = fingerprint.Tally(
+        native_sizes={(71, 71)},
+        native_spacings={(0.5, 0.5), (0.8, 0.8)},
+        unit="HU",
+        intensities=[Intensities(-1000, -800, 300, 0.7)],
+    )
     for place, patient in enumerate(PATIENTS):
         masks = np.zeros((raters, 8, 8), np.uint8)
         masks[:, :2, :2] = 1
@@ -91,47 +97,45 @@ def test_a_description_of_other_data_says_that_others_trained():
 )
 def test_simulated_ct_is_named_wherever_it_was(trained, scored, claims):
     data = _data(simulated=scored)
-    said = inputs.caveats(_config({}), data, _run(data, simulated=trained))
-    assert [caveat.partition(": ")[0] for caveat in said] == claims
+    assert _images(_config({}), data, _run(data, simulated=trained)) == claims
 
 
-SEEN = "the model, which resamples nothing, was trained on 0.5 to 0.8 mm."
+def test_images_of_other_data_are_held_against_those_of_the_training():
+    """Of its own data a model has seen the like; the config may resample the others otherwise."""
+    data, config = _data(changes={"native_spacing_mm": [[0.9, 0.9]]}), _config({"data.folds": 1})
+    data.dataset.intensity_unit = "unit"
+    run = _run(data, native_spacing_mm=[[0.5, 0.5], [0.8, 0.8]], intensity_unit="HU")
+    assert _images(config, data, run) == []
+    run = run._replace(data_digest="0")
+    assert _images(config, data, run) == ["Other intensities"]
+    config.data.spacing_mm = 0.0
+    assert _images(config, data, run) == ["Other intensities", "Other pixel size"]
+    assert _images(config, data, run._replace(native_spacing_mm=None)) == [
+        "Other intensities",
+        "Not resampled",
+    ]
 
 
 @pytest.mark.parametrize(
-    ("resampled", "unit", "spacing", "said"),
+    ("sizes", "unknown", "claims"),
     [
-        (0.0, "HU", [[0.5, 0.5], [0.8, 0.8]], []),
-        (0.0, "HU", [[0.46, 0.6], [0.6, 0.87]], []),  # a tenth beyond what was seen is no matter
-        (0.0, "HU", [[0.44, 0.6], [0.6, 0.6]], [f"Other pixel size: 0.44 to 0.6 mm, and {SEEN}"]),
-        (0.0, "HU", [[0.9, 0.9]], [f"Other pixel size: 0.9 mm, and {SEEN}"]),
-        (0.0, "HU", None, [f"Pixel size unknown: {SEEN}"]),
-        (1.5, "HU", [[0.9, 0.9]], []),
-        (1.5, "HU", None, ["Pixel size unknown: it is taken for the model's, 1.5 mm."]),
-        (
-            1.5,
-            "unit",
-            [[0.9, 0.9]],
-            [
-                "Other intensities: these are from 0 to 1, and the model was trained on ones in "
-                "HU; contrast may be new to it."
-            ],
-        ),
+        ([[0.9, 0.9]], 0, []),
+        (None, 5, ["Pixel size unknown"]),
+        ([[0.9, 0.9]], 2, ["Pixel sizes mixed", "Pixel size unknown"]),
     ],
 )
-def test_what_the_model_never_saw_is_named(resampled, unit, spacing, said):
-    run = _run(_data())
-    run.config["data"]["spacing_mm"] = resampled
-    assert inputs.about_images(run, unit, spacing) == said
-    data = _data(changes={"native_spacing_mm": spacing})
-    data.dataset.intensity_unit = unit
-    assert inputs.caveats(_config({}), data, run) == said
+def test_data_with_pixels_of_known_and_unknown_size(sizes, unknown, claims):
+    data = _data(changes={"native_spacing_mm": sizes, "spacings_unknown": unknown})
+    run = _run(_data(), data_digest="0")
+    assert _images(_config({}), data, run) == claims
+    own = [claim for claim in claims if claim == "Pixel sizes mixed"]
+    assert _images(_config({}), data, _run(data)) == own
 
 
-def test_images_are_no_news_to_a_model_whose_pixels_are_unknown():
-    run = _run(_data(), native_spacing_mm=None)
-    assert inputs.about_images(run, "HU", None) == []
-    assert inputs.about_images(run, "HU", [[0.9, 0.9]]) == []
+def _images(config, data, run):
+    """The claims that are about pixels and intensities."""
+    said = [caveat.partition(": ")[0] for caveat in inputs.caveats(config, data, run)]
+    return [claim for claim in said if "atient" not in claim and "folds" not in claim]
 
 
 @pytest.mark.parametrize("caveats", [[], ["Prompts know the images: they describe them."]])
@@ -139,16 +143,43 @@ def test_what_a_prompt_file_says_of_itself_is_repeated(caveats):
     nothing = np.zeros((0, 0, 0), np.float32)
     written = inputs.Prompts((), *(caveats or [None]), {}, nothing, nothing)
     run = _run(_data(), prompts=written.describe())
-    assert inputs.caveats(_config({}), _data(), run) == caveats
+    assert inputs.caveats(_config({}), _data(), run)[3:] == caveats
     assert inputs.about_prompts(run.prompts) == caveats
     assert inputs.about_prompts(None) == []
 
 
-def test_known_patients_and_lost_records_are_named():
-    data = _data(changes={"skipped": {"corrupt": 2}})
-    lost, known = inputs.caveats(_config({"data.split": "all"}), data, _run(data))
+FEW = "Few patients scored: 2 (2 records), and an interval over so few is too narrow; use more "
+
+
+def test_known_patients_lost_records_and_small_splits_are_named():
+    """Splits that trained another model spoil no score on these."""
+    data, config = _data(changes={"skipped": {"corrupt": 2}}), _config({"data.split": "all"})
+    run = _run(data)
+    lost, few, validation, folds, known = inputs.caveats(config, data, run)
+    assert lost == (
+        "Incomplete data: 2 of 7 records were corrupt and left out (data.on_error=skip); mend "
+        "them, the log names each."
+    )
+    assert few.startswith("Few patients scored: 4 (5 records), ")
+    assert validation.startswith("Few validation patients: fold 0 of 4 has 1 (1 record), so luck ")
+    assert folds.startswith("Unequal folds: of 5 records the smallest of 4 folds holds 0 and ")
     assert known.startswith("Known patients: 2 of the scored patients were among those that")
-    assert lost == "Incomplete data: 2 corrupt records were left out (data.on_error=skip)."
+    others = inputs.caveats(config, data, run._replace(data_digest="0"))
+    assert others == [lost, few, known]
+
+
+def test_what_is_logged_of_the_data_stands_in_the_report(caplog):
+    data = _data(simulated=True, changes={"masks_cut_by_crop": 1})
+    config = _config({})
+    simulated, cut = inputs.about_data(config, data.dataset)
+    assert simulated == inputs.SIMULATED
+    assert cut.startswith("Masks cut: in 1 of 5 records masks reach beyond the crop, ")
+    assert cut.endswith("; raise data.size or data.spacing_mm.")
+    splits = inputs.about_splits(config, {0: data}, trained=True)
+    assert splits[0] == f"{FEW}patients, or pool all folds (prosona_jax.compare)."
+    assert inputs.caveats(config, data, _run(data)) == [simulated, cut, *splits]
+    inputs.warn([simulated, cut])
+    assert caplog.messages == [simulated, cut]
 
 
 @pytest.mark.parametrize(

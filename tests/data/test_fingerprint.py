@@ -60,6 +60,42 @@ def test_the_summary_counts_and_is_ready_for_json():
     assert "masks of 1 records" in text
 
 
+def test_intensities_are_those_before_windowing_and_doubted_records_are_counted():
+    masks = [[[1, 0, 1]]]
+    images = {"a": [-1000, -600, 40], "b": [0, 0.5, 1], "c": [0, 100, 255]}
+    each = [
+        record(masks, record_id=name, image=np.array(values, np.float32).reshape(1, 3, 1))
+        for name, values in images.items()
+    ]
+    unknown = each[2]._replace(spacing_mm=np.full(2, np.nan, np.float32))
+    found = summary(*each[:2], unknown)
+    assert json.loads(json.dumps(found)) == found
+    assert found["spacings_unknown"] == 1
+    seen = found["intensities"]
+    first = seen.pop("first_doubted")
+    assert seen == {
+        "unit": "HU",
+        "low": pytest.approx(0.001, abs=1e-6),
+        "median": pytest.approx(0.5),
+        "high": pytest.approx(38.72),
+        "air": 0,
+        "doubted": 2,
+    }
+    assert first.pop("record_id") == "b"
+    assert first == {
+        "low": pytest.approx(0.001),
+        "median": 0.5,
+        "high": pytest.approx(0.999),
+        "air": 0,
+    }
+    text = "\n".join(lines(summary(*each[:2], unknown)))
+    assert (
+        "intensities        HU, 0.001 / 0.5 / 38.72 (0.1 / 50 / 99.9 % of an image, median)" in text
+    )
+    assert "spacing            0.5x0.5 to 0.5x0.5 mm, unknown in 1 records" in text
+    assert summary(each[0])["intensities"]["first_doubted"] is None
+
+
 def test_the_digest_tells_any_change():
     first = record([[[1, 0]], [[0, 1]]])
     changes = (
@@ -74,6 +110,8 @@ def test_the_digest_tells_any_change():
     digests = [summary(first._replace(**change))["sha256"] for change in changes]
     assert len(set(digests)) == len(changes)
     assert digests[0] == summary(first)["sha256"]
+    # Workdirs know their data by it.
+    assert digests[0] == "ae57e59bbed36e92d22eca214bd9294f9232132f3319a76e9d7b1e982e4793c7"
 
 
 def test_unknown_numbers_are_said_to_be_unknown():

@@ -12,7 +12,7 @@ from data_pipelines import prepare, prepared
 from prosona_jax.types import InputError
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SPLITS = {"folds": 4, "fold": 0, "validation_share": 0.5}
+SPLITS = {"folds": 4, "fold": 0, "validation_share": 0.5, "split": "test", "spacing_mm": 0.0}
 
 
 def command(*flags):
@@ -146,17 +146,30 @@ def test_the_description_counts_patients_by_split(make_npz, make_settings, tmp_p
     assert sum(map(int, counts)) == 12
     assert "cite               Someone 2024" in text
     assert "the CT is simulated: no clinical evidence" in text
+    assert [line.split(": ")[:2] for line in text.splitlines()[-3:]] == [
+        ["warning", "Few patients scored"],
+        ["warning", "Few validation patients"],
+        ["warning", "Unequal folds"],
+    ]
 
 
 def test_an_export_holds_what_the_source_has(make_npz, make_settings, tmp_path, monkeypatch):
     path = make_npz()
     monkeypatch.setenv("HOME", str(tmp_path))
-    line = prepare.export(make_settings(path), "~/crops.npz")
-    assert line == f"wrote 12 records to {tmp_path / 'crops.npz'}; skipped: none"
+    said = prepare.export(make_settings(path), "~/crops.npz")
+    assert said == [f"wrote 12 records to {tmp_path / 'crops.npz'}; skipped: none"]
     with np.load(path) as before, np.load(tmp_path / "crops.npz") as after:
         for key in before:
             np.testing.assert_array_equal(after[key], before[key])
             assert after[key].dtype == before[key].dtype
+
+
+def test_an_export_warns_as_a_preparation_does(make_npz, make_settings, tmp_path):
+    _, warning = prepare.export(make_settings(make_npz(), size=7), str(tmp_path / "crops.npz"))
+    assert warning == (
+        "warning: Masks cut: in 12 of 12 records masks reach beyond the crop, and what lies there "
+        "is neither learned nor scored; raise data.size."
+    )
 
 
 def test_an_export_of_nothing_is_refused(make_npz, make_settings, changed, tmp_path):

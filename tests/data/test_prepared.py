@@ -305,5 +305,6 @@ def test_real_crops_have_the_known_fingerprint(real_data, make_settings, cache):
     assert found["mask_area_px"] == pytest.approx([23, 84, 602], abs=0.5)
     assert found["masks_cut_by_crop"] == 0
     assert found["skipped"] == {}
+    assert found["intensities"]["doubted"] == found["spacings_unknown"] == 0
     assert "Armato" in dataset.citation
     assert not dataset.simulated

@@ -35,6 +35,12 @@ def test_every_patient_is_tested_in_one_fold():
     np.testing.assert_array_equal(np.sort(tests), np.arange(800))
 
 
+def test_the_sizes_of_folds_are_those_of_their_test_sets():
+    sizes = [len(assign(fold=fold)["test"]) for fold in range(4)]
+    assert splits.fold_sizes(PATIENTS, 4) == sizes
+    assert splits.fold_sizes(PATIENTS, 0) == []
+
+
 def test_shares_are_as_asked():
     parts = assign()
     assert len(parts["test"]) / 800 == pytest.approx(1 / 4, abs=0.05)

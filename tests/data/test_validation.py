@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from data_pipelines import validation
+from data_pipelines.validation import Intensities, unit_doubt
 from prosona_jax.types import InputError, Record
 
 
@@ -122,3 +123,81 @@ def test_binary_masks_take_any_number_and_empty_those_of_missing_raters():
 def test_masks_that_are_not_binary_are_refused(masks, message):
     with pytest.raises(InputError, match=message):
         validation.binary_masks(masks, np.array([True]), "f")
+
+
+def test_intensities_are_quantiles_and_the_share_of_air():
+    """Of single pixels far away the quantiles hardly know."""
+    image = np.arange(2001, dtype=np.float32).reshape(1, 2001, 1) - 1500
+    image[0, -1], image[0, 0] = 30000, -30000
+    found = Intensities.of(image)
+    assert found[:3] == pytest.approx((-1498, -500, 498))
+    assert found.air == pytest.approx(901 / 2001)  # -1200 to -300
+
+
+WITHIN = "99.8 % of the pixels lie within"
+SOFT = "have the HU of air or lung (-1200 to -300), which CT shows unless all of it is soft tissue"
+
+
+@pytest.mark.parametrize(
+    ("seen", "unit", "doubt"),
+    [
+        (Intensities(-1000, -800, 300, 0.7), "HU", ""),
+        (Intensities(-1000, 40, 300, 0.01), "HU", ""),
+        (
+            Intensities(-1000, 40, 300, 0.0099),
+            "HU",
+            f"Perhaps not in HU: {WITHIN} -1000 to 300, and 1.0 % {SOFT}",
+        ),
+        (
+            Intensities(-100, 40, 300, 0),
+            "HU",
+            f"Perhaps not in HU: {WITHIN} -100 to 300, and 0.0 % {SOFT}",
+        ),
+        (
+            Intensities(0, 0.2, 1, 0),
+            "HU",
+            f"Not in HU: {WITHIN} 0 to 1, and the noise of CT alone spreads wider in HU",
+        ),
+        (
+            Intensities(0, 5, 10, 0),
+            "HU",
+            f"Perhaps not in HU: {WITHIN} 0 to 10, and 0.0 % {SOFT}",
+        ),
+        (Intensities(-3024, -1200, 300, 0.4), "HU", ""),
+        (
+            Intensities(-3024, -1850.5, 300, 0.4),
+            "HU",
+            "Perhaps not in HU: half of the pixels lie below -1850, and air has -1000 HU",
+        ),
+        (Intensities(0.5, 0.55, 0.625, 0), "unit", ""),
+        (
+            Intensities(0.0001, 0.01, 0.06249, 0),
+            "unit",
+            f"Nearly no contrast: {WITHIN} 0.0001 to 0.06249, a small part of 0 to 1, as where 12 "
+            "bits are stored in a file of 16",
+        ),
+        (Intensities(0, 0, 0.01, 0), "arbitrary", ""),
+    ],
+)
+def test_values_that_are_hardly_of_their_unit_are_told(seen, unit, doubt):
+    assert unit_doubt(seen, unit) == doubt
+    told = doubt.replace(": ", ": in 3 of 9 records ", 1)
+    assert unit_doubt(seen, unit, "in 3 of 9 records ") == told
+
+
+def test_on_real_ct_no_unit_is_doubted_wrongly_and_nearly_all_wrong_ones_are(real_data):
+    """The rates in validation's comment, on the first of the two sets behind them."""
+    with np.load(real_data / "lidc_crops.npz") as stored:
+        crops = stored["image"].astype(np.float32)[..., None]
+    scaled = np.clip((crops + 1000) / 1400, 0, 1)
+    shifted, padded = crops + 1024, crops + 1024
+    padded.reshape(612, -1)[:, :300] = -2000  # of 5041 pixels
+
+    def doubted(images, unit="HU"):
+        return sum(bool(unit_doubt(Intensities.of(image), unit)) for image in images)
+
+    assert doubted(crops) == doubted(crops[:, 19:51, 19:51]) == 0
+    assert doubted(scaled) == doubted(np.round(255 * scaled)) == 612
+    assert doubted(shifted) == doubted(padded) == 612
+    assert doubted(scaled, "unit") == 0
+    assert doubted(np.round(4095 * scaled) / 65535, "unit") == 612

@@ -230,6 +230,75 @@ def test_pixels_of_a_size_that_a_model_of_native_pixels_never_saw(
     assert [c for c in record["caveats"] if "ixel size" in c] == [start + seen for start in caveat]
 
 
+@pytest.mark.parametrize(("native", "kept"), [(None, True), ([[0.5, 0.5], [0.9, 0.9]], False)])
+def test_nothing_is_resampled_that_was_not_in_training(trained, ask, disc, tmp_path, native, kept):
+    """The model's config names 1.5 mm, and training images of unknown size were not resampled."""
+    _copy_run(trained[0], tmp_path / "run", lambda run: run.update(native_spacing_mm=native))
+    crop = {"image": disc.astype("f4"), "intensity_unit": "arbitrary"}
+    np.savez(tmp_path / "a.npz", **crop, spacing_mm=np.array([0.7, 0.7], "f4"))
+    np.savez(tmp_path / "b.npz", **crop)
+    record = predict.run(tmp_path / "run", str(tmp_path / "a.npz"), SENTENCES, str(tmp_path / "o"))
+    starts = [caveat[:30] for caveat in record["caveats"][2:]]
+    # 28 x 28 of 48 x 48 mm, where the disc comes in smaller and goes out whole.
+    assert starts == [
+        "Not resampled: the training im" if kept else "The image fills 35% of what th"
+    ]
+    assert 0 < record["prompts"][0]["area_px"] < record["prompts"][1]["area_px"]
+    _, unknown = ask(image=tmp_path / "b.npz")
+    same = np.array_equal(masks_of([tmp_path / "o" / "a_masks.npz"]), masks_of(unknown))
+    assert same is kept
+
+
+SOFT = "have the HU of air or lung (-1200 to -300), which CT shows unless all of it is soft tissue"
+IN_HU = "give the image in HU, or name its unit (--unit, or in the file)."
+
+
+@pytest.mark.parametrize(
+    ("make", "unit", "caveat"),
+    [
+        (lambda disc: 1400 * disc - 1000, "HU", None),
+        (
+            lambda disc: disc,
+            "HU",
+            "Not in HU: 99.8 % of the pixels lie within 0 to 1, and the noise of CT alone spreads "
+            f"wider in HU; {IN_HU}",
+        ),
+        (
+            lambda disc: np.round(255 * disc),
+            "HU",
+            f"Perhaps not in HU: 99.8 % of the pixels lie within 0 to 255, and 0.0 % {SOFT}; "
+            f"{IN_HU}",
+        ),
+        (
+            lambda disc: 1400 * disc + 24,
+            "HU",
+            f"Perhaps not in HU: 99.8 % of the pixels lie within 24 to 1424, and 0.0 % {SOFT}; "
+            f"{IN_HU}",
+        ),
+        (lambda disc: disc, "unit", None),
+        (
+            lambda disc: disc * 4095 / 65535,
+            "unit",
+            "Nearly no contrast: 99.8 % of the pixels lie within 0 to 0.06249, a small part of 0 "
+            "to 1, as where 12 bits are stored in a file of 16; name the raw values that become 0 "
+            "and 1 by --range=LOW,HIGH.",
+        ),
+        (lambda disc: disc / 1000, "arbitrary", None),
+    ],
+)
+@pytest.mark.parametrize("says", ["file", "user"])
+def test_values_that_are_hardly_of_the_unit_that_file_or_user_name(
+    ask, disc, tmp_path, make, unit, caveat, says
+):
+    flat = np.clip(2 * disc - 0.4, 0, 1)  # to the ends
+    image = {"image": make(flat).astype("f4")}
+    np.savez(tmp_path / "a.npz", **image, **({"intensity_unit": unit} if says == "file" else {}))
+    record, _ = ask(image=tmp_path / "a.npz", unit=unit)
+    claims = ("Not in HU", "Perhaps not in HU", "Nearly no contrast")
+    found = [each for each in record["caveats"] if each.startswith(claims)]
+    assert found == ([caveat] if caveat else [])
+
+
 def test_an_image_that_fills_little_of_the_input(ask, disc, tmp_path):
     Image.fromarray((255 * disc[8:28, 12:32]).astype(np.uint8)).save(tmp_path / "small.png")
     record, _ = ask(image=tmp_path / "small.png")

@@ -31,6 +31,8 @@ def test_png(ask, disc, tmp_path):
     assert record["caveats"][2:] == [
         "Other intensities: these are from 0 to 1, and the model was trained on ones of an "
         "arbitrary unit; contrast may be new to it.",
+        "Pixel size unknown: of these images as of those of training, and none is resampled; "
+        "objects must be about as large in pixels as those of the training images.",
     ]
     with Image.open(files[-2]) as picture:
         assert files[-2].name == "overlay.png"
@@ -117,11 +119,10 @@ def test_nifti(make_nifti, ask, disc):
             each["area_px"] * np.prod(np.linalg.norm(source.affine[:3, :2], axis=0)), rel=1e-5
         )
         assert found.header["descrip"].item().decode().startswith(answers.NOTE)
-    # 1.5 mm in the model: the disc, here of 0.7 x 0.9 mm, comes in smaller and goes out whole.
     assert 0 < record["prompts"][0]["area_px"] < record["prompts"][1]["area_px"]
     assert [caveat.split(" ", 4)[:4] for caveat in record["caveats"][2:]] == [
         ["Other", "intensities:", "these", "are"],  # the model saw none of 0 to 1
-        ["The", "image", "fills", "45%"],  # about 28 x 36 of 48 x 48 mm
+        ["Not", "resampled:", "the", "training"],  # whose pixels are of unknown size
     ]
 
 
