@@ -19,7 +19,7 @@ from absl import app, flags
 from data_pipelines import command, images, transforms
 from data_pipelines.images.picture import Picture
 from data_pipelines.transforms import Placement
-from prosona_jax import answers, figures, overlay, prompts, provenance, texts
+from prosona_jax import answers, figures, overlay, provenance, texts
 from prosona_jax.answers import Answer, Model
 from prosona_jax.types import InputError
 
@@ -147,7 +147,7 @@ def _checked(sentences: Sequence[str]) -> list[str]:
         raise InputError('no prompt: say what to draw, e.g. --prompt="hug the solid core"')
     sentences = [" ".join(sentence.split()) for sentence in sentences]
     for number, sentence in enumerate(sentences, start=1):
-        if not prompts.is_utf8(sentence):  # a shell passes on bytes of any encoding
+        if not texts.is_utf8(sentence):  # a shell passes on bytes of any encoding
             raise InputError(
                 f"prompt {number}, {sentence!r}, is not valid UTF-8; set the terminal to UTF-8, or "
                 "save the script that gives the prompt as UTF-8"

@@ -7,6 +7,7 @@ import numpy as np
 import yaml
 from jaxtyping import Float, Int
 
+from prosona_jax import texts
 from prosona_jax.types import InputError
 
 _FIELDS = ("name", "train", "held_out")
@@ -88,15 +89,6 @@ def check_count(styles: Sequence[Style], raters: int, source: str) -> None:
         )
 
 
-def is_utf8(sentence: str) -> bool:
-    """Returns whether UTF-8 can hold it, which half of a surrogate pair cannot."""
-    try:
-        sentence.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def nearest(
     sentences: Float[np.ndarray, "s e"], trained: Float[np.ndarray, "n e"]
 ) -> tuple[Int[np.ndarray, " s"], Float[np.ndarray, " s"]]:
@@ -147,7 +139,7 @@ def _sentences(entry: Any, where: str) -> tuple[str, ...]:
 
 def _has_words(sentence: str) -> bool:
     """Whether there is something to read: neither blanks of any width nor half a character."""
-    return any(map(str.isalnum, sentence)) and is_utf8(sentence)
+    return any(map(str.isalnum, sentence)) and texts.is_utf8(sentence)
 
 
 def _once(names: Iterable[str], source: str, kind: str) -> None:

@@ -151,6 +151,15 @@ def shorten(text: str, most: int) -> str:
     return (words if len(words) > len(kept) / 2 else kept).rstrip() + _MORE
 
 
+def is_utf8(text: str) -> bool:
+    """Returns whether UTF-8 can hold it, which half of a surrogate pair cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def visible(text: str) -> str:
     r"""Returns the text in one line, with what is no character to see as an escape, such as \x07.
 

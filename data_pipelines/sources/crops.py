@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from data_pipelines import folders, raster
+from data_pipelines import folders, identifiers, raster
 from data_pipelines.settings import Settings
 from prosona_jax.types import InputError, Record
 
@@ -95,8 +95,8 @@ def _record(
         image=image[..., None],
         masks=np.stack(planes).astype(np.uint8),
         rater_valid=np.ones(len(raters), bool),
-        patient_id=file.parent.name,
-        record_id=name,
+        patient_id=identifiers.text(file.parent.name, str(file), "its folder's name"),
+        record_id=identifiers.text(name, str(file), "its name"),
         site="",
         spacing_mm=np.full(2, np.nan, np.float32),
         intensity_unit="unit",

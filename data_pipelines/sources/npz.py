@@ -150,7 +150,10 @@ def texts(path: pathlib.Path, key: str, array: np.ndarray) -> np.ndarray:
         InputError: one of them is none.
     """
     where = f"{path}: record {{}}" if array.ndim else f"{path}"
-    flat = array.ravel().tolist()
+    try:
+        flat = array.ravel().tolist()
+    except (SystemError, ValueError) as error:  # characters beyond the last one of Unicode
+        raise InputError(f"{path}: {key} is damaged; write it again with np.savez") from error
     found = [identifiers.text(x, where.format(i), key) for i, x in enumerate(flat)]
     return np.array(found, str).reshape(array.shape)
 

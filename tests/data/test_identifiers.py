@@ -2,10 +2,13 @@
 
 import collections
 import datetime
+import os
 import pickle
+import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from data_pipelines import identifiers, lidc, sources, splits
 from prosona_jax.types import InputError
@@ -47,6 +50,7 @@ def test_one_identifier_has_one_spelling(value, text):
         (np.array(["a"]), "array(['a'], dtype='<U1')"),
         (datetime.date(2020, 1, 1), "datetime.date(2020, 1, 1)"),
         (b"\xff", r"b'\xff', bytes that are no UTF-8"),
+        ("p\udcff", r"'p\udcff'"),
         ([0] * 40, "[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ..."),
     ],
 )
@@ -124,6 +128,17 @@ def test_an_npz_reads_bytes_and_numbers_as_text(make_npz, make_settings):
     ):
         with pytest.raises(InputError, match=shown):
             patients(patient_id=bad)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes are Linux's")
+def test_folders_of_crops_whose_name_is_no_text(tmp_path, make_settings):
+    name = os.fsdecode(b"caf\xe9")
+    for kind, file in (("images", "z-1.0_c0.png"), ("gt", "z-1.0_c0_l0.png")):
+        (tmp_path / kind / name).mkdir(parents=True)
+        Image.fromarray(np.eye(20, dtype=np.uint8)).save(tmp_path / kind / name / file)
+    settings = make_settings(tmp_path, source="crops")
+    (fault,) = sources.records(settings, collections.Counter())
+    assert str(fault).endswith(r"z-1.0_c0.png: its folder's name is 'caf\udce9'; store it as text")
 
 
 def test_the_citation_of_an_npz_may_be_bytes(make_npz, make_settings):
