@@ -10,6 +10,7 @@ import collections
 import pathlib
 import pickle
 import re
+import statistics
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeGuard
 
@@ -162,9 +163,11 @@ def _white(items: Iterable[Any]) -> float:
     """The value of white: 255 if most images reach above 1, else 1."""
     images = [item.get("image") for item in items if isinstance(item, dict)]
     maxima = [
-        np.max(image, initial=0, where=np.isfinite(image)) for image in images if _is_numeric(image)
+        float(np.max(image, initial=0, where=np.isfinite(image)))
+        for image in images
+        if _is_numeric(image)
     ]
-    return 255.0 if maxima and np.median(maxima) > 1 else 1.0
+    return 255.0 if maxima and statistics.median_high(maxima) > 1 else 1.0
 
 
 def _is_numeric(value: Any) -> TypeGuard[np.ndarray]:
