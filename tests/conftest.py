@@ -34,7 +34,10 @@ def make_nifti(tmp_path):
     """Writes voxels of 0.7 x 0.9 x 2.5 mm, mirrored and slightly turned."""
     import nibabel  # here and below, for the tests that need neither are many
 
-    affine = np.array([[-0.7, 0, 0, 90], [0, 0.9, 0.1, -120], [0, 0.05, 2.5, 33], [0, 0, 0, 1]])
+    affine = np.diag([-0.7, 0.9, 2.5, 1.0])
+    turn = [[np.cos(0.05), -np.sin(0.05)], [np.sin(0.05), np.cos(0.05)]]
+    affine[1:3, 1:3] = turn @ affine[1:3, 1:3]
+    affine[:3, 3] = 90, -120, 33
 
     def make(voxels, name="ct.nii"):
         image = nibabel.Nifti1Image(voxels, affine)
