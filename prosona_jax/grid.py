@@ -12,6 +12,7 @@ import ml_collections
 
 from configs.methods import METHODS
 from prosona_jax import (
+    checksum,
     comparison,
     experiment,
     inputs,
@@ -22,7 +23,7 @@ from prosona_jax import (
     workdir,
 )
 from prosona_jax.build import Config
-from prosona_jax.types import InputError
+from prosona_jax.types import InputError, first_line
 
 _ROWS = "rows.json"
 
@@ -118,14 +119,24 @@ def _once(done: pathlib.Path, make: Callable[[], list[dict[str, Any]]]) -> list[
     A row tells which commit's code scored it, for a later one may score otherwise.
     """
     if done.exists():
-        return json.loads(done.read_text())
+        return _read(done)
     commit = provenance.commit()
     rows = [{"commit": commit} | row for row in make()]
     if jax.process_index() == 0:
         partial = done.with_suffix(".partial")
-        partial.write_text(json.dumps(rows))
+        partial.write_text(json.dumps(checksum.seal({"rows": rows})))
         os.replace(partial, done)
     return rows
+
+
+def _read(done: pathlib.Path) -> list[dict[str, Any]]:
+    try:
+        return checksum.unseal(json.loads(done.read_bytes()))["rows"]
+    except ValueError as error:
+        raise InputError(
+            f"{done}: cannot be used ({first_line(error)}); restore it from a copy, or delete it, "
+            "to score again"
+        ) from None
 
 
 def _trained(cell: Cell) -> list[dict[str, Any]]:
