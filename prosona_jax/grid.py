@@ -45,6 +45,11 @@ class Cell(NamedTuple):
         return self.shared / self.method
 
     @property
+    def stage_one(self) -> pathlib.Path:
+        """Holds the first stage, which methods may share."""
+        return self.shared / experiment.shared_name(self.config.to_dict())
+
+    @property
     def run(self) -> workdir.Run:
         """What the cell is made from."""
         return inputs.run_of(self.config, self.data, self.written)
@@ -116,7 +121,8 @@ def _score(cell: Cell) -> list[dict[str, Any]]:
 def _once(done: pathlib.Path, make: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Returns the rows in a file; where there is none, makes and writes them.
 
-    A row tells which commit's code scored it, for a later one may score otherwise.
+    A row tells which commit's code scored it, for a later one may score otherwise. InputError as
+    from :func:`_read`.
     """
     if done.exists():
         return _read(done)
@@ -130,6 +136,7 @@ def _once(done: pathlib.Path, make: Callable[[], list[dict[str, Any]]]) -> list[
 
 
 def _read(done: pathlib.Path) -> list[dict[str, Any]]:
+    """Returns the rows in a file; InputError where they are not what was written."""
     try:
         return checksum.unseal(json.loads(done.read_bytes()))["rows"]
     except ValueError as error:
@@ -141,7 +148,7 @@ def _read(done: pathlib.Path) -> list[dict[str, Any]]:
 
 def _trained(cell: Cell) -> list[dict[str, Any]]:
     """Trains a cell and returns its rows, while no other process works on its fold and seed."""
-    one = cell.shared / experiment.shared_name(cell.config.to_dict())
+    one = cell.stage_one
     with experiment.alone(cell.shared):
         return [*_once(one / _ROWS, lambda: _sampled(cell, one)), *_styled(cell, one)]
 
@@ -206,6 +213,9 @@ def compare(
     parallel.first_process_first(lambda: report.check(place))
     for cell in every:  # before the first is trained, which takes hours
         workdir.check(cell.folder, cell.run)
+        for done in (cell.folder / _ROWS, cell.stage_one / _ROWS):
+            if done.exists():
+                _read(done)
     rows: list[dict[str, Any]] = []
     for cell in every:
         fold, seed = cell.config.data.fold, cell.config.seed

@@ -326,15 +326,17 @@ def test_rows_that_other_code_scored_are_refused(folder, both):
     assert said.startswith(f"{path}: was scored by other code than the cells before it, for 'ged'")
 
 
-def test_rows_with_another_number_are_refused(folder, both):
+@pytest.mark.parametrize("place", ["expert_id", "stage_one-*"])
+def test_rows_with_another_number_are_refused_before_anything_is_trained(folder, both, place):
     whole, _, _ = both
-    path = whole / "fold1-seed0" / "expert_id" / "rows.json"
+    path = min((whole / "fold1-seed0").glob(f"{place}/rows.json"))
     kept = path.read_text()
     value = f'"ged": {json.loads(kept)["rows"][0]["ged"]!r}'
     changed = value[:-1] + str(int(value[-1]) ^ 1)  # the last digit, by one bit
     path.write_text(kept.replace(value, changed, 1))
-    said = _refusal(folder, "whole", ["expert_id"])
+    said = _refusal(folder, "whole", seeds=[1, 0])
     path.write_text(kept)
+    assert not list(whole.glob("fold*-seed1"))
     assert said == (
         f"{path}: cannot be used (damaged or edited: its checksum differs); restore it from a "
         "copy, or delete it, to score again"
