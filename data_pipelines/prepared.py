@@ -22,6 +22,7 @@ import tqdm
 from data_pipelines import folders, sources, styles, transforms, validation
 from data_pipelines.fingerprint import BEYOND_CROP, CORRUPT, EMPTY, Fingerprint, Tally
 from data_pipelines.settings import Settings
+from prosona_jax import checksum
 from prosona_jax.types import InputError, Record
 
 _SPLIT = "records"
@@ -39,7 +40,8 @@ class Dataset:
         """Opens what `prepare` wrote; InputError if it is damaged, also when a record is read."""
         self._folder = folder
         with _undamaged(folder):
-            index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+            stored = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+            index = checksum.unseal(stored, _metadata(folder))
             self._data = tfds.builder_from_directory(folder).as_data_source(split=_SPLIT)
         self.record_ids: list[str] = index["record_ids"]
         self.patient_ids: list[str] = index["patient_ids"]
@@ -165,7 +167,14 @@ def _write(settings: Settings, folder: pathlib.Path) -> None:
         "fingerprint": fingerprint.summary(tally),
         "settings": dataclasses.asdict(settings),
     }
-    (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    sealed = checksum.seal(index, _metadata(folder))
+    (folder / "index.json").write_text(json.dumps(sealed), encoding="utf-8")
+
+
+def _metadata(folder: pathlib.Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields the files that say where each record lies; records have checksums of their own."""
+    for name in ("dataset_info.json", "features.json"):
+        yield name, np.frombuffer((folder / name).read_bytes(), np.uint8)
 
 
 def _writer(folder: pathlib.Path, like: dict[str, np.ndarray]) -> tfds.core.SequentialWriter:

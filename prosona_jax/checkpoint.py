@@ -3,11 +3,13 @@
 import contextlib
 import logging
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 
+from prosona_jax import checksum, parallel
 from prosona_jax.types import InputError, first_line
 
 Tree = Any
@@ -19,7 +21,8 @@ class Checkpoints:
 
     A ``last`` checkpoint is the training state and a JSON note (data position, best value so far);
     a ``best`` one is the parameters to use and a note. Both are written in the background under a
-    temporary name and renamed when complete.
+    temporary name and renamed when complete. The checksum of all values lies in the note's file:
+    most of what Orbax writes has none, and a flipped bit would change contours in silence.
     """
 
     def __init__(self, workdir: str | pathlib.Path) -> None:
@@ -39,7 +42,8 @@ class Checkpoints:
         # The series' writers meet at barriers of the same names: with both at work, a process could
         # stand at one series' barrier and another at the other's, for ever.
         self.wait()
-        args = ocp.args.Composite(tree=ocp.args.StandardSave(tree), note=ocp.args.JsonSave(note))
+        sealed = checksum.seal(note, _arrays(tree))
+        args = ocp.args.Composite(tree=ocp.args.StandardSave(tree), note=ocp.args.JsonSave(sealed))
         if not self._series[series].save(step, args=args):  # so Orbax answers an earlier step
             raise ValueError(f"{self._folder / series}: step {step} is not after those it holds")
 
@@ -48,7 +52,8 @@ class Checkpoints:
 
         For an unreadable one, with a warning, the one before is tried, and if that can be read, the
         other is set aside as ``unreadable-last-<step>``. If none can be read, InputError, and all
-        stay where they are: the next attempt must not start over in silence.
+        stay where they are: the next attempt must not start over in silence. Unreadable is also
+        what has another checksum than was saved, or none.
 
         A ``best`` that is newer, or where there is no ``last``, is removed: it is of an attempt
         that went further before it was interrupted, and no earlier step can be saved beside it.
@@ -61,7 +66,7 @@ class Checkpoints:
         for newer, step in enumerate(steps):
             try:
                 restored = _restore(manager, step, like)
-            except Exception as error:  # Orbax raises many types for a damaged folder.
+            except Exception as error:
                 _LOG.warning(
                     "checkpoint %s/last/%d cannot be read (%s); trying the one before",
                     self._folder, step, first_line(error),
@@ -88,10 +93,12 @@ class Checkpoints:
                 self._series["best"].delete(newer)
 
     def _set_aside(self, steps: list[int]) -> None:
-        if jax.process_index() == 0:
-            for step in steps:
+        def rename() -> None:
+            for step in steps if jax.process_index() == 0 else ():
                 place = self._folder / f"unreadable-last-{step}"
                 (self._folder / "last" / str(step)).rename(place)
+
+        parallel.first_process_first(rename)  # before the others look what there is
         self._series["last"].reload()
 
     def wait(self) -> None:
@@ -118,7 +125,7 @@ def read_best(workdir: str | pathlib.Path, like: Tree) -> tuple[int, Tree, dict[
         like: as in :meth:`Checkpoints.resume`.
 
     Raises:
-        InputError: there is none, or it does not hold such a tree.
+        InputError: there is none, it does not hold such a tree, or other values than were saved.
     """
     folder = pathlib.Path(workdir).resolve() / "checkpoints" / "best"
     none = InputError(
@@ -133,7 +140,7 @@ def read_best(workdir: str | pathlib.Path, like: Tree) -> tuple[int, Tree, dict[
             raise none
         try:
             return _restore(manager, step, like)
-        except Exception as error:  # Orbax raises many types for a damaged folder.
+        except Exception as error:
             raise InputError(
                 f"{folder / str(step)}: cannot be read ({first_line(error)}); restore the folder "
                 "from a copy, or train in another workdir"
@@ -143,7 +150,21 @@ def read_best(workdir: str | pathlib.Path, like: Tree) -> tuple[int, Tree, dict[
 def _restore(
     manager: ocp.CheckpointManager, step: int, like: Tree
 ) -> tuple[int, Tree, dict[str, Any]]:
+    """Returns step, tree and note; where one process cannot read them, an error on all."""
     template = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     args = ocp.args.Composite(tree=ocp.args.StandardRestore(template), note=ocp.args.JsonRestore())
-    restored = manager.restore(step, args=args)
-    return step, restored["tree"], restored["note"]
+    fault: Exception | None = None
+    try:
+        restored = manager.restore(step, args=args)
+        note = checksum.unseal(restored["note"], _arrays(restored["tree"]))
+    except Exception as error:  # Orbax raises many types for a damaged folder.
+        fault = error
+    if not parallel.all_agree(fault is None):
+        raise fault or RuntimeError("another process cannot read it")
+    return step, restored["tree"], note
+
+
+def _arrays(tree: Tree) -> Iterator[tuple[str, Any]]:
+    """Yields each array with its place in the tree; they are whole on every process."""
+    for place, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        yield jax.tree_util.keystr(place), leaf

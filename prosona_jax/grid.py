@@ -12,6 +12,7 @@ import ml_collections
 
 from configs.methods import METHODS
 from prosona_jax import (
+    checksum,
     comparison,
     experiment,
     inputs,
@@ -22,7 +23,7 @@ from prosona_jax import (
     workdir,
 )
 from prosona_jax.build import Config
-from prosona_jax.types import InputError
+from prosona_jax.types import InputError, first_line
 
 _ROWS = "rows.json"
 
@@ -42,6 +43,11 @@ class Cell(NamedTuple):
     def folder(self) -> pathlib.Path:
         """Holds what belongs to the method alone."""
         return self.shared / self.method
+
+    @property
+    def stage_one(self) -> pathlib.Path:
+        """Holds the first stage, which methods may share."""
+        return self.shared / experiment.shared_name(self.config.to_dict())
 
     @property
     def run(self) -> workdir.Run:
@@ -116,22 +122,34 @@ def _score(cell: Cell) -> list[dict[str, Any]]:
 def _once(done: pathlib.Path, make: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Returns the rows in a file; where there is none, makes and writes them.
 
-    A row tells which commit's code scored it, for a later one may score otherwise.
+    A row tells which commit's code scored it, for a later one may score otherwise. InputError as
+    from :func:`_read`.
     """
     if done.exists():
-        return json.loads(done.read_text())
+        return _read(done)
     commit = provenance.commit()
     rows = [{"commit": commit} | row for row in make()]
     if jax.process_index() == 0:
         partial = done.with_suffix(".partial")
-        partial.write_text(json.dumps(rows))
+        partial.write_text(json.dumps(checksum.seal({"rows": rows})))
         os.replace(partial, done)
     return rows
 
 
+def _read(done: pathlib.Path) -> list[dict[str, Any]]:
+    """Returns the rows in a file; InputError where they are not what was written."""
+    try:
+        return checksum.unseal(json.loads(done.read_bytes()))["rows"]
+    except ValueError as error:
+        raise InputError(
+            f"{done}: cannot be used ({first_line(error)}); restore it from a copy, or delete it, "
+            "to score again"
+        ) from None
+
+
 def _trained(cell: Cell) -> list[dict[str, Any]]:
     """Trains a cell and returns its rows, while no other process works on its fold and seed."""
-    one = cell.shared / experiment.shared_name(cell.config.to_dict())
+    one = cell.stage_one
     with experiment.alone(cell.shared):
         return [*_once(one / _ROWS, lambda: _sampled(cell, one)), *_styled(cell, one)]
 
@@ -196,6 +214,9 @@ def compare(
     parallel.first_process_first(lambda: report.check(place))
     for cell in every:  # before the first is trained, which takes hours
         workdir.check(cell.folder, cell.run)
+        for done in (cell.folder / _ROWS, cell.stage_one / _ROWS):
+            if done.exists():
+                _read(done)
     rows: list[dict[str, Any]] = []
     for cell in every:
         fold, seed = cell.config.data.fold, cell.config.seed

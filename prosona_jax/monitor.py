@@ -11,6 +11,9 @@ import jax
 import tensorboardX
 import tqdm
 
+from prosona_jax import checksum
+from prosona_jax.types import InputError, first_line
+
 HISTORY = "history.jsonl"
 
 
@@ -18,10 +21,28 @@ def read_history(workdir: str | pathlib.Path) -> list[dict[str, Any]]:
     """Returns the rows written so far: {"step", "split", name: value, ..., "seconds"}.
 
     The seconds are those since the row before. A line that an interruption cut short is left out.
+
+    Raises:
+        InputError: a line is not what was written.
     """
     path = pathlib.Path(workdir) / HISTORY
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    *lines, cut = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    if b"}" in cut[:-1]:  # rows hold no braces: it was whole, and what ended it is damaged
+        lines.append(cut)
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(checksum.unseal(json.loads(line)))
+        except ValueError as error:
+            raise InputError(
+                f"{path}: line {number} cannot be used ({first_line(error)}); restore the file "
+                "from a copy, or delete the line"
+            ) from None
+    return rows
+
+
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(checksum.seal(row)) + "\n"
 
 
 def training_seconds(workdir: str | pathlib.Path) -> float:
@@ -33,13 +54,14 @@ class Monitor:
     """Writes scalars of process 0; rows after ``step`` are dropped, as they will come again."""
 
     def __init__(self, workdir: str | pathlib.Path, *, step: int, steps: int) -> None:
+        folder = pathlib.Path(workdir)
+        # On every process: where one alone refused a damaged history, the others would wait for it.
+        kept = [row for row in read_history(folder) if row["step"] <= step]
         self._writes = jax.process_index() == 0
         if not self._writes:
             return
-        folder = pathlib.Path(workdir)
-        kept = [row for row in read_history(folder) if row["step"] <= step]
         partial = folder / (HISTORY + ".partial")
-        partial.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        partial.write_text("".join(map(_line, kept)))
         os.replace(partial, folder / HISTORY)
         self._since = time.monotonic()
         self._file = (folder / HISTORY).open("a")
@@ -60,7 +82,7 @@ class Monitor:
         now = time.monotonic()
         row = {"step": step, "split": split, **values, "seconds": round(now - self._since, 3)}
         self._since = now
-        self._file.write(json.dumps(row) + "\n")
+        self._file.write(_line(row))
         self._file.flush()
         for name, value in values.items():
             self._board.add_scalar(f"{split}/{name}", value, step)

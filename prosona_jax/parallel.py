@@ -201,6 +201,13 @@ def gather_arrays(tree: Any) -> Any:
     return multihost_utils.process_allgather(tree, tiled=True)
 
 
+def all_agree(yes: bool) -> bool:
+    """Returns whether all processes say yes, on each of them."""
+    if jax.process_count() == 1:
+        return yes
+    return bool(np.all(multihost_utils.process_allgather(np.array(yes))))
+
+
 def should_stop(step: int, asked: bool) -> bool:
     """Returns whether training ends after this step because the machine asked it to.
 

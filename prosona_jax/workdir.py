@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from prosona_jax import checksum
 from prosona_jax.types import InputError
 
 _FILE = "run.json"
@@ -48,11 +49,16 @@ def read(folder: str | os.PathLike[str]) -> Run:
 def _read(folder: str | os.PathLike[str]) -> Run:
     path = pathlib.Path(folder) / _FILE
     try:
-        return Run(**json.loads(path.read_text()))
+        return Run(**checksum.unseal(json.loads(path.read_text())))
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path} is absent: no run was trained in this workdir") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error}); name another workdir") from None
+    except checksum.ChecksumError as error:
+        raise InputError(
+            f"{path}: cannot be used ({error}); restore it from a copy, undo the edit, or train in "
+            "another workdir"
+        ) from None
     except (ValueError, TypeError) as error:
         raise InputError(f"{path} is damaged ({error}); restore it from a copy") from None
 
@@ -67,13 +73,17 @@ def check(folder: str | os.PathLike[str], run: Run) -> None:
 def claim(folder: str | os.PathLike[str], run: Run) -> None:
     """Makes the folder this run's; InputError as from :func:`check`."""
     check(folder, run)
+    if not (pathlib.Path(folder) / _FILE).exists():
+        write(folder, run)
+
+
+def write(folder: str | os.PathLike[str], run: Run) -> None:
+    """Writes what the folder is made from, with its checksum; InputError where it cannot."""
     path = pathlib.Path(folder) / _FILE
-    if path.exists():
-        return
     partial = path.with_suffix(".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(run._asdict(), indent=1))
+        partial.write_text(json.dumps(checksum.seal(run._asdict()), indent=1))
         os.replace(partial, path)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error}); choose another --workdir") from None

@@ -1,7 +1,9 @@
 """Checkpoints: bit-identical round trips, how many are kept, and what a damaged one leads to."""
 
 import gc
+import json
 import logging
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -187,6 +189,112 @@ def test_none_readable_is_an_error(tmp_path):
             "folder from a copy, or remove it to start over"
         )
     assert _steps(tmp_path, "last") == [2, 4]
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A workdir with both series, whose array is too large to lie within Orbax's own tables."""
+    workdir = tmp_path_factory.mktemp("large")
+    checkpoints = Checkpoints(workdir)
+    for step in (2, 4):
+        checkpoints.save("last", step, _large(step), {"best": step / 8, "position": {"at": step}})
+    checkpoints.save("best", 4, _large(4), {"step": 4, "ged": 0.125})
+    checkpoints.close()
+    return workdir
+
+
+def _large(seed=0):
+    return {"kernel": jnp.asarray(np.random.default_rng(seed).normal(size=(60, 200)), jnp.float32)}
+
+
+def _flip(path, share, bit):
+    content = bytearray(path.read_bytes())
+    content[int(share * (len(content) - 1))] ^= 1 << bit
+    path.write_bytes(content)
+
+
+def _values_file(folder):
+    """Returns the file that holds the array's values, by far the largest."""
+    return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+
+
+# Of damaged metadata Orbax's threads complain besides, where nobody can catch it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_no_flipped_bit_is_read_as_another_checkpoint(large, tmp_path):
+    """Of each file in turn: what is read is what was saved, or nothing is."""
+    shutil.copytree(large, tmp_path / "run")
+    folder = tmp_path / "run" / "checkpoints" / "best" / "4"
+    files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    refused = {}
+    for path, content in files.items():
+        for number, share in enumerate((0.0, 0.3, 0.5, 0.7, 1.0)):
+            _flip(path, share, number)
+            try:
+                step, tree, note = read_best(tmp_path / "run", _large())
+            except InputError as fault:
+                refused[path] = str(fault)
+            else:
+                assert (step, note) == (4, {"step": 4, "ged": 0.125})
+                _assert_identical(tree, _large(4))
+            path.write_bytes(content)
+    assert {folder / "note" / "metadata", _values_file(folder)} <= refused.keys()
+    for message in refused.values():
+        assert message.startswith(f"{folder}: cannot be read (")
+        assert "\n" not in message
+
+
+@pytest.mark.parametrize("what", ["values", "note"])
+def test_a_flipped_bit_falls_back_to_the_checkpoint_before(large, tmp_path, caplog, what):
+    shutil.copytree(large, tmp_path / "run")
+    series = tmp_path / "run" / "checkpoints" / "last"
+    if what == "values":
+        _flip(_values_file(series / "4"), 0.5, 3)
+    else:
+        note = series / "4" / "note" / "metadata"
+        note.write_text(note.read_text().replace('"at": 4', '"at": 5'))
+    with caplog.at_level(logging.WARNING, "prosona_jax.checkpoint"):
+        step, tree, note = _resume(tmp_path / "run", _large())
+    assert (step, note) == (2, {"best": 0.25, "position": {"at": 2}})
+    _assert_identical(tree, _large(2))
+    assert [r.getMessage() for r in caplog.records if r.name == "prosona_jax.checkpoint"] == [
+        f"checkpoint {series}/4 cannot be read (damaged or edited: its checksum differs); trying "
+        "the one before"
+    ]
+    assert (series.parent / "unreadable-last-4").is_dir()
+    assert _steps(tmp_path / "run", "last") == [2]
+
+
+def test_a_damaged_best_is_refused(large, tmp_path):
+    shutil.copytree(large, tmp_path / "run")
+    folder = tmp_path / "run" / "checkpoints" / "best" / "4"
+    _flip(_values_file(folder), 0.5, 0)
+    with pytest.raises(InputError) as fault:
+        read_best(tmp_path / "run", _large())
+    assert str(fault.value) == (
+        f"{folder}: cannot be read (damaged or edited: its checksum differs); restore the folder "
+        "from a copy, or train in another workdir"
+    )
+
+
+def test_a_checkpoint_without_a_checksum_is_refused(tmp_path):
+    _save(tmp_path, "best", 6)
+    note = tmp_path / "checkpoints" / "best" / "6" / "note" / "metadata"
+    note.write_text(json.dumps({"best": 0.75}))
+    with pytest.raises(InputError) as fault:
+        read_best(tmp_path, _array())
+    assert str(fault.value) == (
+        f"{note.parents[1]}: cannot be read (no checksum: damaged, or written by an earlier "
+        "version); restore the folder from a copy, or train in another workdir"
+    )
+
+
+def test_what_one_process_cannot_read_none_takes(tmp_path, monkeypatch):
+    _save(tmp_path, "best", 6)
+    asked = []
+    monkeypatch.setattr(parallel, "all_agree", lambda mine: asked.append(mine))
+    with pytest.raises(InputError, match=r"cannot be read \(another process cannot read it\); re"):
+        read_best(tmp_path, _array())
+    assert asked == [True]
 
 
 def _files(workdir):

@@ -13,7 +13,7 @@ import pytest
 from configs import lidc
 from configs.methods import METHODS
 from data_pipelines import splits
-from prosona_jax import answers, grid, runs, workdir
+from prosona_jax import answers, checksum, grid, runs, workdir
 from prosona_jax.monitor import read_history
 from prosona_jax.results import BASELINES
 from prosona_jax.types import InputError
@@ -150,7 +150,7 @@ def test_stage_one_is_trained_once_for_all_methods_that_share_it(both):
             assert [row["step"] for row in history if row["split"] == "train"] == [1, 2]
         trained = {path.parent.name for path in place.glob("*/stage_two")}
         assert trained == {*METHODS} - {"prob_unet"}
-        rows = {m: json.loads((place / m / "rows.json").read_text()) for m in METHODS}
+        rows = {m: json.loads((place / m / "rows.json").read_text())["rows"] for m in METHODS}
         sampled = {m: [row for row in rows[m] if row["method"] in SAMPLED] for m in METHODS}
         shares = {m for m in METHODS if sampled[m] == sampled["prob_unet"]}
         assert shares == {"prob_unet", "dpersona_heads", "expert_id", "prosona"}
@@ -311,9 +311,9 @@ def test_rows_of_a_method_as_it_was_before_are_refused(folder, both):
     whole, _, _ = both
     path = whole / "fold1-seed0" / "expert_id" / "run.json"
     kept = path.read_text()
-    before = json.loads(kept)
-    before["config"]["stage_two"]["tau"] = 0.2
-    path.write_text(json.dumps(before))
+    before = workdir.read(path.parent)
+    before.config["stage_two"]["tau"] = 0.2
+    workdir.write(path.parent, before)
     said = _refusal(folder, "whole", ["expert_id"])
     path.write_text(kept)
     assert said.startswith(f"{path}: this workdir was trained with config.stage_two.tau = 0.2, not")
@@ -323,11 +323,29 @@ def test_rows_that_other_code_scored_are_refused(folder, both):
     whole, _, _ = both
     path = whole / "fold1-seed0" / "expert_id" / "rows.json"
     kept = path.read_text()
-    older = [{name: x for name, x in row.items() if name != "ged"} for row in json.loads(kept)]
-    path.write_text(json.dumps(older))
+    rows = json.loads(kept)["rows"]
+    older = [{name: x for name, x in row.items() if name != "ged"} for row in rows]
+    path.write_text(json.dumps(checksum.seal({"rows": older})))
     said = _refusal(folder, "whole", ["expert_id"])
     path.write_text(kept)
     assert said.startswith(f"{path}: was scored by other code than the cells before it, for 'ged'")
+
+
+@pytest.mark.parametrize("place", ["expert_id", "stage_one-*"])
+def test_rows_with_another_number_are_refused_before_anything_is_trained(folder, both, place):
+    whole, _, _ = both
+    path = min((whole / "fold1-seed0").glob(f"{place}/rows.json"))
+    kept = path.read_text()
+    value = f'"ged": {json.loads(kept)["rows"][0]["ged"]!r}'
+    changed = value[:-1] + str(int(value[-1]) ^ 1)  # the last digit, by one bit
+    path.write_text(kept.replace(value, changed, 1))
+    said = _refusal(folder, "whole", seeds=[1, 0])
+    path.write_text(kept)
+    assert not list(whole.glob("fold*-seed1"))
+    assert said == (
+        f"{path}: cannot be used (damaged or edited: its checksum differs); restore it from a "
+        "copy, or delete it, to score again"
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)

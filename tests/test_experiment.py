@@ -1,11 +1,12 @@
 """What cannot be trained is found before anything is."""
 
+import json
 import pathlib
 
 import pytest
 
 from configs import lidc
-from prosona_jax import experiment, inputs, workdir
+from prosona_jax import checksum, experiment, inputs, workdir
 from prosona_jax.monitor import HISTORY
 from prosona_jax.types import InputError
 
@@ -45,7 +46,8 @@ def test_without_a_second_stage_nothing_of_it_matters():
 
 def _write_history(folder, step):
     folder.mkdir(parents=True)
-    (folder / HISTORY).write_text(f'{{"step": 1}}\n{{"step": {step}}}\n')
+    rows = [json.dumps(checksum.seal({"step": each})) + "\n" for each in (1, step)]
+    (folder / HISTORY).write_text("".join(rows))
 
 
 def _run_of(config):

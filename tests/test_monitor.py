@@ -5,7 +5,9 @@ import json
 import jax
 import pytest
 
+from prosona_jax import checksum
 from prosona_jax.monitor import Monitor, read_history, training_seconds
+from prosona_jax.types import InputError
 
 
 def _write(workdir, *rows, step=0):
@@ -53,8 +55,43 @@ def test_a_line_cut_short_is_left_out(tmp_path):
 def test_training_time_is_summed_over_restarts(tmp_path):
     assert training_seconds(tmp_path) == 0.0
     rows = [{"step": 1, "seconds": 1.5}, {"step": 2, "seconds": 0.25}, {"step": 3}]
-    (tmp_path / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lines = [json.dumps(checksum.seal(row)) + "\n" for row in rows]
+    (tmp_path / "history.jsonl").write_text("".join(lines))
     assert training_seconds(tmp_path) == 1.75
+
+
+def test_no_flipped_bit_is_read_as_another_history(tmp_path):
+    """Also of the line's end, by which a line cut short is known."""
+    _write(tmp_path, (1, "train", {"loss": 0.5}), (2, "train", {"loss": 0.25}))
+    path, rows = tmp_path / "history.jsonl", read_history(tmp_path)
+    written, said = path.read_bytes(), []
+    for place in range(8 * len(written)):
+        flipped = bytearray(written)
+        flipped[place // 8] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        try:
+            assert read_history(tmp_path) == rows
+        except InputError as fault:
+            said.append((1 + (place // 8 > written.index(b"\n")), str(fault)))
+    assert len(said) > 7 * len(written)
+    for line, message in said:
+        assert message.startswith(f"{path}: line {line} cannot be used (")
+
+
+@pytest.mark.parametrize("process", [0, 1])
+def test_a_damaged_row_is_named_by_every_process_and_kept(tmp_path, monkeypatch, process):
+    _write(tmp_path, (1, "train", {"loss": 0.5}), (2, "train", {"loss": 0.25}))
+    path = tmp_path / "history.jsonl"
+    damaged = path.read_text().replace("0.25", "0.24")
+    path.write_text(damaged)
+    monkeypatch.setattr(jax, "process_index", lambda: process)
+    with pytest.raises(InputError) as fault:
+        _write(tmp_path, step=2)
+    assert str(fault.value) == (
+        f"{path}: line 2 cannot be used (damaged or edited: its checksum differs); restore the "
+        "file from a copy, or delete the line"
+    )
+    assert path.read_text() == damaged
 
 
 def test_the_bar_names_the_first_three_scores(tmp_path, capsys):

@@ -1,6 +1,7 @@
 """Several processes, played by one: who acts first, and what the others learn of its failure."""
 
 import jax
+import numpy as np
 import pytest
 
 from prosona_jax import parallel
@@ -44,3 +45,14 @@ def test_where_the_first_process_fails_all_do(play):
     stopped = "the first process has stopped; its message says why"
     assert play(1, lambda: acted.append(1), told=True) == (stopped, [False])
     assert not acted
+
+
+@pytest.mark.parametrize(("told", "agreed"), [([True, True], True), ([True, False], False)])
+def test_processes_agree_where_all_say_yes(monkeypatch, told, agreed):
+    assert parallel.all_agree(True)
+    assert not parallel.all_agree(False)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(
+        parallel.multihost_utils, "process_allgather", lambda mine: np.array([mine, told[1]])
+    )
+    assert parallel.all_agree(told[0]) is agreed

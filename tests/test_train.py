@@ -102,7 +102,9 @@ def _steps(workdir, series):
 
 def _note(workdir, series, step):
     path = pathlib.Path(workdir) / "checkpoints" / series / str(step) / "note" / "metadata"
-    return json.loads(path.read_text())
+    note = json.loads(path.read_text())
+    assert len(note.pop("sha256")) == 64
+    return note
 
 
 def _when(step, action):

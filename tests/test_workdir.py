@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from prosona_jax import workdir
+from prosona_jax import checksum, workdir
 from prosona_jax.types import InputError
 
 RUN = workdir.Run(
@@ -181,7 +181,44 @@ def test_an_untrained_folder_is_named(tmp_path):
         workdir.read(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", '{"config": {', json.dumps({"config": {}})])
+def test_no_flipped_bit_is_read_as_another_run(tmp_path):
+    workdir.claim(tmp_path, RUN)
+    path, run = tmp_path / "run.json", workdir.read(tmp_path)
+    written, said = path.read_bytes(), []
+    for place in range(len(written)):
+        flipped = bytearray(written)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        try:
+            assert workdir.read(tmp_path) == run
+        except InputError as fault:
+            said.append(str(fault))
+    assert len(said) > len(written) / 2  # the rest are spaces
+    for message in said:
+        assert message.startswith((f"{path}: cannot be used (", f"{path} is damaged ("))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        ("-1000.0", "-1010.0", "damaged or edited: its checksum differs"),
+        ('"sha256"', '"sha257"', "no checksum: damaged, or written by an earlier version"),
+    ],
+)
+def test_an_edited_file_and_one_without_a_checksum_are_refused(tmp_path, before, after, reason):
+    workdir.claim(tmp_path, RUN)
+    path = tmp_path / "run.json"
+    path.write_text(path.read_text().replace(before, after))
+    for attempt in (lambda: workdir.read(tmp_path), lambda: workdir.claim(tmp_path, RUN)):
+        with pytest.raises(InputError) as fault:
+            attempt()
+        assert str(fault.value) == (
+            f"{path}: cannot be used ({reason}); restore it from a copy, undo the edit, or train "
+            "in another workdir"
+        )
+
+
+@pytest.mark.parametrize("text", ["", '{"config": {', json.dumps(checksum.seal({"config": {}}))])
 def test_a_damaged_file_is_named(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
     for attempt in (lambda: workdir.read(tmp_path), lambda: workdir.claim(tmp_path, RUN)):

@@ -173,6 +173,47 @@ def test_a_damaged_folder_is_named(make_npz, make_settings, cache, pattern, spoi
     assert prepared.prepare(settings, cache)[11].record_id == "r11"
 
 
+def everything(dataset):
+    """Returns all that a data set says, as text and bytes."""
+    told = {name: x for name, x in vars(dataset).items() if name not in {"_data", "_folder"}}
+    return told, [[np.asarray(x).tobytes() for x in dataset[i]] for i in range(len(dataset))]
+
+
+@pytest.mark.parametrize(
+    "pattern", ["index.json", "*.array_record*", "dataset_info.json", "features.json"]
+)
+def test_no_flipped_bit_is_read_as_other_data(make_npz, make_settings, cache, pattern):
+    settings = make_settings(make_npz())
+    before = everything(prepared.prepare(settings, cache))
+    (folder,) = folders(cache)
+    (file,) = folder.rglob(pattern)
+    written, refused = file.read_bytes(), 0
+    places = np.random.default_rng(0).integers(8 * len(written), size=100)
+    for place in places.tolist():
+        flipped = bytearray(written)
+        flipped[place // 8] ^= 1 << place % 8
+        file.write_bytes(flipped)
+        try:
+            assert everything(prepared.prepare(settings, cache)) == before
+        except InputError as fault:
+            refused += str(fault).startswith(f"{folder}: damaged (")
+    assert refused > 0
+
+
+def test_another_patient_in_the_index_is_refused(make_npz, make_settings, cache):
+    """It would move a record to another fold."""
+    settings = make_settings(make_npz())
+    prepared.prepare(settings, cache)
+    (folder,) = folders(cache)
+    index = folder / "index.json"
+    index.write_text(index.read_text().replace('"p01"', '"p11"', 1))
+    with pytest.raises(InputError) as caught:
+        prepared.prepare(settings, cache)
+    assert str(caught.value) == (
+        f"{folder}: damaged (ChecksumError); delete this folder, the next run prepares it again"
+    )
+
+
 def test_a_cache_that_cannot_be_written_is_named(make_npz, make_settings, cache, monkeypatch):
     settings = make_settings(make_npz())
 

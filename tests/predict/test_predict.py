@@ -200,9 +200,9 @@ def test_a_sentence_longer_than_the_encoder_reads_is_cut_with_a_warning(ask, cap
 def _copy_run(folder, copy, change):
     """Copies a workdir, with what `change` makes of its run.json."""
     shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("last"))
-    run = json.loads((folder / "run.json").read_text())
+    run = workdir.read(folder)._asdict()
     change(run)
-    (copy / "run.json").write_text(json.dumps(run))
+    workdir.write(copy, workdir.Run(**run))
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,9 @@ def test_workdirs_that_cannot_answer(trained, tmp_path):
         copy = tmp_path / name
         shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(without or "", "last"))
         if change:
-            run = json.loads((copy / "run.json").read_text())
+            run = workdir.read(copy)._asdict()
             change(run)
-            (copy / "run.json").write_text(json.dumps(run))
+            workdir.write(copy, workdir.Run(**run))
         with pytest.raises(InputError) as error:
             predict.run(copy, image, SENTENCES, str(tmp_path / "out"), slice_index=0)
         return str(error.value).replace(str(tmp_path), "")
