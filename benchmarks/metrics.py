@@ -1,4 +1,4 @@
-"""Records scored per second by `prosona_jax.metrics.score_batch`, against loops over mask pairs.
+"""Records scored per second by `prosona_jax.evaluation.metrics.score_batch`, against loops over mask pairs.
 
     python -m benchmarks.metrics
 
@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from benchmarks.common import RATERS, discs, each_in_own_process, hardware, peak_mib, seconds
-from prosona_jax import metrics
+from prosona_jax.evaluation import metrics
 
 RECORDS = 16
 SAMPLES = (4, 16, 50, 100)

@@ -17,7 +17,8 @@ import numpy as np
 
 from benchmarks.common import discs, each_in_own_process, hardware, peak_mib, seconds
 from configs import lidc
-from prosona_jax import build, distributions
+from prosona_jax.experiments import build
+from prosona_jax.models import distributions
 from prosona_jax.models.prob_unet import ProbUNet
 
 SAMPLES = (1, 16, 100)

@@ -16,7 +16,9 @@ import numpy as np
 
 from benchmarks.common import RATERS, discs, each_in_own_process, hardware, peak_mib, seconds
 from configs import lidc
-from prosona_jax import build, parallel, step
+from prosona_jax.experiments import build
+from prosona_jax.runtime import parallel
+from prosona_jax.training import step
 from prosona_jax.types import Batch
 
 CASES = (("mesh", "float32"), ("pmap", "float32"), ("mesh", "bfloat16"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from prosona_jax import texts
+from prosona_jax import unicode
 from prosona_jax.types import InputError
 
 
@@ -35,7 +35,7 @@ def text(value: Any, where: str, name: str) -> str:
             raise InputError(
                 f"{where}: {name} is {_short(value)}, bytes that are no UTF-8; store it as text"
             ) from None
-    if isinstance(value, str) and texts.is_utf8(value):
+    if isinstance(value, str) and unicode.is_utf8(value):
         return value.strip(" \t\r\n\0")
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return str(int(value))

@@ -18,9 +18,10 @@ import tqdm
 from absl import app, flags
 from ml_collections import config_flags
 
-from data_pipelines import caveats, command, fingerprint, prepared, sources, splits
+from data_pipelines import caveats, fingerprint, prepared, sources, splits
 from data_pipelines.settings import Settings
 from data_pipelines.sources import npz
+from prosona_jax import cli
 from prosona_jax.types import InputError
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.", lock_config=True)
@@ -86,9 +87,9 @@ def _warnings(said: Sequence[str]) -> list[str]:
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command; exits with 2 on input that the user can mend."""
-    command.begin(argv)
+    cli.begin(argv)
     # As an exception, so that nothing half written stays behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(command.PREEMPTED_STATUS))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(cli.PREEMPTED_STATUS))
     data = _CONFIG.value.data
     try:
         settings = Settings.from_config(data)
@@ -97,9 +98,9 @@ def main(argv: Sequence[str]) -> None:
         else:
             lines = describe(prepared.prepare(settings, data.cache_dir), data)
     except InputError as fault:
-        command.stop(fault)
+        cli.stop(fault)
     sys.stdout.write("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=command.parse_flags)
+    app.run(main, flags_parser=cli.parse_flags)

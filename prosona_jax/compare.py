@@ -15,8 +15,9 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from configs.methods import METHODS
-from data_pipelines import command
-from prosona_jax import experiment, grid, parallel
+from prosona_jax import cli
+from prosona_jax.experiments import grid, stages
+from prosona_jax.runtime import parallel
 from prosona_jax.types import InputError
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -44,9 +45,9 @@ def _numbers(flag: str, values: Sequence[str]) -> list[int]:
 
 def main(argv: Sequence[str]) -> None:
     """Runs the comparison; exits as `prosona_jax.main` does."""
-    command.begin(argv)
+    cli.begin(argv)
     config, folder = _CONFIG.value, pathlib.Path(_WORKDIR.value).expanduser()
-    with experiment.ending():
+    with stages.ending():
         if _DISTRIBUTED.value:
             parallel.join_processes()
         folds = list(range(max(config.data.folds, 1)))
@@ -57,4 +58,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=command.parse_flags)
+    app.run(main, flags_parser=cli.parse_flags)

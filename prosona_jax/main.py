@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from absl import app, flags
 from ml_collections import config_flags
 
-from data_pipelines import command
-from prosona_jax import experiment, parallel, runs
+from prosona_jax import cli
+from prosona_jax.experiments import runs, stages
+from prosona_jax.runtime import parallel
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Config file and variant, e.g. configs/lidc.py:demo.", lock_config=True
@@ -30,9 +31,9 @@ _DISTRIBUTED = flags.DEFINE_bool(
 
 def main(argv: Sequence[str]) -> None:
     """Runs the mode; exits with 2 on bad input, 3 on divergence, 143 after SIGTERM."""
-    command.begin(argv)
+    cli.begin(argv)
     folder = pathlib.Path(_WORKDIR.value).expanduser()
-    with experiment.ending():
+    with stages.ending():
         if _DISTRIBUTED.value:
             parallel.join_processes()
         if _MODE.value == "train":
@@ -43,4 +44,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=command.parse_flags)
+    app.run(main, flags_parser=cli.parse_flags)

@@ -13,9 +13,12 @@ from data_pipelines import images, validation
 from data_pipelines.images.picture import Picture
 from data_pipelines.settings import Settings
 from data_pipelines.transforms import Placement
-from prosona_jax import build, experiment, predictions, prompts, text_encoder, texts, unseen
-from prosona_jax import workdir as workdirs
-from prosona_jax.build import Config
+from prosona_jax import unicode
+from prosona_jax.experiments import build, predictions, stages, unseen
+from prosona_jax.experiments.build import Config
+from prosona_jax.runtime import workdir as workdirs
+from prosona_jax.text import encoder as text_encoder
+from prosona_jax.text import prompts
 from prosona_jax.types import InputError
 
 NOTE = "Research use only, no clinical evidence."
@@ -69,12 +72,12 @@ def load_model(folder: pathlib.Path, encoder: str | None = None) -> Model:
         )
     config = ml_collections.ConfigDict(run.config)
     shape = {"channels": run.channels, "raters": run.raters}
-    place = experiment.stage_one_folder(folder, run)
-    one, frozen = experiment.read_stage_one(config, place, **shape)
-    two = experiment.read_stage_two(config, folder / "stage_two", described, **shape)
+    place = stages.stage_one_folder(folder, run)
+    one, encoded = stages.read_stage_one(config, place, **shape)
+    two = stages.read_stage_two(config, folder / "stage_two", described, **shape)
     steps = {"stage_one": one, "stage_two": two.step}
     found = _encoder(folder, described, two, encoder)
-    return Model(folder, run, config, described, jax.device_get(frozen), two, steps, found)
+    return Model(folder, run, config, described, jax.device_get(encoded), two, steps, found)
 
 
 def settings(model: Model) -> Settings:
@@ -170,7 +173,7 @@ def caveats(
     spacing = None if np.isnan(picture.spacing_mm).any() else [picture.spacing_mm.tolist()]
     said = [
         *of_every_contour(model.run),
-        *experiment.unfinished(model.folder, model.run),
+        *stages.unfinished(model.folder, model.run),
         *about_values(picture),
         *unseen.about_unit(model.run, picture.intensity_unit),
         *unseen.about_pixels(model.run, spacing, resampled_mm=settings(model).spacing_mm),
@@ -183,7 +186,7 @@ def caveats(
             "background."
         )
     for number, each in enumerate(answers, start=1):
-        called = f"Prompt {number}, {texts.shorten(each.prompt, 80)!r},"
+        called = f"Prompt {number}, {unicode.shorten(each.prompt, 80)!r},"
         if each.cut:
             said.append(
                 f"{called} was cut after {model.encoder.max_tokens} tokens, all that the text "

@@ -16,11 +16,14 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from data_pipelines import command, images, transforms
+from data_pipelines import images, transforms
 from data_pipelines.images.picture import Picture
 from data_pipelines.transforms import Placement
-from prosona_jax import answers, figures, overlay, provenance, texts
-from prosona_jax.answers import Answer, Model
+from prosona_jax import cli, unicode
+from prosona_jax import model as answers
+from prosona_jax.model import Answer, Model
+from prosona_jax.report import figures, overlay
+from prosona_jax.runtime import provenance
 from prosona_jax.types import InputError
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the trained run.", required=True)
@@ -147,7 +150,7 @@ def _checked(sentences: Sequence[str]) -> list[str]:
         raise InputError('no prompt: say what to draw, e.g. --prompt="hug the solid core"')
     sentences = [" ".join(sentence.split()) for sentence in sentences]
     for number, sentence in enumerate(sentences, start=1):
-        if not texts.is_utf8(sentence):  # a shell passes on bytes of any encoding
+        if not unicode.is_utf8(sentence):  # a shell passes on bytes of any encoding
             raise InputError(
                 f"prompt {number}, {sentence!r}, is not valid UTF-8; set the terminal to UTF-8, or "
                 "save the script that gives the prompt as UTF-8"
@@ -182,7 +185,7 @@ def _label(picture: Picture, answered: Answer) -> str:
 
     Marks of direction keep the area together beside a sentence that runs from right to left.
     """
-    sentence = texts.shorten(answered.prompt, _LEGEND_LENGTH)
+    sentence = unicode.shorten(answered.prompt, _LEGEND_LENGTH)
     return f"{sentence} {_LEFT_TO_RIGHT}({_area(picture, answered)}){_LEFT_TO_RIGHT}"
 
 
@@ -246,7 +249,7 @@ def _pair(flag: flags.FlagHolder, example: str) -> tuple[float, float] | None:
 
 def main(argv: Sequence[str]) -> None:
     """Runs the prediction; exits with 2 on input that the user can mend."""
-    command.begin(argv)
+    cli.begin(argv)
     try:
         run(
             pathlib.Path(_WORKDIR.value).expanduser(),
@@ -262,7 +265,7 @@ def main(argv: Sequence[str]) -> None:
             encoder=_ENCODER.value,
         )
     except InputError as fault:
-        command.stop(fault)
+        cli.stop(fault)
 
 
 if __name__ == "__main__":

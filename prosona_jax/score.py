@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import app, logging
 
-from data_pipelines import command
 from data_pipelines.sources import npz
-from prosona_jax import intervals, metrics
+from prosona_jax import cli
+from prosona_jax.evaluation import intervals, metrics
 from prosona_jax.types import InputError
 
 RESAMPLES = 2000
@@ -138,7 +138,7 @@ def main(argv: Sequence[str]) -> None:
             logging.warning("%s has no patient_id: intervals resample records", path)
         result = score_masks(path, masks)
     except InputError as error:
-        command.stop(error)
+        cli.stop(error)
     sys.stdout.write(json.dumps(result, indent=2, allow_nan=False) + "\n")
 
 

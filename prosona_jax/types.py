@@ -7,6 +7,7 @@ import numpy as np
 # A batch holds NumPy arrays on the host and jax.Array on the device; naming the latter here would
 # make the data pipelines import JAX.
 Array = Any
+Params = Any  # a tree of parameters
 
 
 class InputError(ValueError):

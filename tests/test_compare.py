@@ -13,9 +13,12 @@ import pytest
 from configs import lidc
 from configs.methods import METHODS
 from data_pipelines import splits
-from prosona_jax import answers, checksum, grid, runs, workdir
-from prosona_jax.monitor import read_history
-from prosona_jax.results import BASELINES
+from prosona_jax import checksum
+from prosona_jax import model as answers
+from prosona_jax.evaluation.results import BASELINES
+from prosona_jax.experiments import grid, runs
+from prosona_jax.runtime import workdir
+from prosona_jax.runtime.monitor import read_history
 from prosona_jax.types import InputError
 from tests.programs import FEW_PROMPTS, PATIENTS, configure, end, start, wait_until, write_discs
 

@@ -15,8 +15,8 @@ import orbax.checkpoint as ocp
 import pytest
 
 from data_pipelines import splits
-from prosona_jax import runs
-from prosona_jax.monitor import read_history
+from prosona_jax.experiments import runs
+from prosona_jax.runtime.monitor import read_history
 from prosona_jax.types import InputError
 from tests.programs import (
     FEW_PROMPTS,

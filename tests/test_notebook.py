@@ -13,7 +13,10 @@ import nbformat
 import numpy as np
 import pytest
 
-from prosona_jax import build, charts, experiment, inputs, predictions, text_encoder, workdir
+from prosona_jax.experiments import build, inputs, predictions, stages
+from prosona_jax.report import charts
+from prosona_jax.runtime import workdir
+from prosona_jax.text import encoder as text_encoder
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "notebooks" / "latent_interpolation.ipynb"
@@ -70,8 +73,8 @@ def model(walked):
     config.data.cache_dir = str(folder.parent / ".cache" / "prosona_jax")
     data = inputs.load_data(config, needed=("test",))
     shape = {"channels": run.channels, "raters": run.raters}
-    _, params = experiment.read_stage_one(config, folder / "stage_one", **shape)
-    second = experiment.read_stage_two(config, folder / "stage_two", run.prompts, **shape)
+    _, params = stages.read_stage_one(config, folder / "stage_one", **shape)
+    second = stages.read_stage_two(config, folder / "stage_two", run.prompts, **shape)
     position = data.dataset.record_ids.index(str(kept["record_id"]))
     return config, params, second, data, np.array([position])
 

@@ -8,8 +8,8 @@ import pytest
 
 from configs import lidc
 from data_pipelines import splits
-from prosona_jax.catalogue import LEAVE_ONE_OUT, METRICS, RETRIEVAL, STYLE_METRICS, named
-from prosona_jax.results import (
+from prosona_jax.evaluation.catalogue import LEAVE_ONE_OUT, METRICS, RETRIEVAL, STYLE_METRICS, named
+from prosona_jax.evaluation.results import (
     HELD_OUT,
     TRAINED,
     collect,

@@ -9,7 +9,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from prosona_jax import intervals, metrics, score
+from prosona_jax import score
+from prosona_jax.evaluation import intervals, metrics
 
 NAMES = [
     "ged",

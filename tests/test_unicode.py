@@ -4,7 +4,7 @@ import codecs
 
 import pytest
 
-from prosona_jax import texts
+from prosona_jax import unicode
 from prosona_jax.types import InputError
 
 TEXT = "styles: größer, 固い芯\n# ё\n"
@@ -24,7 +24,7 @@ JAPAN = "\U0001f1ef\U0001f1f5"
     ],
 )
 def test_an_encoding_that_is_certain_is_read(mark, encoding):
-    assert texts.decode(mark + TEXT.encode(encoding), "p.yaml") == TEXT
+    assert unicode.decode(mark + TEXT.encode(encoding), "p.yaml") == TEXT
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_an_encoding_that_is_certain_is_read(mark, encoding):
 )
 def test_what_another_file_probably_is_and_what_helps(content, said):
     with pytest.raises(InputError) as fault:
-        texts.decode(content, "p.yaml")
+        unicode.decode(content, "p.yaml")
     assert str(fault.value) == f"p.yaml: {said}"
 
 
@@ -94,13 +94,13 @@ def test_what_another_file_probably_is_and_what_helps(content, said):
     ],
 )
 def test_what_a_reader_takes_for_one_character(whole):
-    assert list(texts.clusters(f"x{whole}{whole} y")) == ["x", whole, whole, " ", "y"]
-    assert texts.start(f"{whole}{whole}", 2 * len(whole) - 1) == whole
+    assert list(unicode.clusters(f"x{whole}{whole} y")) == ["x", whole, whole, " ", "y"]
+    assert unicode.start(f"{whole}{whole}", 2 * len(whole) - 1) == whole
 
 
 def test_four_halves_of_flags_are_two_and_no_letter_bears_a_hundred_marks():
-    assert list(texts.clusters(JAPAN * 2)) == [JAPAN, JAPAN]
-    assert max(map(len, texts.clusters("e" + "\u0301" * 100))) == 16
+    assert list(unicode.clusters(JAPAN * 2)) == [JAPAN, JAPAN]
+    assert max(map(len, unicode.clusters("e" + "\u0301" * 100))) == 16
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_four_halves_of_flags_are_two_and_no_letter_bears_a_hundred_marks():
     ],
 )
 def test_texts_are_shortened_by_characters_between_words_or_whole_clusters(text, shortened):
-    assert texts.shorten(text, 20) == shortened
+    assert unicode.shorten(text, 20) == shortened
     assert len(shortened) <= 20
 
 
@@ -135,7 +135,7 @@ def test_texts_are_shortened_by_characters_between_words_or_whole_clusters(text,
     ],
 )
 def test_what_cannot_be_seen_is_escaped(text, seen):
-    assert texts.visible(text) == seen
+    assert unicode.visible(text) == seen
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_what_cannot_be_seen_is_escaped(text, seen):
     ],
 )
 def test_what_no_font_has_is_spelled(cluster, spelled):
-    assert texts.spell(cluster) == spelled
+    assert unicode.spell(cluster) == spelled
 
 
 @pytest.mark.parametrize(
@@ -167,4 +167,4 @@ def test_what_no_font_has_is_spelled(cluster, spelled):
     ],
 )
 def test_lines_are_no_wider_than_allowed(text, lines):
-    assert texts.wrap(text, lambda line: float(len(line)), 10.0) == lines
+    assert unicode.wrap(text, lambda line: float(len(line)), 10.0) == lines

@@ -4,8 +4,9 @@ import functools
 
 import jax
 
-from prosona_jax import augment, stage_one, step
 from prosona_jax.models.prob_unet import ProbUNet
+from prosona_jax.training import augment, stage_one
+from prosona_jax.types import Params
 
 D = 3  # latent dimensions
 IMAGE_SHAPE = (8, 8, 1)
@@ -15,7 +16,7 @@ ROOT = jax.random.key(0)
 
 
 @functools.cache
-def params(posterior_masks: int = 1) -> step.Params:
+def params(posterior_masks: int = 1) -> Params:
     return stage_one.initialise(
         MODEL, ROOT, image_shape=IMAGE_SHAPE, posterior_masks=posterior_masks
     )

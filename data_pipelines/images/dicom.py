@@ -13,7 +13,7 @@ import numpy as np
 
 from data_pipelines import dicom, folders
 from data_pipelines.images.picture import Asked, Picture, choose_slice, extra
-from prosona_jax import __version__, texts
+from prosona_jax import __version__, unicode
 from prosona_jax.types import InputError, first_line
 
 _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
@@ -201,12 +201,12 @@ def _segments(highdicom: Any, names: Sequence[str], notes: Sequence[str]) -> lis
     for number, (name, note) in enumerate(zip(names, notes, strict=True), start=1):
         segment = highdicom.seg.SegmentDescription(
             segment_number=number,
-            segment_label=texts.start(texts.visible(name).replace("\\", "/"), _LABEL_LENGTH),
+            segment_label=unicode.start(unicode.visible(name).replace("\\", "/"), _LABEL_LENGTH),
             segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
             segmented_property_type=codes.SCT.Lesion,
             algorithm_type="AUTOMATIC",
             algorithm_identification=algorithm,
         )
-        segment.SegmentDescription = texts.start(texts.visible(note), _DESCRIPTION_LENGTH)
+        segment.SegmentDescription = unicode.start(unicode.visible(note), _DESCRIPTION_LENGTH)
         segments.append(segment)
     return segments

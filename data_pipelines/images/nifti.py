@@ -23,7 +23,7 @@ from data_pipelines.images.picture import (
     file_name,
     unreadable,
 )
-from prosona_jax import texts
+from prosona_jax import unicode
 from prosona_jax.types import InputError
 
 _MM = {"meter": 1e3, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}  # viewers take unknown as mm
@@ -68,7 +68,9 @@ def encode(
         header = volume.header.copy()
         header.set_data_dtype(np.uint8)
         header["cal_min"], header["cal_max"] = 0, 1  # what viewers show as black and white
-        header["descrip"] = texts.start(note, _NOTE_BYTES, lambda part: len(part.encode())).encode()
+        header["descrip"] = unicode.start(
+            note, _NOTE_BYTES, lambda part: len(part.encode())
+        ).encode()
         stored = type(volume)(voxels, volume.affine, header).to_bytes()
         files[file_name(stem, k, name, ".nii.gz")] = gzip.compress(stored, mtime=0)
     return files

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from prosona_jax import texts
+from prosona_jax import unicode
 from prosona_jax.types import InputError
 
 # A name has at most 255 bytes on common disks, and a file being written is called `.NAME.part`.
@@ -85,16 +85,16 @@ def file_name(stem: str, number: int, name: str, suffix: str) -> str:
     Of the name it keeps letters with their marks and digits, of any script, as far as there is room
     beside the stem, which `file_stem` made.
     """
-    letters = texts.bare(unicodedata.normalize("NFC", name))
-    safe = "".join(map(_in_file_name, texts.clusters(letters)))
+    letters = unicode.bare(unicodedata.normalize("NFC", name))
+    safe = "".join(map(_in_file_name, unicode.clusters(letters)))
     room = _NAME_BYTES - _size(f"{stem}_{number}_{suffix}")
-    readable = texts.start(texts.start(re.sub("-+", "-", safe), 40), room, _size).strip("-")
+    readable = unicode.start(unicode.start(re.sub("-+", "-", safe), 40), room, _size).strip("-")
     return "_".join((stem, str(number), *filter(None, [readable]))) + suffix
 
 
 def file_stem(stem: str) -> str:
     """Returns what files' names start with, without what hides a file or looks like an option."""
-    return texts.start(stem.lstrip("-."), _STEM_BYTES, _size) or "image"
+    return unicode.start(stem.lstrip("-."), _STEM_BYTES, _size) or "image"
 
 
 def _in_file_name(cluster: str) -> str:

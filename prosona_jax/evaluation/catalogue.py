@@ -5,8 +5,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from prosona_jax.intervals import Interval
+from prosona_jax.evaluation.intervals import Interval
 
+ACTIVE_NATS = 0.01  # a latent dimension is active if its mean KL exceeds this
 LEGEND = (
     "s, s′: samples; y, y′: readers' masks; E: mean over all pairs; IoU: intersection over union; "
     "Dice: twice the intersection over the sum of both areas, 1 for two empty masks, 0 if one of "

@@ -7,8 +7,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from prosona_jax.catalogue import LEAVE_ONE_OUT, METRICS, RETRIEVAL, STYLE_METRICS, Metric, named
-from prosona_jax.intervals import Interval, bootstrap_difference, bootstrap_mean, bootstrap_ratio
+from prosona_jax.evaluation.catalogue import (
+    LEAVE_ONE_OUT,
+    METRICS,
+    RETRIEVAL,
+    STYLE_METRICS,
+    Metric,
+    named,
+)
+from prosona_jax.evaluation.intervals import (
+    Interval,
+    bootstrap_difference,
+    bootstrap_mean,
+    bootstrap_ratio,
+)
 
 _SEED = 0  # one set of patient resamples for every number
 

@@ -7,14 +7,13 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from prosona_jax import metrics
-from prosona_jax.distributions import ACTIVE_NATS
-from prosona_jax.parallel import Parallel, gather_rows
-from prosona_jax.personalise import Personalised
-from prosona_jax.stage_one import Prediction
-from prosona_jax.stage_two import LEVELS
-from prosona_jax.step import Params
-from prosona_jax.types import Batch
+from prosona_jax.evaluation import metrics
+from prosona_jax.evaluation.catalogue import ACTIVE_NATS
+from prosona_jax.evaluation.sample_steps import Prediction
+from prosona_jax.evaluation.style_steps import Personalised
+from prosona_jax.models.query import LEVELS
+from prosona_jax.runtime.parallel import Parallel, gather_rows
+from prosona_jax.types import Batch, Params
 
 Row = dict[str, Any]
 _RETRIEVAL = tuple(

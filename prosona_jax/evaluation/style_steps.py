@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from prosona_jax import distributions, rng, stage_two
-from prosona_jax.metrics import Overlaps, count_overlaps
+from prosona_jax import rng
+from prosona_jax.evaluation.metrics import Overlaps, count_overlaps
+from prosona_jax.models import distributions, encoding
+from prosona_jax.models.encoding import Encoded
 from prosona_jax.models.prob_unet import ProbUNet
-from prosona_jax.models.query import unit_length
-from prosona_jax.stage_two import LEVELS, Frozen, Projector, Prompter
-from prosona_jax.step import Params
+from prosona_jax.models.projection import Projector, project
+from prosona_jax.models.query import LEVELS, Prompter, unit_length
+from prosona_jax.types import Params
 
 
 class Personalised(NamedTuple):
@@ -39,7 +41,7 @@ class Walk(NamedTuple):
 def make_eval_step(
     model: ProbUNet, prompter: Prompter, projector: Projector, *, together: bool, drawn: bool
 ) -> Callable[..., Personalised]:
-    """Returns ``eval_step((frozen_params, params, text), frozen, root) -> Personalised``.
+    """Returns ``eval_step((stage_one_params, params, text), encoded, root) -> Personalised``.
 
     ``text`` f32 [p, k, e] holds P sets of prompts, one for each style. Each set draws masks of its
     own, or all do ``together``: then a style's query is the mean over the sets, its projected text
@@ -48,24 +50,24 @@ def make_eval_step(
     """
 
     def eval_step(
-        parts: tuple[Params, Params, jax.Array], frozen: Frozen, root: jax.Array
+        parts: tuple[Params, Params, jax.Array], encoded: Encoded, root: jax.Array
     ) -> Personalised:
-        frozen_params, params, text = parts
-        keys = rng.example_keys(root, "evaluate", 0, frozen.index)
+        stage_one_params, params, text = parts
+        keys = rng.example_keys(root, "evaluate", 0, encoded.index)
 
         def draw(query: jax.Array) -> tuple[Overlaps, jax.Array | None]:  # [b, k, d]
-            z = stage_two.project(projector, frozen.prior, query, keys)
-            probs = _probs(model, frozen_params, frozen.features, z)
-            overlaps = count_overlaps(probs, frozen.masks, frozen.rater_valid)
+            z = project(projector, encoded.prior, query, keys)
+            probs = _probs(model, stage_one_params, encoded.features, z)
+            overlaps = count_overlaps(probs, encoded.masks, encoded.rater_valid)
             return overlaps, probs if drawn else None
 
-        queries, aligned = _ask(prompter, params, text, frozen)
+        queries, aligned = _ask(prompter, params, text, encoded)
         if together:
             queries, *vectors = (
                 jnp.mean(x, axis=0, keepdims=True) for x in (queries, *aligned.values())
             )
             aligned = dict(zip(aligned, map(unit_length, vectors), strict=True))
-        found = jax.vmap(lambda one: _retrieve(one, frozen), axis_size=len(queries))(aligned)
+        found = jax.vmap(lambda one: _retrieve(one, encoded), axis_size=len(queries))(aligned)
         by_set = (*jax.lax.map(draw, queries), *found)
         return Personalised(*jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), by_set))
 
@@ -75,7 +77,7 @@ def make_eval_step(
 def make_prompt_step(
     model: ProbUNet, prompter: Prompter, projector: Projector
 ) -> Callable[..., Float[Array, "b s h w"]]:
-    """Returns ``prompt_step((frozen_params, params, text), image, root) -> probs``.
+    """Returns ``prompt_step((stage_one_params, params, text), image, root) -> probs``.
 
     ``text`` f32 [s, e] holds any number of prompts, ``image`` is f32 [b, h, w, c]. What it draws is
     what `make_eval_step` draws; no mask is needed. Record i of the batch has the bank's codes of
@@ -85,13 +87,13 @@ def make_prompt_step(
     def prompt_step(
         parts: tuple[Params, Params, jax.Array], image: jax.Array, root: jax.Array
     ) -> jax.Array:
-        frozen_params, params, text = parts
-        features, prior = stage_two.see(model, frozen_params, image)
+        stage_one_params, params, text = parts
+        features, prior = encoding.encode_image(model, stage_one_params, image)
         keys = rng.example_keys(root, "evaluate", 0, jnp.arange(len(image)))
         each = jnp.broadcast_to(text[None], (len(image), *text.shape))
         query = prompter.apply(params, each, features, False, method="query").query
-        z = stage_two.project(projector, prior, query, keys)
-        return _probs(model, frozen_params, features, z)
+        z = project(projector, prior, query, keys)
+        return _probs(model, stage_one_params, features, z)
 
     return prompt_step
 
@@ -105,7 +107,7 @@ def make_walk_step(
     points: int,
     samples: int,
 ) -> Callable[..., Walk]:
-    """Returns ``walk_step((frozen_params, params, text), frozen, root) -> Walk``.
+    """Returns ``walk_step((stage_one_params, params, text), encoded, root) -> Walk``.
 
     ``text`` f32 [p, k, e] holds P prompts per style, whose mean query is the style's. The path goes
     in straight lines from query to query, through the styles in that `order`, in as many equal
@@ -113,35 +115,37 @@ def make_walk_step(
     """
     on_the_way = np.array(order)
 
-    def walk_step(parts: tuple[Params, Params, jax.Array], frozen: Frozen, root: jax.Array) -> Walk:
-        frozen_params, params, text = parts
-        prior, keys = frozen.prior, rng.example_keys(root, "evaluate", 0, frozen.index)
-        queries = jnp.mean(_ask(prompter, params, text, frozen)[0], axis=0)[:, on_the_way]
+    def walk_step(
+        parts: tuple[Params, Params, jax.Array], encoded: Encoded, root: jax.Array
+    ) -> Walk:
+        stage_one_params, params, text = parts
+        prior, keys = encoded.prior, rng.example_keys(root, "evaluate", 0, encoded.index)
+        queries = jnp.mean(_ask(prompter, params, text, encoded)[0], axis=0)[:, on_the_way]
         place = jnp.linspace(0.0, queries.shape[1] - 1.0, points)  # [t]
         before = jnp.minimum(jnp.floor(place).astype(jnp.int32), queries.shape[1] - 2)
         share = (place - before)[None, :, None]
         along = (1.0 - share) * queries[:, before] + share * queries[:, before + 1]
-        z, at_styles = (stage_two.project(projector, prior, q, keys) for q in (along, queries))
+        z, at_styles = (project(projector, prior, q, keys) for q in (along, queries))
         whiten = lambda x: (x - prior.mu[:, None]) * jnp.exp(-prior.log_sigma)[:, None]  # noqa: E731
         # With keys of their own: the bank's codes are drawn with those above.
-        others = rng.example_keys(root, "evaluate", 1, frozen.index)
+        others = rng.example_keys(root, "evaluate", 1, encoded.index)
         drawn = distributions.sample(prior, others, samples)
-        probs = _probs(model, frozen_params, frozen.features, z)
+        probs = _probs(model, stage_one_params, encoded.features, z)
         # What stands for a missing mask is no reader's opinion.
-        readers = jnp.where(frozen.rater_valid[:, :, None], frozen.latent, jnp.nan)[:, on_the_way]
+        readers = jnp.where(encoded.rater_valid[:, :, None], encoded.latent, jnp.nan)[:, on_the_way]
         return Walk(probs, whiten(z), whiten(at_styles), readers, whiten(drawn))
 
     return walk_step
 
 
 def _ask(
-    prompter: Prompter, params: Params, text: jax.Array, frozen: Frozen
+    prompter: Prompter, params: Params, text: jax.Array, encoded: Encoded
 ) -> tuple[jax.Array, dict[str, Any]]:
     """Returns queries [p, b, k, d] and aligned vectors [p, b, k, q] of P sets of prompts."""
 
     def ask(prompts: jax.Array) -> tuple[jax.Array, dict[str, Any]]:  # [k, e]
-        each = jnp.broadcast_to(prompts[None], (len(frozen.index), *prompts.shape))
-        query, aligned = prompter.apply(params, each, frozen)
+        each = jnp.broadcast_to(prompts[None], (len(encoded.index), *prompts.shape))
+        query, aligned = prompter.apply(params, each, encoded)
         vectors = {name: x for name, x in aligned.items() if name != "log_temperature"}
         return query.query, vectors
 
@@ -153,17 +157,17 @@ def _probs(model: ProbUNet, params: Params, features: jax.Array, z: jax.Array) -
     return jax.nn.sigmoid(model.apply(params, features, z, method="decode"))
 
 
-def _retrieve(aligned: dict[str, Any], frozen: Frozen) -> tuple[jax.Array, jax.Array]:
+def _retrieve(aligned: dict[str, Any], encoded: Encoded) -> tuple[jax.Array, jax.Array]:
     """Returns which texts find their reader, and which readers their text, [b, levels, k] each.
 
     Within one image: K texts against the K readers' places, chance 1/K. NaN where a place is
     missing, and everywhere for a query that reads no text.
     """
-    b, k = frozen.rater_valid.shape
+    b, k = encoded.rater_valid.shape
     if not aligned:
         nothing = jnp.full((b, len(LEVELS), k), jnp.nan)
         return nothing, nothing
-    here = frozen.rater_valid
+    here = encoded.rater_valid
     to_visual, to_text = [], []
     for level in LEVELS:
         likeness = jnp.einsum("btq,bvq->btv", aligned[f"text_{level}"], aligned[level])

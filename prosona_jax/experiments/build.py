@@ -10,10 +10,13 @@ import ml_collections
 import numpy as np
 import optax
 
-from prosona_jax import augment, personalise, stage_one, stage_two, step
+from prosona_jax.evaluation import sample_steps, style_steps
+from prosona_jax.models import encoding
 from prosona_jax.models.prob_unet import ProbUNet
-from prosona_jax.models.query import HeadsQuery, IdQuery, TextQuery
-from prosona_jax.types import InputError
+from prosona_jax.models.projection import Projector
+from prosona_jax.models.query import HeadsQuery, IdQuery, Prompter, TextQuery
+from prosona_jax.training import augment, feature_cache, stage_one, stage_two, step
+from prosona_jax.types import InputError, Params
 
 Config: TypeAlias = ml_collections.ConfigDict
 
@@ -164,7 +167,7 @@ def _adamw(config: Config, rate: optax.Schedule) -> optax.GradientTransformation
 
 def initialise(
     config: Config, network: ProbUNet, root: jax.Array, image_shape: tuple[int, ...], raters: int
-) -> step.Params:
+) -> Params:
     """Returns the network's first parameters for images of that shape, read by that many raters."""
     masks = raters if config.model.posterior_input == "all" else 1
     return stage_one.initialise(network, root, image_shape=image_shape, posterior_masks=masks)
@@ -183,25 +186,25 @@ def train_step(
     )
 
 
-def eval_step(config: Config, *, samples: int, drawn: bool) -> stage_one.EvalStep:
+def eval_step(config: Config, *, samples: int, drawn: bool) -> sample_steps.EvalStep:
     """Returns the pure evaluation step with that many samples per record."""
-    return stage_one.make_eval_step(
+    return sample_steps.make_eval_step(
         evaluated_model(config), samples, config.model.posterior_input, drawn=drawn
     )
 
 
-def freeze_step(config: Config) -> Callable[..., stage_two.Frozen]:
-    """Returns what computes a batch's frozen part for training, augmented by config.augment."""
+def encode_step(config: Config) -> Callable[..., encoding.Encoded]:
+    """Returns what computes a batch's encoded part for training, augmented by config.augment."""
     augmentation = augment.Augmentation(**config.augment)
-    return stage_two.make_freeze(model(config), config.model.posterior_input, augmentation)
+    return feature_cache.make_encode(model(config), config.model.posterior_input, augmentation)
 
 
-def freeze_step_of_evaluation(config: Config) -> Callable[..., stage_two.Frozen]:
+def encode_step_of_evaluation(config: Config) -> Callable[..., encoding.Encoded]:
     """Returns what computes it of the images as they are, for the steps below that ask."""
-    return stage_two.make_freeze(evaluated_model(config), config.model.posterior_input, None)
+    return feature_cache.make_encode(evaluated_model(config), config.model.posterior_input, None)
 
 
-def prompter(config: Config) -> stage_two.Prompter:
+def prompter(config: Config) -> Prompter:
     """Returns the trained modules of config.stage_two."""
     two, d = config.stage_two, config.model.latent_dim
     queries = {
@@ -209,13 +212,13 @@ def prompter(config: Config) -> stage_two.Prompter:
         "id": lambda: IdQuery(d),
         "heads": lambda: HeadsQuery(d),
     }
-    return stage_two.Prompter(queries[two.query](), two.width)
+    return Prompter(queries[two.query](), two.width)
 
 
 def train_step_of_stage_two(
-    config: Config, tx: optax.GradientTransformation, frozen_params: step.Params, text: np.ndarray
+    config: Config, tx: optax.GradientTransformation, stage_one_params: Params, text: np.ndarray
 ) -> step.TrainStep:
-    """Returns the pure training step on frozen batches; `text` f32 [k, p, e] are the prompts."""
+    """Returns the pure training step on encoded batches; `text` f32 [k, p, e] are the prompts."""
     two = config.stage_two
     objective = stage_two.Objective(
         two.dice, two.cross_entropy, two.latent, two.visual, two.text_noise
@@ -223,9 +226,9 @@ def train_step_of_stage_two(
     terms = stage_two.make_loss_terms(
         model(config),
         # On the host, as a compiled function cannot close over arrays of several processes.
-        jax.device_get(frozen_params),
+        jax.device_get(stage_one_params),
         prompter(config),
-        stage_two.Projector(two.projection, two.tau, two.codes),
+        Projector(two.projection, two.tau, two.codes),
         objective,
         jnp.asarray(text),
     )
@@ -236,35 +239,35 @@ def train_step_of_stage_two(
 
 def eval_step_of_stage_two(
     config: Config, *, together: bool, drawn: bool
-) -> Callable[..., personalise.Personalised]:
+) -> Callable[..., style_steps.Personalised]:
     """Returns the pure evaluation step of both stages' parameters and prompts."""
-    return personalise.make_eval_step(*_evaluated(config), together=together, drawn=drawn)
+    return style_steps.make_eval_step(*_evaluated(config), together=together, drawn=drawn)
 
 
 def prompt_step(config: Config) -> Callable[..., jax.Array]:
     """Returns the pure step that draws any number of prompts on images without masks."""
-    return personalise.make_prompt_step(*_evaluated(config))
+    return style_steps.make_prompt_step(*_evaluated(config))
 
 
 def walk_step(
     config: Config, *, order: Sequence[int], points: int, samples: int
-) -> Callable[..., personalise.Walk]:
+) -> Callable[..., style_steps.Walk]:
     """Returns the pure step that walks from style to style."""
     modules = _evaluated(config)
-    return personalise.make_walk_step(*modules, order=order, points=points, samples=samples)
+    return style_steps.make_walk_step(*modules, order=order, points=points, samples=samples)
 
 
-def _evaluated(config: Config) -> tuple[ProbUNet, stage_two.Prompter, stage_two.Projector]:
+def _evaluated(config: Config) -> tuple[ProbUNet, Prompter, Projector]:
     """Returns what draws on the images of an evaluation or a prediction."""
     return evaluated_model(config), prompter(config), projector(config)
 
 
-def projector(config: Config) -> stage_two.Projector:
+def projector(config: Config) -> Projector:
     """Returns the projection of config.stage_two with as many codes as evaluation takes."""
     two = config.stage_two
-    return stage_two.Projector(two.projection, two.tau, two.test_codes)
+    return Projector(two.projection, two.tau, two.test_codes)
 
 
-def _kernels(params: step.Params) -> step.Params:
+def _kernels(params: Params) -> Params:
     """Marks what weight decay applies to: kernels, not biases and scales."""
     return jax.tree.map(lambda x: x.ndim > 1, params)

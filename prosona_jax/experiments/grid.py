@@ -11,23 +11,16 @@ import jax
 import ml_collections
 
 from configs.methods import METHODS
-from prosona_jax import (
-    checksum,
-    comparison,
-    experiment,
-    inputs,
-    parallel,
-    predictions,
-    provenance,
-    report,
-    workdir,
-)
-from prosona_jax.build import Config
+from prosona_jax import checksum
+from prosona_jax.experiments import inputs, predictions, stages
+from prosona_jax.experiments.build import Config
+from prosona_jax.report import comparison, document
+from prosona_jax.runtime import parallel, provenance, workdir
 from prosona_jax.types import InputError, first_line
 
 _ROWS = "rows.json"
 
-_LOG = logging.getLogger("prosona_jax.grid")
+_LOG = logging.getLogger(__name__)
 
 
 class Cell(NamedTuple):
@@ -47,7 +40,7 @@ class Cell(NamedTuple):
     @property
     def stage_one(self) -> pathlib.Path:
         """Holds the first stage, which methods may share."""
-        return self.shared / experiment.shared_name(self.config.to_dict())
+        return self.shared / stages.shared_name(self.config.to_dict())
 
     @property
     def run(self) -> workdir.Run:
@@ -69,7 +62,7 @@ def _configure(config: Config, method: str, *, seed: int, fold: int) -> Config:
     changed.update_from_flattened_dict(METHODS[method])
     if changed.stage_two.query == "heads":
         changed.stage_two.tau = changed.model.latent_dim**-0.5  # cancels the projection's sqrt(d)
-    experiment.check(changed)
+    stages.check(changed)
     return changed
 
 
@@ -96,7 +89,7 @@ def _cells(
     inputs.warn(inputs.about_splits(config, data, trained=True))
     raters = data[folds[0]].raters
     for changed in configs:
-        experiment.check_raters(changed, raters)
+        stages.check_raters(changed, raters)
     written = {
         query: inputs.load_prompts(changed, raters)
         for query, changed in {changed.stage_two.query: changed for changed in configs}.items()
@@ -150,15 +143,15 @@ def _read(done: pathlib.Path) -> list[dict[str, Any]]:
 def _trained(cell: Cell) -> list[dict[str, Any]]:
     """Trains a cell and returns its rows, while no other process works on its fold and seed."""
     one = cell.stage_one
-    with experiment.alone(cell.shared):
+    with stages.alone(cell.shared):
         return [*_once(one / _ROWS, lambda: _sampled(cell, one)), *_styled(cell, one)]
 
 
 def _sampled(cell: Cell, one: pathlib.Path) -> list[dict[str, Any]]:
     """Trains the cell's stage one in the folder `one` and scores its samples."""
     config, data = cell.config, cell.data
-    experiment.fit_stage_one(config, one, data)
-    _, params = experiment.read_stage_one(config, one, channels=data.channels, raters=data.raters)
+    stages.fit_stage_one(config, one, data)
+    _, params = stages.read_stage_one(config, one, channels=data.channels, raters=data.raters)
     # Both counts: many samples show the range, as many as readers can be held against styles.
     return [
         inputs.with_ids(row, data.dataset) | {"method": f"samples@{samples}"}
@@ -174,9 +167,9 @@ def _styled(cell: Cell, one: pathlib.Path) -> list[dict[str, Any]]:
     if config.stage_two.query == "none":
         return []
     shape = {"channels": data.channels, "raters": data.raters}
-    _, params = experiment.read_stage_one(config, one, **shape)
-    experiment.fit_stage_two(config, two, data, params, cell.written)
-    second = experiment.read_stage_two(config, two, cell.run.prompts, **shape)
+    _, params = stages.read_stage_one(config, one, **shape)
+    stages.fit_stage_two(config, two, data, params, cell.written)
+    second = stages.read_stage_two(config, two, cell.run.prompts, **shape)
     return [
         inputs.with_ids(row, data.dataset)
         for row in predictions.score_prompts(config, params, second, data, "test")
@@ -211,7 +204,7 @@ def compare(
     whole = _whole(config, every[0])
     place = folder / "report"
     parallel.first_process_first(lambda: workdir.claim(folder, whole))
-    parallel.first_process_first(lambda: report.check(place))
+    parallel.first_process_first(lambda: document.check(place))
     for cell in every:  # before the first is trained, which takes hours
         workdir.check(cell.folder, cell.run)
         for done in (cell.folder / _ROWS, cell.stage_one / _ROWS):
@@ -225,7 +218,7 @@ def compare(
         scored = [row | origin for row in _score(cell)]
         _check_scores(rows, scored, cell)
         rows += scored
-    with experiment.alone(folder):
+    with stages.alone(folder):
         if jax.process_index() == 0:
             _report(config, place, rows, every, methods, seeds, folds)
 

@@ -11,18 +11,21 @@ import numpy as np
 from data_pipelines import caveats as faults
 from data_pipelines import fingerprint, loader, prepared, splits
 from data_pipelines.settings import Settings
-from prosona_jax import parallel, prompts, texts, unseen
-from prosona_jax.build import Config
-from prosona_jax.evaluate import Row
-from prosona_jax.text_encoder import TextEncoder, load
+from prosona_jax import unicode
+from prosona_jax.evaluation.scoring import Row
+from prosona_jax.experiments import unseen
+from prosona_jax.experiments.build import Config
+from prosona_jax.runtime import parallel
+from prosona_jax.runtime.workdir import Run
+from prosona_jax.text import prompts
+from prosona_jax.text.encoder import TextEncoder, load
 from prosona_jax.types import Batch, InputError
-from prosona_jax.workdir import Run
 
 SIMULATED = (
     "CT simulated: the contours are real, but the images are rendered from the readers' own "
     "shapes. A score on them is an exercise and no clinical evidence."
 )
-_ROOT = pathlib.Path(__file__).resolve().parents[1]  # where configs/ lies
+_ROOT = pathlib.Path(__file__).resolve().parents[2]  # where configs/ lies
 _LOG = logging.getLogger(__name__)
 
 
@@ -123,7 +126,7 @@ def load_prompts(config: Config, raters: int) -> Prompts | None:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error}); set prompts.path") from None
-    text = texts.decode(content, str(path))
+    text = unicode.decode(content, str(path))
     styles, caveat = prompts.parse(text, str(path))
     prompts.check_count(styles, raters, str(path))
     encoder = load(config.prompts.encoder)

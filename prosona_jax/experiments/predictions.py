@@ -8,34 +8,36 @@ import jax
 import ml_collections
 import numpy as np
 
-from prosona_jax import build, evaluate, inputs, parallel, personalise, step
-from prosona_jax.build import Config
-from prosona_jax.inputs import Data
-from prosona_jax.stage_one import Prediction
-from prosona_jax.stage_two import Frozen
-from prosona_jax.types import Batch
+from prosona_jax.evaluation import scoring, style_steps
+from prosona_jax.evaluation.sample_steps import Prediction
+from prosona_jax.experiments import build, inputs
+from prosona_jax.experiments.build import Config
+from prosona_jax.experiments.inputs import Data
+from prosona_jax.models.encoding import Encoded
+from prosona_jax.runtime import parallel
+from prosona_jax.types import Batch, Params
 
 
 class StageTwo(NamedTuple):
     """A trained second stage."""
 
     step: int
-    params: step.Params
+    params: Params
     text: dict[str, np.ndarray]  # embeddings of its prompts by split, f32 [k, p, e]
 
 
 def score_stage_one(
-    config: Config, params: step.Params, data: Data, split: str, *, samples: int
-) -> evaluate.Evaluation:
+    config: Config, params: Params, data: Data, split: str, *, samples: int
+) -> scoring.Evaluation:
     """Scores samples of the prior on a split."""
-    return evaluate.evaluate(
+    return scoring.evaluate(
         predict_stage_one(config, params, data, data.indices[split], samples=samples)
     )
 
 
 def predict_stage_one(
     config: Config,
-    params: step.Params,
+    params: Params,
     data: Data,
     indices: np.ndarray,
     *,
@@ -53,13 +55,13 @@ def predict_stage_one(
 
 def score_stage_two(
     config: Config,
-    stage_one: step.Params,
+    stage_one: Params,
     second: StageTwo,
     data: Data,
     split: str,
     *,
     prompts_of: Sequence[str],
-) -> list[evaluate.Row]:
+) -> list[scoring.Row]:
     """Scores the masks that prompts ask for; every sentence counts alike, a repeated one twice.
 
     `prompts_of` names "train", "held_out", or "mean": one mask per style, by the mean of the
@@ -68,12 +70,12 @@ def score_stage_two(
     indices = data.indices[split]
     predictions = predict_stage_two(config, stage_one, second, data, indices, prompts_of=prompts_of)
     methods = [f"prompts_{name}" for name in prompts_of]
-    return evaluate.evaluate_styles(predictions, methods, by_area=config.data.raters == "by_area")
+    return scoring.evaluate_styles(predictions, methods, by_area=config.data.raters == "by_area")
 
 
 def score_prompts(
-    config: Config, stage_one: step.Params, second: StageTwo, data: Data, split: str
-) -> list[evaluate.Row]:
+    config: Config, stage_one: Params, second: StageTwo, data: Data, split: str
+) -> list[scoring.Row]:
     """Scores a mask per style, and where text is read, every sentence alone."""
     parts = ("mean", "train", "held_out") if config.stage_two.query == "text" else ("mean",)
     return score_stage_two(config, stage_one, second, data, split, prompts_of=parts)
@@ -81,14 +83,14 @@ def score_prompts(
 
 def predict_stage_two(
     config: Config,
-    stage_one: step.Params,
+    stage_one: Params,
     second: StageTwo,
     data: Data,
     indices: np.ndarray,
     *,
     prompts_of: Sequence[str],
     drawn: bool = False,
-) -> Iterable[tuple[Batch, tuple[personalise.Personalised, ...]]]:
+) -> Iterable[tuple[Batch, tuple[style_steps.Personalised, ...]]]:
     """Yields this process's records with the counts that the prompts' masks are scored by.
 
     A batch has one prediction for each name in `prompts_of`, see `score_stage_two`. To be `drawn`,
@@ -109,7 +111,7 @@ def predict_stage_two(
 
 def walk_between_styles(
     config: Config,
-    stage_one: step.Params,
+    stage_one: Params,
     second: StageTwo,
     data: Data,
     indices: np.ndarray,
@@ -117,7 +119,7 @@ def walk_between_styles(
     order: Sequence[int],
     points: int,
     samples: int,
-) -> Iterable[tuple[Batch, personalise.Walk]]:
+) -> Iterable[tuple[Batch, style_steps.Walk]]:
     """Yields all records of `indices` with the way through their styles' own contours."""
     walk = _step(config, build.walk_step, order=tuple(order), points=points, samples=samples)
     parts = (stage_one, second.params, np.moveaxis(second.text["train"], 1, 0))
@@ -127,12 +129,12 @@ def walk_between_styles(
 
 def _predict_frozen(
     config: Config,
-    stage_one: step.Params,
+    stage_one: Params,
     batches: Iterable[Batch],
-    ask: Callable[[Frozen, jax.Array], Any],
+    ask: Callable[[Encoded, jax.Array], Any],
 ) -> Iterable[tuple[Batch, Any]]:
-    """Yields what is asked of each batch, which is frozen once and stays on the devices."""
-    freeze = _step(config, build.freeze_step_of_evaluation)
+    """Yields what is asked of each batch, which is encoded once and stays on the devices."""
+    freeze = _step(config, build.encode_step_of_evaluation)
     once = lambda params, batch, root: ask(freeze((params, 0), batch, root), root)  # noqa: E731
     return _predict(config, stage_one, batches, once)
 
@@ -140,7 +142,7 @@ def _predict_frozen(
 def _predict(
     config: Config, params: Any, batches: Iterable[Batch], eval_step: Callable[..., Any]
 ) -> Iterable[tuple[Batch, Any]]:
-    return evaluate.predict(
+    return scoring.predict(
         params,
         batches,
         eval_step=eval_step,

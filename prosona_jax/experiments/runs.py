@@ -11,25 +11,15 @@ import jax
 import ml_collections
 import numpy as np
 
-from prosona_jax import (
-    build,
-    evaluate,
-    experiment,
-    inputs,
-    monitor,
-    parallel,
-    predictions,
-    provenance,
-    report,
-    step,
-    summary,
-    workdir,
-)
-from prosona_jax.build import Config
-from prosona_jax.figures import Panel
-from prosona_jax.inputs import Data
-from prosona_jax.style_summary import Styled
-from prosona_jax.types import InputError, Record
+from prosona_jax.evaluation import scoring
+from prosona_jax.experiments import build, inputs, predictions, stages
+from prosona_jax.experiments.build import Config
+from prosona_jax.experiments.inputs import Data
+from prosona_jax.report import document, summary
+from prosona_jax.report.figures import Panel
+from prosona_jax.report.style_summary import Styled
+from prosona_jax.runtime import monitor, parallel, provenance, workdir
+from prosona_jax.types import InputError, Params, Record
 
 _WALK_POINTS = 61
 _PLANE_SAMPLES = 300
@@ -45,16 +35,16 @@ _LOG = logging.getLogger(__name__)
 
 def train(config: Config, folder: pathlib.Path) -> None:
     """Trains both stages, then scores config.data.split and writes ``<workdir>/report``."""
-    experiment.check(config)
+    stages.check(config)
     data = inputs.load_data(config, needed=("train", "validation", config.data.split))
-    experiment.check_raters(config, data.raters)
+    stages.check_raters(config, data.raters)
     written = inputs.load_prompts(config, data.raters)
     run = inputs.run_of(config, data, written)
     place = folder / "report"
     parallel.first_process_first(lambda: workdir.claim(folder, run))
-    parallel.first_process_first(lambda: report.check(place))
-    with experiment.alone(folder):
-        experiment.fit(config, folder, data, written)
+    parallel.first_process_first(lambda: document.check(place))
+    with stages.alone(folder):
+        stages.fit(config, folder, data, written)
     _report(config, folder, place, data)
 
 
@@ -73,7 +63,7 @@ def score(folder: pathlib.Path, overrides: Mapping[str, Any]) -> None:
     place = folder / f"eval-{pathlib.Path(trained.data.path).stem or trained.data.source}"
     data = inputs.load_data(trained, needed=(trained.data.split,))
     scored = _scored(trained, data)
-    parallel.first_process_first(lambda: report.check(place, scored))
+    parallel.first_process_first(lambda: document.check(place, scored))
     inputs.check_fits(trained, data, run)
     _report(trained, folder, place, data)
 
@@ -84,16 +74,16 @@ def _report(config: Config, folder: pathlib.Path, place: pathlib.Path, data: Dat
     run = workdir.read(folder)
     split, samples = config.data.split, config.evaluate.samples
     shape = {"channels": run.channels, "raters": run.raters}
-    one, two = experiment.stage_one_folder(folder, run), folder / "stage_two"
-    best, params = experiment.read_stage_one(config, one, **shape)
+    one, two = stages.stage_one_folder(folder, run), folder / "stage_two"
+    best, params = stages.read_stage_one(config, one, **shape)
     result = predictions.score_stage_one(config, params, data, split, samples=samples)
     rows, checkpoints = list(result.rows), f"stage one: step {best}, lowest validation GED"
     second = None
     if config.stage_two.query != "none":
-        second = experiment.read_stage_two(config, two, run.prompts, **shape)
+        second = stages.read_stage_two(config, two, run.prompts, **shape)
         rows += predictions.score_prompts(config, params, second, data, split)
         checkpoints += f"; stage two: step {second.step}, highest validation dice_mean"
-    chosen = evaluate.spread_by_score(result.rows, config.evaluate.panels)
+    chosen = scoring.spread_by_score(result.rows, config.evaluate.panels)
     panels = _panels(config, params, second, data, np.array(chosen, np.int64))
     styled = _styled(config, params, second, data, run, rows, panels, chosen)
     if jax.process_index() > 0:
@@ -119,7 +109,7 @@ def _report(config: Config, folder: pathlib.Path, place: pathlib.Path, data: Dat
         },
         data=_scored(config, data),
         described=inputs.describe(config, data, run),
-        caveats=[*inputs.caveats(config, data, run), *experiment.unfinished(folder, run)],
+        caveats=[*inputs.caveats(config, data, run), *stages.unfinished(folder, run)],
         citation=data.dataset.citation,
         samples=samples,
         raters=data.raters,
@@ -137,7 +127,7 @@ def _scored(config: Config, data: Data) -> dict[str, Any]:
 
 def _panels(
     config: Config,
-    params: step.Params,
+    params: Params,
     second: predictions.StageTwo | None,
     data: Data,
     chosen: np.ndarray,
@@ -166,11 +156,11 @@ def title(config: Config, *, simulated: bool) -> str:
 
 def _styled(
     config: Config,
-    params: step.Params,
+    params: Params,
     second: predictions.StageTwo | None,
     data: Data,
     run: workdir.Run,
-    rows: Sequence[evaluate.Row],
+    rows: Sequence[scoring.Row],
     panels: Sequence[Panel],
     chosen: Sequence[int],
 ) -> Styled | None:

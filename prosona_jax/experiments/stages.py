@@ -14,24 +14,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from data_pipelines import command, loader
-from prosona_jax import (
-    build,
-    checkpoint,
-    evaluate,
-    freeze,
-    inputs,
-    monitor,
-    parallel,
-    predictions,
-    stage_two,
-    step,
-    workdir,
-)
-from prosona_jax.build import Config
-from prosona_jax.inputs import Data
-from prosona_jax.train import Diverged, Preempted, Schedule, train
-from prosona_jax.types import InputError
+from data_pipelines import loader
+from prosona_jax import cli
+from prosona_jax.evaluation import scoring
+from prosona_jax.experiments import build, inputs, predictions
+from prosona_jax.experiments.build import Config
+from prosona_jax.experiments.inputs import Data
+from prosona_jax.models import encoding
+from prosona_jax.runtime import checkpoint, monitor, parallel, workdir
+from prosona_jax.training import feature_cache, stage_two, step
+from prosona_jax.training.loop import Diverged, Preempted, Schedule, train
+from prosona_jax.types import InputError, Params
 
 
 @contextlib.contextmanager
@@ -40,11 +33,11 @@ def ending() -> Iterator[None]:
     try:
         yield
     except InputError as fault:
-        command.stop(fault)
+        cli.stop(fault)
     except Diverged as fault:
-        command.stop(fault, command.DIVERGED_STATUS)
+        cli.stop(fault, cli.DIVERGED_STATUS)
     except Preempted as notice:
-        command.stop(notice, command.PREEMPTED_STATUS)
+        cli.stop(notice, cli.PREEMPTED_STATUS)
 
 
 @contextlib.contextmanager
@@ -103,8 +96,8 @@ def fit_stage_one(config: Config, folder: pathlib.Path, data: Data) -> None:
     devices = parallel.create(config.parallel)
     samples = config.evaluate.validation_samples
 
-    def validate(params: step.Params) -> dict[str, float]:
-        return evaluate.summarise(
+    def validate(params: Params) -> dict[str, float]:
+        return scoring.summarise(
             predictions.score_stage_one(config, params, data, "validation", samples=samples)
         )
 
@@ -163,14 +156,14 @@ def unfinished(folder: pathlib.Path, run: workdir.Run) -> list[str]:
 
 def read_stage_one(
     config: Config, folder: pathlib.Path, *, channels: int, raters: int
-) -> tuple[int, step.Params]:
+) -> tuple[int, Params]:
     """Returns step and parameters of the folder's best checkpoint."""
     like = _like(config, lambda: _initial_stage_one(config, channels, raters))
     best, params, _ = checkpoint.read_best(folder, like)
     return best, params
 
 
-def _initial_stage_one(config: Config, channels: int, raters: int) -> step.Params:
+def _initial_stage_one(config: Config, channels: int, raters: int) -> Params:
     root, size = jax.random.key(config.seed), config.data.size
     return build.initialise(config, build.model(config), root, (size, size, channels), raters)
 
@@ -186,11 +179,11 @@ def fit_stage_two(
     config: Config,
     folder: pathlib.Path,
     data: Data,
-    stage_one: step.Params,
+    stage_one: Params,
     written: inputs.Prompts | None,
 ) -> None:
-    """Trains the second stage of the config on frozen parameters, or goes on training it."""
-    if checkpoint.is_saved(folder, config.stage_two.steps):  # or all would be frozen for nothing
+    """Trains the second stage of the config on encoded parameters, or goes on training it."""
+    if checkpoint.is_saved(folder, config.stage_two.steps):  # or all would be encoded for nothing
         return
     devices = parallel.create(config.parallel)
     text = inputs.embeddings(written, data.raters)
@@ -198,12 +191,12 @@ def fit_stage_two(
     tx = build.optimizer_of_stage_two(config)
     params = _initial_stage_two(config, data.channels, data.raters, text["train"].shape[-1])
 
-    def validate(average: step.Params) -> dict[str, float]:
+    def validate(average: Params) -> dict[str, float]:
         second = predictions.StageTwo(0, average, text)
         rows = predictions.score_stage_two(
             config, stage_one, second, data, "validation", prompts_of=("mean",)
         )
-        return evaluate.summarise_styles(rows)
+        return scoring.summarise_styles(rows)
 
     train(
         devices.replicate(step.create_state(params, tx)),
@@ -213,7 +206,7 @@ def fit_stage_two(
         ),
         shard=devices.shard,
         batches=loader.train_batches(
-            freeze.reader(kept),
+            feature_cache.reader(kept),
             np.arange(len(kept.index)),
             batch_size=config.stage_two.batch_size,
             seed=config.seed,
@@ -244,7 +237,7 @@ def read_stage_two(
     return predictions.StageTwo(best, tree["average"], jax.device_get(tree["carry"]))
 
 
-def _initial_stage_two(config: Config, channels: int, raters: int, text_dim: int) -> step.Params:
+def _initial_stage_two(config: Config, channels: int, raters: int, text_dim: int) -> Params:
     size = config.data.size
     return stage_two.initialise(
         build.prompter(config),
@@ -256,14 +249,14 @@ def _initial_stage_two(config: Config, channels: int, raters: int, text_dim: int
     )
 
 
-def _freeze(config: Config, data: Data, stage_one: step.Params) -> stage_two.Frozen:
+def _freeze(config: Config, data: Data, stage_one: Params) -> encoding.Encoded:
     devices = parallel.create(config.parallel)
-    return freeze.keep(
+    return feature_cache.keep(
         lambda: inputs.eval_batches(config, data.dataset, data.indices["train"]),
         data.indices["train"],
         views=config.stage_two.views,
         params=stage_one,
-        freeze_step=devices.eval_step(build.freeze_step(config)),
+        encode_step=devices.eval_step(build.encode_step(config)),
         parallel=devices,
         root=jax.random.key(config.seed),
     )

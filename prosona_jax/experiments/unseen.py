@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from prosona_jax.workdir import Run
+from prosona_jax.runtime.workdir import Run
 
 _UNITS = {"HU": "in HU", "unit": "from 0 to 1", "arbitrary": "of an arbitrary unit"}
 _SPACING_SLACK = 0.1  # relative, beyond the training images' pixels

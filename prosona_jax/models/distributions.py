@@ -9,8 +9,6 @@ from jaxtyping import Array, Float, Key
 # Outside these bounds exp overflows or the variance vanishes, and the divergence turns NaN.
 LOG_SIGMA_RANGE = (-10.0, 10.0)
 
-ACTIVE_NATS = 0.01  # a latent dimension is active if its mean KL exceeds this
-
 
 class Gaussian(NamedTuple):
     """N(mu, diag sigma^2) for each record of a batch, in float32 whatever the model computes in."""

@@ -7,8 +7,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, UInt8
 
-from prosona_jax.distributions import Gaussian, gaussian
 from prosona_jax.models.blocks import Encoder
+from prosona_jax.models.distributions import Gaussian, gaussian
 from prosona_jax.models.unet import UNet
 
 _VIEWS = 8  # the symmetries of a square

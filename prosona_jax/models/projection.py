@@ -4,11 +4,14 @@ Both are means of the prior tilted by exp(q . z / (tau sqrt d)): `bank` estimate
 `analytic` knows it, since tilting a Gaussian shifts its mean.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
-from prosona_jax.distributions import Gaussian
+from prosona_jax.models import distributions
+from prosona_jax.models.distributions import Gaussian
 
 
 def analytic(prior: Gaussian, query: Float[Array, "b k d"], tau: float) -> Float[Array, "b k d"]:
@@ -31,3 +34,21 @@ def bank(
 
 def _scale(query: jax.Array, tau: float) -> float:
     return tau * query.shape[-1] ** 0.5
+
+
+class Projector(NamedTuple):
+    """How a query becomes a latent."""
+
+    kind: str  # "analytic" | "bank"
+    tau: float
+    codes: int  # samples of the bank
+
+
+def project(
+    projector: Projector, prior: Gaussian, query: Float[Array, "b k d"], keys: Key[Array, " b"]
+) -> Float[Array, "b k d"]:
+    """Returns z_k; the keys draw the bank's codes, one key per record."""
+    if projector.kind == "analytic":
+        return analytic(prior, query, projector.tau)
+    codes = distributions.sample(prior, keys, projector.codes)
+    return bank(codes, query, projector.tau)

@@ -10,6 +10,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from prosona_jax.models.encoding import Encoded
+
+LEVELS = ("latent", "visual")  # of the contrastive objective
+
 
 class Query(NamedTuple):
     """What the latent is asked for, and the text's side of the contrastive objective."""
@@ -116,3 +120,27 @@ class Alignment(nn.Module):
             "visual": unit_length(nn.Dense(self.width, name="visual")(hidden)),
             "log_temperature": jnp.broadcast_to(log_temperature, (len(trunk), 2)),
         }
+
+
+class Prompter(nn.Module):
+    """The parameters of stage two: the query and, where prompts are read, the alignment.
+
+    Attributes:
+        query: a module of models/query.py.
+        width: of the space in which texts and readers are compared.
+    """
+
+    query: nn.Module
+    width: int
+
+    def setup(self) -> None:
+        self.alignment = Alignment(self.width)
+
+    def __call__(
+        self, text: Float[Array, "b k e"], encoded: Encoded, dropout: bool = False
+    ) -> tuple[Query, dict[str, Any]]:
+        """Returns the queries, and the unit vectors of both sides, {} where no text is read."""
+        query = self.query(text, encoded.features, dropout)
+        if not query.trunk.shape[-1]:
+            return query, {}
+        return query, self.alignment(query.trunk, encoded.latent, encoded.visual)

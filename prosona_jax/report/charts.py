@@ -7,9 +7,9 @@ from jaxtyping import Float, Num
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from prosona_jax.catalogue import bounds
-from prosona_jax.figures import FAINT, INK, LINES, READERS, WIDTH_IN, plain_axes, set_names
-from prosona_jax.intervals import Interval
+from prosona_jax.evaluation.catalogue import bounds
+from prosona_jax.evaluation.intervals import Interval
+from prosona_jax.report.figures import FAINT, INK, LINES, READERS, WIDTH_IN, plain_axes, set_names
 
 
 def latent_plane(

@@ -5,11 +5,11 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prosona_jax import charts, figures, report, style_summary
-from prosona_jax.catalogue import LEGEND, METRICS, STYLE_METRICS, Metric, named
-from prosona_jax.intervals import Interval
-from prosona_jax.results import DIVERSE, GEDS, HELD_OUT, SHARE, Intervals, compare
-from prosona_jax.style_summary import Png
+from prosona_jax.evaluation.catalogue import LEGEND, METRICS, STYLE_METRICS, Metric, named
+from prosona_jax.evaluation.intervals import Interval
+from prosona_jax.evaluation.results import DIVERSE, GEDS, HELD_OUT, SHARE, Intervals, compare
+from prosona_jax.report import charts, document, figures, style_summary
+from prosona_jax.report.style_summary import Png
 
 _DRAWN = named(STYLE_METRICS, "dice_mean", "ged")
 _ARROWS = {"higher": "\N{NO-BREAK SPACE}↑", "lower": "\N{NO-BREAK SPACE}↓"}
@@ -54,7 +54,7 @@ def write_report(
         "which the spread between trainings is not. "
         "Dice in points: 100 is perfect. ↑ higher, ↓ lower is better."
     )
-    png = functools.partial(figures.png, footnote=report.footnote(caveats, citation))
+    png = functools.partial(figures.png, footnote=document.footnote(caveats, citation))
     raters = len(styles)
     sections = [
         _personal(found.personal, raters, style_summary.meaning(by_area), note, png),
@@ -66,10 +66,10 @@ def write_report(
         ),
         *_meanings(found.personal, raters, samples),
         _methods(methods),
-        report.origin(provenance),
-        report.Section("Data", [report.Text(citation)] if citation else []),
+        document.origin(provenance),
+        document.Section("Data", [document.Text(citation)] if citation else []),
     ]
-    document = report.Document(
+    page = document.Document(
         title=f"Methods on {found.records} records of {found.patients} patients",
         subtitle=f"{', '.join(methods)}, each against the same {raters} readers.",
         warnings=caveats,
@@ -96,7 +96,7 @@ def write_report(
         "caveats": list(caveats),
         "citation": citation,
     }
-    return report.write(folder, document, data=content, rows=rows)
+    return document.write(folder, page, data=content, rows=rows)
 
 
 def _table(
@@ -107,7 +107,7 @@ def _table(
     *,
     sign: bool = False,
     more: Sequence[Sequence[str]] = (),
-) -> report.Table:
+) -> document.Table:
     """A row per metric and a column per method: intervals are wide, and methods are few."""
     table = [
         (
@@ -117,15 +117,15 @@ def _table(
         for metric in metrics
         if any(metric.name in x for x in scores.values())
     ]
-    return report.Table(("Metric", *scores), [*table, *more], "l" + "r" * len(scores), caption)
+    return document.Table(("Metric", *scores), [*table, *more], "l" + "r" * len(scores), caption)
 
 
 def _personal(
     personal: Mapping[str, Intervals], raters: int, meaning: str, note: str, png: Png
-) -> report.Section:
+) -> document.Section:
     heading = "One contour per style"
     if not personal:
-        return report.Section(heading, [])
+        return document.Section(heading, [])
     text = (
         "Each method draws one contour for every style, and style k's is held against reader k's. "
         f"{meaning} Prompts shuffled: no style keeps its own query, be it a sentence or not, which "
@@ -147,23 +147,23 @@ def _personal(
             for metric in _DRAWN
         }
     )
-    figure = report.Figure(
+    figure = document.Figure(
         "styles",
         png(drawn),
         "Dice with the own reader, and GED, of each method, with intervals",
         "Means and 95 % intervals over patients. Where two intervals overlap the paired difference "
         "below can still be clear of zero.",
     )
-    return report.Section(
-        heading, [report.Text(text), _table(personal, STYLE_METRICS, raters, note), figure]
+    return document.Section(
+        heading, [document.Text(text), _table(personal, STYLE_METRICS, raters, note), figure]
     )
 
 
-def _gains(gain: Mapping[str, Intervals], base: str, raters: int, note: str) -> report.Section:
+def _gains(gain: Mapping[str, Intervals], base: str, raters: int, note: str) -> document.Section:
     heading = f"Differences to {base}"
     if not gain:
-        return report.Section(heading, [])
-    return report.Section(heading, [_gain_table(gain, STYLE_METRICS, base, raters, note)])
+        return document.Section(heading, [])
+    return document.Section(heading, [_gain_table(gain, STYLE_METRICS, base, raters, note)])
 
 
 def _gain_table(
@@ -172,7 +172,7 @@ def _gain_table(
     base: str,
     samples: int,
     note: str,
-) -> report.Table:
+) -> document.Table:
     """Differences to a baseline; those in GED besides as a share of its mean."""
     shares = [
         (
@@ -190,17 +190,17 @@ def _gain_table(
 
 def _whose(
     table: list[list[Interval]], method: str, styles: Sequence[str], png: Png
-) -> report.Section:
+) -> document.Section:
     blocks = style_summary.whose(styles, table, png, name=f"whose-{method}")
-    return report.Section(f"Styles against readers: {method}", blocks)
+    return document.Section(f"Styles against readers: {method}", blocks)
 
 
 def _diverse(
     scores: Mapping[str, Intervals], gain: Mapping[str, Intervals], samples: int, note: str
-) -> report.Section:
+) -> document.Section:
     heading = f"{samples} samples of the first stage"
     if not scores:
-        return report.Section(heading, [])
+        return document.Section(heading, [])
     sharing: dict[tuple[str, ...], list[str]] = {}
     for label, x in scores.items():
         sharing.setdefault(tuple(m.cell(x.get(m.name)) for m in METRICS), []).append(label)
@@ -214,23 +214,25 @@ def _diverse(
         "What the first stage draws when no style is asked for; methods that share it stand in one "
         f"column. GED depends on the number of samples: compare it only at S = {samples}."
     )
-    blocks: list[report.Block] = [report.Text(text), _table(columns, METRICS, samples, note)]
+    blocks: list[document.Block] = [document.Text(text), _table(columns, METRICS, samples, note)]
     if gains:
         blocks.append(_gain_table(gains, METRICS, DIVERSE, samples, note))
-    return report.Section(heading, blocks)
+    return document.Section(heading, blocks)
 
 
-def _meanings(personal: Mapping[str, Intervals], raters: int, samples: int) -> list[report.Section]:
+def _meanings(
+    personal: Mapping[str, Intervals], raters: int, samples: int
+) -> list[document.Section]:
     styled = [m for m in STYLE_METRICS if any(m.name in scores for scores in personal.values())]
     kinds: dict[str, tuple[Sequence[Metric], int]] = {
         **({"one contour per style": (styled, raters)} if styled else {}),
         "samples": (METRICS, samples),
     }
     return [
-        report.Section(
+        document.Section(
             f"What the scores of {kind} say",
             [
-                report.Table(
+                document.Table(
                     ("Metric", "In rows.csv", "What it says"),
                     [(m.label(count), f"`{m.name}`", m.meaning) for m in metrics],
                     "lll",
@@ -242,13 +244,13 @@ def _meanings(personal: Mapping[str, Intervals], raters: int, samples: int) -> l
     ]
 
 
-def _methods(methods: Mapping[str, Mapping[str, Any]]) -> report.Section:
+def _methods(methods: Mapping[str, Mapping[str, Any]]) -> document.Section:
     table = [
         (name, ", ".join(f"`{field}` = {_value(x)}" for field, x in changes.items()) or "nothing")
         for name, changes in methods.items()
     ]
     columns = ("Method", "What it changes in the configuration below")
-    return report.Section("The methods", [report.Table(columns, table, "ll")])
+    return document.Section("The methods", [document.Table(columns, table, "ll")])
 
 
 def _value(value: Any) -> str:

@@ -25,8 +25,8 @@ import jinja2
 import numpy as np
 from markupsafe import Markup, escape
 
-from prosona_jax.texts import visible
 from prosona_jax.types import InputError
+from prosona_jax.unicode import visible
 
 _DATA = "report.json"
 _FILES = {"report.html", "report.md", _DATA, "rows.csv", "figures"}
@@ -271,7 +271,7 @@ def _markdown(document: Document) -> str:
 
 def _environment(*, autoescape: bool) -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("prosona_jax"),
+        loader=jinja2.PackageLoader("prosona_jax.report"),
         autoescape=autoescape,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

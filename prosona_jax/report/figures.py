@@ -17,7 +17,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from skimage.measure import find_contours
 
-from prosona_jax import fonts, texts
+from prosona_jax import unicode
+from prosona_jax.report import fonts
 
 DPI = 200
 WIDTH_IN = 10.0
@@ -254,7 +255,7 @@ def set_names(
     names: Sequence[str], *, size: float, inches: float, most: int = 2
 ) -> tuple[list[str], list[str]]:
     """Returns names in at most so many lines, and the fonts that have them; see `fonts`."""
-    short = [texts.shorten(name, _NAME_LENGTH) for name in names]
+    short = [unicode.shorten(name, _NAME_LENGTH) for name in names]
     shown, family = fonts.set_lines(short, size=size, inches=inches)
     lines = [name.split("\n") for name in shown]
     return ["\n".join(own[:most]) + (" ..." if len(own) > most else "") for own in lines], family

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.ft2font import FT2Font, LoadFlags
 
-from prosona_jax import texts
+from prosona_jax import unicode
 
 _BASE = "DejaVu Sans"  # comes with Matplotlib
 _LAST_RESORT = "Last Resort"  # so does this one: it has a box for every letter
@@ -39,7 +39,7 @@ def set_lines(written: Sequence[str], *, size: float, inches: float) -> tuple[li
     Returns:
         The texts, and Matplotlib's `fontfamily`. Draw them with `parse_math=False`: they are text.
     """
-    parts = [list(texts.clusters(texts.visible(text))) for text in written]
+    parts = [list(unicode.clusters(unicode.visible(text))) for text in written]
     every = dict.fromkeys(cluster for text in parts for cluster in text)
     foreign = tuple(cluster for cluster in every if not cluster.isascii())
     known = _drawn(_BASE, foreign)
@@ -47,11 +47,11 @@ def set_lines(written: Sequence[str], *, size: float, inches: float) -> tuple[li
     others = _choose(lacking)
     lost = set(lacking).difference(*(_drawn(family, lacking) for family in others))
     if lost:
-        _warn(texts.shorten(" ".join(cluster for cluster in lacking if cluster in lost), 40))
-    shown = ["".join(texts.spell(c) if c in lost else c for c in text) for text in parts]
+        _warn(unicode.shorten(" ".join(cluster for cluster in lacking if cluster in lost), 40))
+    shown = ["".join(unicode.spell(c) if c in lost else c for c in text) for text in parts]
     family = [_BASE, *others]
     width = functools.partial(_inches, size=size, family=tuple(family))
-    return ["\n".join(texts.wrap(text, width, inches / _SLACK)) for text in shown], family
+    return ["\n".join(unicode.wrap(text, width, inches / _SLACK)) for text in shown], family
 
 
 @functools.cache
@@ -132,7 +132,7 @@ def _drawn(family: str, clusters: tuple[str, ...]) -> frozenset[str]:
 
 
 def _has(font: FT2Font, cluster: str) -> bool:
-    for character in texts.bare(cluster):
+    for character in unicode.bare(cluster):
         if not font.get_char_index(ord(character)):
             return False
         if not character.isprintable():

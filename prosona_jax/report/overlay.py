@@ -7,8 +7,16 @@ from jaxtyping import Float32, UInt8
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from prosona_jax import fonts
-from prosona_jax.figures import READERS, Limits, around, draw_image, draw_outlines, frame, scale_bar
+from prosona_jax.report import fonts
+from prosona_jax.report.figures import (
+    READERS,
+    Limits,
+    around,
+    draw_image,
+    draw_outlines,
+    frame,
+    scale_bar,
+)
 
 _SIDE_IN = 4.5
 _LINE_STYLES = ("-", "--", ":")

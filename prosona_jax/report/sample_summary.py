@@ -6,21 +6,20 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from prosona_jax import charts, figures, report
-from prosona_jax.catalogue import LEAVE_ONE_OUT, LEGEND, METRICS, named
-from prosona_jax.distributions import ACTIVE_NATS
-from prosona_jax.figures import Panel
-from prosona_jax.results import Results, Rows
+from prosona_jax.evaluation.catalogue import ACTIVE_NATS, LEAVE_ONE_OUT, LEGEND, METRICS, named
+from prosona_jax.evaluation.results import Results, Rows
+from prosona_jax.report import charts, document, figures
+from prosona_jax.report.figures import Panel
 
 GED, MATCHED = named(METRICS, "ged", "dice_match")
 
 
 def pictures(
     panels: Sequence[Panel], scored: Rows, samples: int, png: Callable[..., bytes]
-) -> report.Section:
+) -> document.Section:
     """Returns the panels: one record a figure, what readers and samples drew on it."""
     if not panels:
-        return report.Section("Pictures", [])
+        return document.Section("Pictures", [])
     text = (
         "From left to right: the image, with a frame around the part that the others enlarge; the "
         "readers' contours, a colour for each, thin over thick where they coincide; contours of "
@@ -29,7 +28,7 @@ def pictures(
     )
     score_of = {row["record_id"]: row for row in scored}
     drawn = [
-        report.Figure(
+        document.Figure(
             f"panel-{number:02d}",
             png(figures.panel(panel)),
             f"{panel.record_id}: image, contours of readers and samples, maps of agreement",
@@ -37,7 +36,7 @@ def pictures(
         )
         for number, panel in enumerate(panels, 1)
     ]
-    return report.Section("Pictures", [report.Text(text), *drawn])
+    return document.Section("Pictures", [document.Text(text), *drawn])
 
 
 def _scored(row: Mapping[str, Any], samples: int) -> str:
@@ -46,7 +45,7 @@ def _scored(row: Mapping[str, Any], samples: int) -> str:
                      for metric in present if metric in (GED, MATCHED))  # fmt: skip
 
 
-def scores(results: Results, note: str, raters: int, samples: int) -> report.Section:
+def scores(results: Results, note: str, raters: int, samples: int) -> document.Section:
     """Returns the table of the samples' scores beside those of f(x, mu_p) alone."""
     rows = [
         (
@@ -69,21 +68,21 @@ def scores(results: Results, note: str, raters: int, samples: int) -> report.Sec
         f"GED depends on the number of samples and of readers (S = {samples}, R = {raters}): "
         "compare it only with figures of the same S, the same R and the same convention."
     )
-    return report.Section(
+    return document.Section(
         "Scores",
         [
-            report.Table(columns, rows, "llrrr", caption),
-            report.Text(warning),
-            report.Table(("Metric", "In report.json", "What it says"), meanings, "lll", LEGEND),
+            document.Table(columns, rows, "llrrr", caption),
+            document.Text(warning),
+            document.Table(("Metric", "In report.json", "What it says"), meanings, "lll", LEGEND),
         ],
     )
 
 
-def readers(results: Results, note: str, raters: int) -> report.Section:
+def readers(results: Results, note: str, raters: int) -> document.Section:
     """Returns each reader's own scores beside those of one sample in the same place."""
     heading = "Beside the readers themselves"
     if not results.leave_one_out["raters"]:
-        return report.Section(heading, [])
+        return document.Section(heading, [])
     columns = {
         "raters": "One reader",
         "samples": "One sample",
@@ -105,13 +104,13 @@ def readers(results: Results, note: str, raters: int) -> report.Section:
         "the readers do scores as they do. The prior mean, a middle course, may score above them, "
         "for these scores do not ask whether a model shows the readers' whole range."
     )
-    table = report.Table(
+    table = document.Table(
         ("Metric", "Better", *columns.values(), "What it says"), rows, "llrrrl", note
     )
-    return report.Section(heading, [report.Text(text), table])
+    return document.Section(heading, [document.Text(text), table])
 
 
-def latent(kl: Float[np.ndarray, " d"], active: int, png: Callable[..., bytes]) -> report.Section:
+def latent(kl: Float[np.ndarray, " d"], active: int, png: Callable[..., bytes]) -> document.Section:
     """Returns the use of each latent dimension."""
     text = (
         "How far does sight of a reader's mask move each latent dimension? The mean KL divergence "
@@ -122,5 +121,5 @@ def latent(kl: Float[np.ndarray, " d"], active: int, png: Callable[..., bytes]) 
     bars = charts.threshold_bars(kl, threshold=ACTIVE_NATS, label="mean KL, nats", prefix="z")
     values = ", ".join(f"z{i} {value:.3g}" for i, value in enumerate(kl))
     caption = "Mean KL of each latent dimension, largest first; logarithmic axis."
-    figure = report.Figure("latent", png(bars), f"Mean KL in nats: {values}", caption)
-    return report.Section("Use of the latent", [report.Text(text), figure])
+    figure = document.Figure("latent", png(bars), f"Mean KL in nats: {values}", caption)
+    return document.Section("Use of the latent", [document.Text(text), figure])

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32
 
-from prosona_jax import charts, figures, report
-from prosona_jax.catalogue import RETRIEVAL, STYLE_METRICS, Metric, named, written
-from prosona_jax.figures import Panel
-from prosona_jax.intervals import Interval
-from prosona_jax.results import StyleResults
+from prosona_jax.evaluation.catalogue import RETRIEVAL, STYLE_METRICS, Metric, named, written
+from prosona_jax.evaluation.intervals import Interval
+from prosona_jax.evaluation.results import StyleResults
+from prosona_jax.report import charts, document, figures
+from prosona_jax.report.figures import Panel
 
 Png = Callable[..., bytes]
 _FACTS = named(STYLE_METRICS, "dice_mean", "ged", "ordered", "own_best")
@@ -48,7 +48,7 @@ def facts(results: StyleResults, styles: int) -> list[tuple[str, str, str]]:
 
 def sections(
     results: StyleResults, styled: Styled, panels: Sequence[Panel], note: str, png: Png
-) -> list[report.Section]:
+) -> list[document.Section]:
     """Returns the sections on styles; `note` says what the intervals are."""
     return [
         _styles(results, styled, note, png),
@@ -59,10 +59,10 @@ def sections(
     ]
 
 
-def _styles(results: StyleResults, styled: Styled, note: str, png: Png) -> report.Section:
+def _styles(results: StyleResults, styled: Styled, note: str, png: Png) -> document.Section:
     k = len(styled.names)
     text = (
-        f"The first stage is frozen; the second one turns each of {k} styles into a query that "
+        f"The first stage is encoded; the second one turns each of {k} styles into a query that "
         "moves the prior to a place in the latent space, and the mask at that place is the "
         "style's contour. "
         + (
@@ -89,13 +89,13 @@ def _styles(results: StyleResults, styled: Styled, note: str, png: Png) -> repor
         )
     ]
     columns = ["Style", *(["One of its sentences"] if styled.sentences else [])]
-    table = report.Table(
+    table = document.Table(
         (*columns, "Dice with its reader", "Area, pixels"), rows, "l" * len(columns) + "rr", note
     )
-    return report.Section(
+    return document.Section(
         "Styles",
         [
-            report.Text(text + meaning(styled.by_area)),
+            document.Text(text + meaning(styled.by_area)),
             table,
             *whose(styled.names, results.table, png),
         ],
@@ -115,7 +115,7 @@ def meaning(by_area: bool) -> str:
 
 def whose(
     names: Sequence[str], table: list[list[Interval]], png: Png, *, name: str = "whose"
-) -> list[report.Block]:
+) -> list[document.Block]:
     """Returns table and picture of which reader each style draws; `name` is the picture's."""
     caption = (
         "Whose reader does each prompt draw? Dice of the row's masks with the column's reader, and "
@@ -127,8 +127,8 @@ def whose(
     ]
     header = ("Asked for", *(f"{name}'s reader" for name in names))
     return [
-        report.Table(header, rows, "l" + "r" * len(names), caption),
-        report.Figure(
+        document.Table(header, rows, "l" + "r" * len(names), caption),
+        document.Figure(
             name,
             png(charts.whose(names, np.array([[x.mean for x in line] for line in table]))),
             "How much closer to each reader each style's masks are than those of all styles",
@@ -138,12 +138,12 @@ def whose(
     ]
 
 
-def _pictures(panels: Sequence[Panel], styled: Styled, png: Png) -> report.Section:
+def _pictures(panels: Sequence[Panel], styled: Styled, png: Png) -> document.Section:
     if not panels:
-        return report.Section("What each style draws", [])
+        return document.Section("What each style draws", [])
     text = "For each style: the contour of its reader, thick, and what the style draws, pink."
     drawn = [
-        report.Figure(
+        document.Figure(
             f"styles-{number:02d}",
             png(figures.styles_panel(panel, styled.names)),
             f"{panel.record_id}: reader's and prompted contour for each style",
@@ -151,10 +151,10 @@ def _pictures(panels: Sequence[Panel], styled: Styled, png: Png) -> report.Secti
         )
         for number, panel in enumerate(panels, 1)
     ]
-    return report.Section("What each style draws", [report.Text(text), *drawn])
+    return document.Section("What each style draws", [document.Text(text), *drawn])
 
 
-def _scores(results: StyleResults, styled: Styled, note: str) -> report.Section:
+def _scores(results: StyleResults, styled: Styled, note: str) -> document.Section:
     k = len(styled.names)
     worded = _SENTENCES if results.trained else ()
     known = [metric for metric in STYLE_METRICS if metric.name in results.styles]
@@ -169,20 +169,20 @@ def _scores(results: StyleResults, styled: Styled, note: str) -> report.Section:
         else ""
     ) + f"GED is that of {k} masks against {k} readers: never compare it with other counts."
     meanings = [(m.label(k), f"`{m.name}`", m.meaning) for m in known]
-    return report.Section(
+    return document.Section(
         "Scores of the styles",
         [
-            report.Text(text),
-            report.Table(columns, rows, "ll" + "r" * (len(columns) - 2), note),
-            report.Table(("Metric", "In rows.csv", "What it says"), meanings, "lll"),
+            document.Text(text),
+            document.Table(columns, rows, "ll" + "r" * (len(columns) - 2), note),
+            document.Table(("Metric", "In rows.csv", "What it says"), meanings, "lll"),
         ],
     )
 
 
-def _retrieval(results: StyleResults, styled: Styled, note: str) -> report.Section:
+def _retrieval(results: StyleResults, styled: Styled, note: str) -> document.Section:
     known = [metric for metric in RETRIEVAL if metric.name in results.styles]
     if not known:
-        return report.Section("Retrieval", [])
+        return document.Section("Retrieval", [])
     chance = f"{100 / len(styled.names):.1f}"
     rows = [(metric.title, chance, *_cells(results, metric), metric.meaning) for metric in known]
     text = (
@@ -192,8 +192,8 @@ def _retrieval(results: StyleResults, styled: Styled, note: str) -> report.Secti
         "sentences; the others by one sentence per style at a time."
     )
     columns = ("", "Chance", "Styles", *_SENTENCES, "What it says")
-    table = report.Table(columns, rows, "l" + "r" * (len(columns) - 2) + "l", note)
-    return report.Section("Retrieval", [report.Text(text), table])
+    table = document.Table(columns, rows, "l" + "r" * (len(columns) - 2) + "l", note)
+    return document.Section("Retrieval", [document.Text(text), table])
 
 
 def _cells(results: StyleResults, metric: Metric) -> list[str]:
@@ -205,23 +205,23 @@ def _cells(results: StyleResults, metric: Metric) -> list[str]:
     return cells
 
 
-def _walk(styled: Styled, png: Png) -> report.Section:
+def _walk(styled: Styled, png: Png) -> document.Section:
     order = list(styled.order)
     names = [styled.names[k] for k in order]
     heading = f"From {names[0]} to {names[-1]}"
     if (shown := styled.walked) is None:
-        return report.Section(heading, [])
+        return document.Section(heading, [])
     shown = shown._replace(masks=shown.masks[order], rater_valid=shown.rater_valid[order])
     strip = figures.walk(shown, styled.walk, names)
-    return report.Section(
+    return document.Section(
         heading,
         [
-            report.Text(
+            document.Text(
                 "The query moves in straight lines from style to style, in the order of the mean "
                 "areas that they draw. Above, masks on the way; below, their area, with a dot for "
                 "each reader's."
             ),
-            report.Figure(
+            document.Figure(
                 "walk", png(strip), "Contours and area on the way", f"`{shown.record_id}`"
             ),
             *(_plane(styled, names, png) if styled.path.shape[1] > 1 else ()),
@@ -229,7 +229,7 @@ def _walk(styled: Styled, png: Png) -> report.Section:
     )
 
 
-def _plane(styled: Styled, names: Sequence[str], png: Png) -> list[report.Block]:
+def _plane(styled: Styled, names: Sequence[str], png: Png) -> list[document.Block]:
     """The latent space in the two dimensions along which the styles lie furthest apart."""
     first, second = np.argsort(-np.ptp(styled.at_styles, axis=0), kind="stable")[:2]
     pick = [first, second]
@@ -242,12 +242,12 @@ def _plane(styled: Styled, names: Sequence[str], png: Png) -> list[report.Block]
         axes=(f"z{first}", f"z{second}"),
     )
     return [
-        report.Text(
+        document.Text(
             "The same way in the latent space of this image, in the two of its dimensions "
             "along which the styles lie furthest apart. Rings: where the posterior, which sees "
             "a reader's mask, puts each reader."
         ),
-        report.Figure(
+        document.Figure(
             "latent-plane", png(plane), "Prior samples, styles, readers and the way between",
             "Two dimensions of the latent, in units of the prior's standard deviation.",
         ),

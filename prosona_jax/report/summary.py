@@ -8,12 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from prosona_jax import charts, figures, report, sample_summary, style_summary
-from prosona_jax.catalogue import bounds
-from prosona_jax.distributions import ACTIVE_NATS
-from prosona_jax.figures import Panel
-from prosona_jax.intervals import Interval
-from prosona_jax.results import (
+from prosona_jax.evaluation.catalogue import ACTIVE_NATS, bounds
+from prosona_jax.evaluation.intervals import Interval
+from prosona_jax.evaluation.results import (
     Intervals,
     Results,
     Rows,
@@ -21,8 +18,10 @@ from prosona_jax.results import (
     collect,
     collect_styles,
 )
-from prosona_jax.sample_summary import GED, MATCHED
-from prosona_jax.style_summary import Styled
+from prosona_jax.report import charts, document, figures, sample_summary, style_summary
+from prosona_jax.report.figures import Panel
+from prosona_jax.report.sample_summary import GED, MATCHED
+from prosona_jax.report.style_summary import Styled
 
 
 def write_report(
@@ -81,7 +80,7 @@ def write_report(
     patients = len({row["patient_id"] for row in scored})
     results = collect(rows, bootstrap=bootstrap)
     active = int((latent_kl > ACTIVE_NATS).sum())
-    png = functools.partial(figures.png, footnote=report.footnote(caveats, citation))
+    png = functools.partial(figures.png, footnote=document.footnote(caveats, citation))
     note = (
         f"Means over {len(scored)} records; in brackets the 95 % interval, from {bootstrap} "
         f"bootstrap resamples of the {patients} patients. Dice in points: 100 is perfect."
@@ -96,9 +95,9 @@ def write_report(
         sample_summary.readers(results, note, raters),
         sample_summary.latent(latent_kl, active, png),
         *(_training(stage, lines, png) for stage, lines in history.items()),
-        report.origin(provenance),
+        document.origin(provenance),
     )
-    document = report.Document(
+    page = document.Document(
         title=title,
         subtitle="A probabilistic U-Net that draws many segmentations of one image"
         + (", and a second stage that draws the one asked for" if styled else "")
@@ -120,7 +119,7 @@ def write_report(
         "caveats": list(caveats),
         "citation": citation,
     }
-    return report.write(folder, document, data=content, rows=rows)
+    return document.write(folder, page, data=content, rows=rows)
 
 
 def _numbers(results: Results, second: StyleResults | None) -> dict[str, Any]:
@@ -155,7 +154,7 @@ def _findings(
     raters: int,
     active: int,
     d: int,
-) -> report.Section:
+) -> document.Section:
     facts = style_summary.facts(second, raters) if second else []
     facts += [
         (metric.label(samples), metric.number(interval.mean),
@@ -170,8 +169,8 @@ def _findings(
     facts.append(
         ("Active latent dimensions", f"{active} of {d}", f"mean KL above {ACTIVE_NATS} nats")
     )
-    verdict = [report.Text(_verdict(gain))] if gain else []
-    return report.Section("In short", [report.Facts(facts), *verdict])
+    verdict = [document.Text(_verdict(gain))] if gain else []
+    return document.Section("In short", [document.Facts(facts), *verdict])
 
 
 def _verdict(gain: Interval) -> str:
@@ -197,7 +196,7 @@ def _verdict(gain: Interval) -> str:
 
 def _setting(
     described: Mapping[str, str], raters: int, samples: int, d: int, by_area: bool
-) -> report.Section:
+) -> document.Section:
     paragraphs = (
         "Readers who outline the same structure disagree, and no one mask is the truth. This model "
         "learns the range of their answers. A U-Net turns the image x into features `U(x)`; a "
@@ -214,13 +213,13 @@ def _setting(
         else f"Reader k of {raters} is the same person or tool in every image.",
     )
     rows = list(described.items())
-    table = [report.Table(("What was scored", ""), rows, "ll")] if rows else []
-    return report.Section(
-        "What was trained, and on what it was scored", [*map(report.Text, paragraphs), *table]
+    table = [document.Table(("What was scored", ""), rows, "ll")] if rows else []
+    return document.Section(
+        "What was trained, and on what it was scored", [*map(document.Text, paragraphs), *table]
     )
 
 
-def _training(stage: str, history: Rows, png: Callable[..., bytes]) -> report.Section:
+def _training(stage: str, history: Rows, png: Callable[..., bytes]) -> document.Section:
     points: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for row in history:
         # The KL of single dimensions has its own section.
@@ -233,16 +232,16 @@ def _training(stage: str, history: Rows, png: Callable[..., bytes]) -> report.Se
         for name, lines in sorted(points.items())
     }
     if not drawn:
-        return report.Section(f"Training, {stage}", [])
+        return document.Section(f"Training, {stage}", [])
     caption = (
         "Each logged quantity by optimiser step, on its own scale. Scores during training may rest "
         "on fewer samples than those of this report."
     )
     alt = f"Curves of {', '.join(drawn)}"
-    figure = report.Figure(
+    figure = document.Figure(
         f"curves-{stage.replace(' ', '-')}", png(charts.curves(drawn)), alt, caption
     )
-    return report.Section(f"Training, {stage}", [figure])
+    return document.Section(f"Training, {stage}", [figure])
 
 
 def _mapping(intervals: Intervals) -> dict[str, dict[str, float | None]]:

@@ -9,7 +9,8 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from prosona_jax import checksum, parallel
+from prosona_jax import checksum
+from prosona_jax.runtime import parallel
 from prosona_jax.types import InputError, first_line
 
 Tree = Any

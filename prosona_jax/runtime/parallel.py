@@ -41,7 +41,7 @@ class Parallel(Protocol):
     def shard(self, batch: T) -> T:
         """Returns this process's share of a batch as the global batch on the devices.
 
-        Stage one's `Batch` or stage two's `Frozen`: any NamedTuple with an `index` [b].
+        Stage one's `Batch` or stage two's `Encoded`: any NamedTuple with an `index` [b].
         """
 
     def gather(self, tree: Any) -> Any:

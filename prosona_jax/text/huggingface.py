@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from prosona_jax.models.text import ACTIVATIONS, SentenceEncoder, TextConfig
+from prosona_jax.text.network import ACTIVATIONS, SentenceEncoder, TextConfig
 
 MODEL_TYPES = ("bert", "clip", "clip_text_model")
 

@@ -7,7 +7,7 @@ import numpy as np
 import yaml
 from jaxtyping import Float, Int
 
-from prosona_jax import texts
+from prosona_jax import unicode
 from prosona_jax.types import InputError
 
 _FIELDS = ("name", "train", "held_out")
@@ -139,7 +139,7 @@ def _sentences(entry: Any, where: str) -> tuple[str, ...]:
 
 def _has_words(sentence: str) -> bool:
     """Whether there is something to read: neither blanks of any width nor half a character."""
-    return any(map(str.isalnum, sentence)) and texts.is_utf8(sentence)
+    return any(map(str.isalnum, sentence)) and unicode.is_utf8(sentence)
 
 
 def _once(names: Iterable[str], source: str, kind: str) -> None:

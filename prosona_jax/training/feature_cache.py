@@ -5,11 +5,34 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array, Key
 
-from prosona_jax.parallel import Parallel, gather_arrays
-from prosona_jax.stage_two import Frozen
-from prosona_jax.step import Params
-from prosona_jax.types import Batch
+from prosona_jax import rng
+from prosona_jax.models import encoding
+from prosona_jax.models.encoding import Encoded
+from prosona_jax.models.prob_unet import ProbUNet
+from prosona_jax.runtime.parallel import Parallel, gather_arrays
+from prosona_jax.training import augment
+from prosona_jax.types import Batch, Params
+
+
+def make_encode(
+    model: ProbUNet, posterior_input: str, augmentation: augment.Augmentation | None
+) -> Callable[..., Encoded]:
+    """Returns ``encode((params, view), batch, root) -> Encoded``.
+
+    A view is one draw of the augmentation, the same at each call; None leaves images as they are.
+    """
+
+    def encode(parts: tuple[Params, Any], batch: Batch, root: Key[Array, ""]) -> Encoded:
+        params, view = parts
+        if augmentation is not None:
+            keys = rng.example_keys(root, "augment", view, batch.index)
+            image, masks = augment.augment(keys, batch.image, batch.masks, augmentation)
+            batch = batch._replace(image=image, masks=masks)
+        return encoding.encode(model, params, batch, posterior_input)
+
+    return encode
 
 
 def keep(
@@ -18,10 +41,10 @@ def keep(
     *,
     views: int,
     params: Params,
-    freeze_step: Callable[..., Frozen],
+    encode_step: Callable[..., Encoded],
     parallel: Parallel,
     root: jax.Array,
-) -> Frozen:
+) -> Encoded:
     """Returns the records of all processes in host memory, `views` augmented copies of each.
 
     Features are kept as f16 and masks as bytes: h w (2 f + k) for each record and view, and little
@@ -32,7 +55,7 @@ def keep(
         indices: i64 [n], the records' places in the data set, each once, in any order.
         views: number of copies.
         params: of stage one.
-        freeze_step: ``((params, view), batch, root) -> Frozen``, compiled.
+        encode_step: ``((params, view), batch, root) -> Encoded``, compiled.
         parallel: how it runs on devices.
         root: the run's key.
     """
@@ -42,7 +65,7 @@ def keep(
     for view in range(views):
         parts = (params, np.int32(view))
         for batch in batches():
-            share = parallel.gather(freeze_step(parts, parallel.shard(batch), root))
+            share = parallel.gather(encode_step(parts, parallel.shard(batch), root))
             part = gather_arrays(_small(share))
             if kept is None:
                 kept = jax.tree.map(
@@ -55,18 +78,18 @@ def keep(
     return kept
 
 
-def reader(kept: Frozen) -> Callable[[np.ndarray, np.ndarray], Frozen]:
+def reader(kept: Encoded) -> Callable[[np.ndarray, np.ndarray], Encoded]:
     """Returns what takes the records at some positions of what was kept."""
 
-    def read(positions: np.ndarray, valid: np.ndarray) -> Frozen:
+    def read(positions: np.ndarray, valid: np.ndarray) -> Encoded:
         return _take(kept, positions)._replace(valid=valid.astype(np.float32))
 
     return read
 
 
-def _small(frozen: Frozen) -> Frozen:
-    return frozen._replace(features=frozen.features.astype(np.float16))
+def _small(encoded: Encoded) -> Encoded:
+    return encoded._replace(features=encoded.features.astype(np.float16))
 
 
-def _take(kept: Frozen, positions: np.ndarray) -> Frozen:
+def _take(kept: Encoded, positions: np.ndarray) -> Encoded:
     return jax.tree.map(lambda x: x[positions], kept)

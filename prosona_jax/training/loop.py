@@ -9,10 +9,11 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 
-from prosona_jax import parallel
-from prosona_jax.checkpoint import Checkpoints
-from prosona_jax.monitor import Monitor
-from prosona_jax.step import Metrics, Params, TrainState
+from prosona_jax.runtime import parallel
+from prosona_jax.runtime.checkpoint import Checkpoints
+from prosona_jax.runtime.monitor import Monitor
+from prosona_jax.training.step import Metrics, TrainState
+from prosona_jax.types import Params
 
 _LOG = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-Params = Any
+from prosona_jax.types import Params
+
 Metrics = dict[str, jax.Array]
 
 # (params, batch, root, step, axis_name) -> {term: [b]}

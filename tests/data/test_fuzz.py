@@ -21,7 +21,8 @@ from PIL import Image
 
 from data_pipelines import images, lidc, prepared
 from data_pipelines.fingerprint import Tally
-from prosona_jax import prompts, score, texts
+from prosona_jax import score, unicode
+from prosona_jax.text import prompts
 from prosona_jax.types import InputError
 from tests.data.conftest import arrays
 
@@ -235,4 +236,4 @@ def test_prompt_files(tmp_path, steps, encoding):
     content += "  held_out:\n  - 'leave a margin'\n"
     path.write_bytes(damaged(content.encode(encoding), steps))
     source = str(path)
-    ends_well(path, lambda: prompts.parse(texts.decode(path.read_bytes(), source), source))
+    ends_well(path, lambda: prompts.parse(unicode.decode(path.read_bytes(), source), source))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from prosona_jax.intervals import (
+from prosona_jax.evaluation.intervals import (
     Interval,
     bootstrap_difference,
     bootstrap_mean,

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks.metrics import loop_scores
-from prosona_jax import metrics
+from prosona_jax.evaluation import metrics
 
-GOLDEN = pathlib.Path(__file__).parent / "golden"
+GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden"
 REFERENCE = json.loads((GOLDEN / "metric_reference.json").read_text())
 NAMES = {
     "GED": "ged_dpersona",

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from prosona_jax import evaluate, metrics, parallel
-from prosona_jax.personalise import Personalised
-from prosona_jax.stage_one import Prediction
+from prosona_jax.evaluation import metrics, scoring
+from prosona_jax.evaluation.sample_steps import Prediction
+from prosona_jax.evaluation.style_steps import Personalised
+from prosona_jax.runtime import parallel
 from prosona_jax.types import Batch
 
 SAMPLES, RATERS, SIZE = 5, 3, 8
@@ -43,7 +44,7 @@ def _predict_step(params, batch, root):
 def _predict(*batches):
     devices = parallel.create("mesh")
     return list(
-        evaluate.predict(
+        scoring.predict(
             np.float32(0.01),
             batches,
             eval_step=devices.eval_step(_predict_step),
@@ -62,7 +63,7 @@ def predictions():
 
 @pytest.fixture(scope="module")
 def result(predictions):
-    return evaluate.evaluate(predictions)
+    return scoring.evaluate(predictions)
 
 
 def _of(rows, method, name):
@@ -117,7 +118,7 @@ def test_the_latent_kl_is_the_mean_over_records_without_padding(result):
 
 
 def test_a_validation_logs_means_of_the_samples(result):
-    summary = evaluate.summarise(result)
+    summary = scoring.summarise(result)
     assert list(summary) == ["ged", "dice_match", "dice_soft", "active_units", "kl_z0", "kl_z1"]
     for name in ("ged", "dice_match", "dice_soft"):
         assert summary[name] == pytest.approx(np.mean(_of(result.rows, "samples", name)))
@@ -130,7 +131,7 @@ def test_batching_does_not_change_a_score(result):
     joined = Batch(*(np.concatenate(pair) for pair in zip(*whole, strict=True)))
     padded = Batch(*(np.concatenate([x, x[-1:], x[-1:]]) for x in joined))
     padded.valid[-2:] = 0.0
-    other = evaluate.evaluate(_predict(padded))
+    other = scoring.evaluate(_predict(padded))
     by_record = lambda rows: sorted(rows, key=lambda r: (r["index"], r["method"]))  # noqa: E731
     for mine, theirs in zip(by_record(other.rows), by_record(result.rows), strict=True):
         assert mine == pytest.approx(theirs, abs=1e-6)
@@ -145,7 +146,7 @@ def _ranked(*geds):
     ("count", "chosen"), [(1, [3]), (2, [3, 1]), (3, [3, 4, 1]), (5, [3, 2, 4, 0, 1]), (9, 5)]
 )
 def test_panels_are_spread_from_the_lowest_to_the_highest_ged(count, chosen):
-    found = evaluate.spread_by_score(_ranked(0.6, 0.9, 0.2, 0.1, 0.4), count)
+    found = scoring.spread_by_score(_ranked(0.6, 0.9, 0.2, 0.1, 0.4), count)
     assert found == ([3, 2, 4, 0, 1] if chosen == 5 else chosen)
 
 
@@ -169,7 +170,7 @@ def _styled(*batches):
     devices = parallel.create("mesh")
     step = devices.eval_step(_personalise)
     return list(
-        evaluate.predict(
+        scoring.predict(
             np.float32(1.0), batches, eval_step=step, parallel=devices, root=jax.random.key(0)
         )
     )
@@ -185,11 +186,11 @@ def styled():
 
 @pytest.fixture(scope="module")
 def style_rows(styled):
-    return evaluate.evaluate_styles(styled, ("prompts_train", "other"), by_area=True)[:6]
+    return scoring.evaluate_styles(styled, ("prompts_train", "other"), by_area=True)[:6]
 
 
 def test_style_rows_are_one_per_record_and_method_without_padding(styled):
-    rows = evaluate.evaluate_styles(styled, ("prompts_train", "other"), by_area=True)
+    rows = scoring.evaluate_styles(styled, ("prompts_train", "other"), by_area=True)
     assert [row["index"] for row in rows] == [10, 11, 12, 13, 14, 15] * 2
     assert [row["method"] for row in rows] == ["prompts_train"] * 6 + ["other"] * 6
     assert [row["area_1"] == 1 for row in rows] == [False] * 6 + [True] * 6
@@ -231,7 +232,7 @@ def test_retrieval_is_the_share_of_the_places_that_are_there(style_rows):
 
 
 def test_a_validation_of_stage_two_logs_means(style_rows):
-    summary = evaluate.summarise_styles(style_rows)
+    summary = scoring.summarise_styles(style_rows)
     names = ["dice_mean", "ged", "dice_match", "style_gain", "own_best", "ordered"]
     assert list(summary)[:6] == names
     assert len(summary) == 10
@@ -243,8 +244,8 @@ def test_a_validation_of_stage_two_logs_means(style_rows):
 def test_nothing_is_logged_of_retrieval_without_text_or_of_order_without_areas(styled):
     nothing = lambda x: {"text_to_visual": x * np.nan, "visual_to_text": x * np.nan}  # noqa: E731
     blind = [(b, [p._replace(**nothing(p.text_to_visual))]) for b, (p, _) in styled]
-    rows = evaluate.evaluate_styles(blind, ["prompts_train"], by_area=False)
+    rows = scoring.evaluate_styles(blind, ["prompts_train"], by_area=False)
     assert all(math.isnan(row["visual_visual_to_text"]) for row in rows)
-    summary = evaluate.summarise_styles(rows)
+    summary = scoring.summarise_styles(rows)
     assert list(summary) == ["dice_mean", "ged", "dice_match", "style_gain", "own_best"]
     assert all(math.isnan(row["ordered"] + row["rank_correlation"]) for row in rows)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from prosona_jax import metrics
+from prosona_jax.evaluation import metrics
 
 K = 4
 

@@ -8,19 +8,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from prosona_jax import distributions, personalise, rng, stage_two
-from prosona_jax.models.query import HeadsQuery, IdQuery, TextQuery
+from prosona_jax import rng
+from prosona_jax.evaluation import style_steps
+from prosona_jax.models import distributions
+from prosona_jax.models.projection import Projector, project
+from prosona_jax.models.query import HeadsQuery, IdQuery, Prompter, TextQuery
+from prosona_jax.training import feature_cache, stage_two
 from prosona_jax.types import Batch
 from tests import tiny
 from tests.tiny import MODEL, ROOT, D
 
 K, E = 3, 5
 PROMPTERS = {
-    "text": stage_two.Prompter(TextQuery(D, 6, False), 6),
-    "id": stage_two.Prompter(IdQuery(D), 6),
-    "heads": stage_two.Prompter(HeadsQuery(D), 6),
+    "text": Prompter(TextQuery(D, 6, False), 6),
+    "id": Prompter(IdQuery(D), 6),
+    "heads": Prompter(HeadsQuery(D), 6),
 }
-PROJECTORS = {kind: stage_two.Projector(kind, 0.3, 9) for kind in ("analytic", "bank")}
+PROJECTORS = {kind: Projector(kind, 0.3, 9) for kind in ("analytic", "bank")}
 
 
 def _batch() -> Batch:
@@ -52,12 +56,12 @@ def _text(prompts: int) -> jax.Array:
 
 def _eval_step(query, projector, together=False):
     modules = MODEL, PROMPTERS[query], PROJECTORS[projector]
-    return personalise.make_eval_step(*modules, together=together, drawn=True)
+    return style_steps.make_eval_step(*modules, together=together, drawn=True)
 
 
 @functools.cache
 def _frozen():
-    freeze = jax.jit(stage_two.make_freeze(MODEL, "single", None))
+    freeze = jax.jit(feature_cache.make_encode(MODEL, "single", None))
     return freeze((tiny.params(), 0), _batch(), ROOT)
 
 
@@ -67,7 +71,7 @@ def _personalised(query, projector, text, together=False):
 
 
 def _asked(text):
-    """Returns the frozen batch and what the prompter says to one set of prompts."""
+    """Returns the encoded batch and what the prompter says to one set of prompts."""
     each = jnp.broadcast_to(text[None], (4, K, E))
     return _frozen(), *PROMPTERS["text"].apply(_params("text"), each, _frozen())
 
@@ -77,11 +81,11 @@ def test_each_mask_is_drawn_at_its_prompts_latent():
     text = _text(2)
     found = _personalised("text", "analytic", text)
     for p in range(2):
-        frozen, query, _ = _asked(text[p])
-        prior = frozen.prior
+        encoded, query, _ = _asked(text[p])
+        prior = encoded.prior
         scale = 0.3 * np.sqrt(D)
         z = prior.mu[:, None] + jnp.exp(2 * prior.log_sigma)[:, None] * query.query / scale
-        logits = MODEL.apply(tiny.params(), frozen.features, z, method="decode")
+        logits = MODEL.apply(tiny.params(), encoded.features, z, method="decode")
         np.testing.assert_allclose(found.probs[:, p], jax.nn.sigmoid(logits), atol=1e-5)
 
 
@@ -103,10 +107,10 @@ def test_together_prompts_draw_at_the_mean_of_their_queries(projector):
     assert found.probs.shape == (4, 1, K, 8, 8)
     asked = [_asked(prompts) for prompts in text]
     query = jnp.mean(jnp.stack([query.query for _, query, _ in asked]), axis=0)
-    frozen = asked[0][0]
-    keys = rng.example_keys(ROOT, "evaluate", 0, frozen.index)
-    z = stage_two.project(PROJECTORS[projector], frozen.prior, query, keys)
-    logits = MODEL.apply(tiny.params(), frozen.features, z, method="decode")
+    encoded = asked[0][0]
+    keys = rng.example_keys(ROOT, "evaluate", 0, encoded.index)
+    z = project(PROJECTORS[projector], encoded.prior, query, keys)
+    logits = MODEL.apply(tiny.params(), encoded.features, z, method="decode")
     np.testing.assert_allclose(found.probs[:, 0], jax.nn.sigmoid(logits), atol=1e-5)
 
 
@@ -156,8 +160,8 @@ def _retrieved(readers, valid):
     """One image; texts are the unit vectors e1, e2, e3 at both levels."""
     aligned = {f"text_{level}": jnp.eye(K)[None] for level in stage_two.LEVELS}
     aligned |= {level: jnp.asarray(readers, jnp.float32)[None] for level in stage_two.LEVELS}
-    frozen = _asked(_text(1)[0])[0]._replace(rater_valid=jnp.asarray([valid]))
-    found = personalise._retrieve(aligned, frozen)
+    encoded = _asked(_text(1)[0])[0]._replace(rater_valid=jnp.asarray([valid]))
+    found = style_steps._retrieve(aligned, encoded)
     for share in found:
         np.testing.assert_array_equal(share[0, 0], share[0, 1])
     return [np.asarray(share)[0, 0].tolist() for share in found]
@@ -184,7 +188,7 @@ def test_a_missing_place_is_neither_asked_for_nor_found():
 
 @functools.cache
 def _walk(projector, order=(0, 1, 2)):
-    step = personalise.make_walk_step(
+    step = style_steps.make_walk_step(
         MODEL, PROMPTERS["text"], PROJECTORS[projector], order=order, points=9, samples=2000
     )
     parts = tiny.params(), _params("text"), _text(1)
@@ -217,12 +221,12 @@ def test_latents_of_a_walk_are_in_sigmas_of_the_prior():
 
     Of the readers two are missing, who lie nowhere.
     """
-    walk, (frozen, query, _) = _walk("analytic"), _asked(_text(1)[0])
-    sigma = np.exp(frozen.prior.log_sigma)[:, None]
+    walk, (encoded, query, _) = _walk("analytic"), _asked(_text(1)[0])
+    sigma = np.exp(encoded.prior.log_sigma)[:, None]
     expected = sigma * query.query / (0.3 * np.sqrt(D))
     np.testing.assert_allclose(walk.styles, expected, atol=1e-4)
-    there = np.asarray(frozen.rater_valid)
-    np.testing.assert_allclose(walk.readers[there], frozen.latent[there], atol=1e-5)
+    there = np.asarray(encoded.rater_valid)
+    np.testing.assert_allclose(walk.readers[there], encoded.latent[there], atol=1e-5)
     assert np.isnan(walk.readers[~there]).all()
     assert walk.readers[~there].shape == (2, D)
     keys = rng.example_keys(ROOT, "evaluate", 1, _batch().index)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from configs import cells, lidc
-from prosona_jax import build, stage_two
+from prosona_jax.experiments import build
+from prosona_jax.training import stage_two
 from prosona_jax.types import InputError
 
 NO_CONTRAST = {"stage_two__latent": 0.0, "stage_two__visual": 0.0}

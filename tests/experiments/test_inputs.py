@@ -8,7 +8,7 @@ import pytest
 from configs import lidc
 from data_pipelines import fingerprint, prepared
 from data_pipelines.validation import Intensities
-from prosona_jax import inputs
+from prosona_jax.experiments import inputs
 from prosona_jax.types import InputError, Record
 
 NO_TEXT = {"stage_two.query": "none", "stage_two.latent": 0.0, "stage_two.visual": 0.0}

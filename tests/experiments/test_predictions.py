@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from configs import lidc
-from prosona_jax import build, evaluate, inputs, predictions, stage_two
+from prosona_jax.evaluation import scoring
+from prosona_jax.experiments import build, inputs, predictions
+from prosona_jax.training import stage_two
 from prosona_jax.types import Batch
 
 INDICES = np.arange(4)
@@ -89,7 +91,7 @@ def test_folds_and_seeds_share_a_step_but_not_its_draws(monkeypatch):
 
 @pytest.mark.parametrize("wrapper", ["mesh", "pmap"])
 def test_a_batch_is_frozen_once_for_all_that_is_asked_of_it(wrapper, monkeypatch):
-    """What each name gets is what its step gives on one device, on a batch frozen for it alone."""
+    """What each name gets is what its step gives on one device, on a batch encoded for it alone."""
     config = lidc.get_config("smoke")
     config.parallel = wrapper
     one, second = _model(config)
@@ -107,9 +109,9 @@ def test_a_batch_is_frozen_once_for_all_that_is_asked_of_it(wrapper, monkeypatch
             config, one, second, data, INDICES, prompts_of=names, drawn=True
         )
     )
-    assert calls == {"freeze_step_of_evaluation": 2, "eval_step_of_stage_two": 6}
+    assert calls == {"encode_step_of_evaluation": 2, "eval_step_of_stage_two": 6}
     assert [batch.index.tolist() for batch, _ in found] == [[0, 1, 2, 3], [4, 5]]
-    root, freeze = jax.random.key(0), jax.jit(build.freeze_step_of_evaluation(config))
+    root, freeze = jax.random.key(0), jax.jit(build.encode_step_of_evaluation(config))
     for place, name in enumerate(names):
         step = jax.jit(build.eval_step_of_stage_two(config, together=name == "mean", drawn=True))
         text = jnp.moveaxis(second.text["train" if name == "mean" else name], 1, 0)
@@ -127,9 +129,9 @@ def test_a_padded_tail_compiles_nothing_new(monkeypatch, caplog):
     one, _ = _model(config)
     monkeypatch.setattr(inputs, "eval_batches", _scored)
     batches = iter(predictions.predict_stage_one(config, one, data, INDICES, samples=7))
-    whole = evaluate.evaluate([next(batches)])
+    whole = scoring.evaluate([next(batches)])
     with jax.log_compiles():
-        tail = evaluate.evaluate(batches)
+        tail = scoring.evaluate(batches)
     assert "Compiling" not in caplog.text
     assert [row["index"] for row in tail.rows if row["method"] == "samples"] == [4, 5]
     both = predictions.score_stage_one(config, one, data, "test", samples=7)

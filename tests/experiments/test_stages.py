@@ -6,8 +6,10 @@ import pathlib
 import pytest
 
 from configs import lidc
-from prosona_jax import checksum, experiment, inputs, workdir
-from prosona_jax.monitor import HISTORY
+from prosona_jax import checksum
+from prosona_jax.experiments import inputs, stages
+from prosona_jax.runtime import workdir
+from prosona_jax.runtime.monitor import HISTORY
 from prosona_jax.types import InputError
 
 
@@ -23,25 +25,25 @@ def _config(**changes):
 @pytest.mark.parametrize("field", ["batch_size", "stage_two.batch_size"])
 def test_a_batch_that_the_devices_cannot_share_is_refused_by_field(field):
     """Four of them, in the tests."""
-    experiment.check(_config(**{field: 8}))
+    stages.check(_config(**{field: 8}))
     with pytest.raises(InputError) as fault:
-        experiment.check(_config(**{field: 6}))
+        stages.check(_config(**{field: 6}))
     assert str(fault.value) == (
         f"config.{field} is 6; it must be a multiple of 4, the number of devices"
     )
 
 
 def test_a_second_stage_needs_two_raters():
-    experiment.check_raters(_config(), 2)
+    stages.check_raters(_config(), 2)
     with pytest.raises(InputError, match=r"^the images have one mask each, .*query to 'none', and"):
-        experiment.check_raters(_config(stage_two__query="id"), 1)
+        stages.check_raters(_config(stage_two__query="id"), 1)
 
 
 def test_without_a_second_stage_nothing_of_it_matters():
     no_text = {"stage_two__query": "none", "stage_two__latent": 0.0, "stage_two__visual": 0.0}
     config = _config(stage_two__batch_size=6, **no_text)
-    experiment.check(config)
-    experiment.check_raters(config, 1)
+    stages.check(config)
+    stages.check_raters(config, 1)
 
 
 def _write_history(folder, step):
@@ -57,27 +59,27 @@ def _run_of(config):
 def test_an_unfinished_training_is_named(tmp_path):
     _write_history(tmp_path / "stage_one", 4)
     _write_history(tmp_path / "stage_two", 3)
-    assert experiment.unfinished(tmp_path, _run_of(_config())) == [
+    assert stages.unfinished(tmp_path, _run_of(_config())) == [
         "Training unfinished: of stage two, 3 of 4 steps are done, and the best checkpoint so far "
         "is used."
     ]
-    assert experiment.unfinished(tmp_path, _run_of(_config(stage_two__query="none"))) == []
+    assert stages.unfinished(tmp_path, _run_of(_config(stage_two__query="none"))) == []
 
 
 def test_a_method_of_a_comparison_has_its_stage_one_beside_it(tmp_path, monkeypatch):
     run = _run_of(_config(stage_two__query="none"))
-    shared = tmp_path / experiment.shared_name(run.config)
+    shared = tmp_path / stages.shared_name(run.config)
     method = tmp_path / "prob_unet"
     method.mkdir()
-    assert len(experiment.unfinished(method, run)) == 1
+    assert len(stages.unfinished(method, run)) == 1
     _write_history(shared, 4)
-    assert experiment.unfinished(method, run) == []
+    assert stages.unfinished(method, run) == []
     monkeypatch.chdir(method)
-    assert experiment.stage_one_folder(pathlib.Path("."), run) == shared
+    assert stages.stage_one_folder(pathlib.Path("."), run) == shared
 
 
 def test_a_second_stage_that_is_done_freezes_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment, "_freeze", lambda *_: pytest.fail("frozen for nothing"))
+    monkeypatch.setattr(stages, "_freeze", lambda *_: pytest.fail("encoded for nothing"))
     config = _config()
     (tmp_path / "checkpoints" / "last" / str(config.stage_two.steps)).mkdir(parents=True)
-    experiment.fit_stage_two(config, tmp_path, inputs.Data(None, {}), None, None)
+    stages.fit_stage_two(config, tmp_path, inputs.Data(None, {}), None, None)

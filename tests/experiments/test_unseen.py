@@ -2,8 +2,8 @@
 
 import pytest
 
-from prosona_jax import unseen
-from prosona_jax.workdir import Run
+from prosona_jax.experiments import unseen
+from prosona_jax.runtime.workdir import Run
 
 
 def run(trained_mm, native_spacing_mm):

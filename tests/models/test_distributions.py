@@ -7,8 +7,9 @@ import pytest
 import scipy.integrate
 import scipy.stats
 
-from prosona_jax import distributions, rng
-from prosona_jax.distributions import Gaussian
+from prosona_jax import rng
+from prosona_jax.models import distributions
+from prosona_jax.models.distributions import Gaussian
 
 
 def _gaussian(seed: int, records: int = 3, dimensions: int = 4) -> Gaussian:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from configs import lidc
-from prosona_jax import build
+from prosona_jax.experiments import build
 from prosona_jax.models.prob_unet import Fcomb, LatentEncoder, ProbUNet
 
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from prosona_jax import distributions, projection
-from prosona_jax.distributions import Gaussian
+from prosona_jax.models import distributions, projection
+from prosona_jax.models.distributions import Gaussian
 
 
 def _normal(seed: int, *shape: int) -> jax.Array:

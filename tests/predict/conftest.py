@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from configs import lidc
-from prosona_jax import experiment, inputs, predict, workdir
+from prosona_jax import predict
+from prosona_jax.experiments import inputs, stages
+from prosona_jax.runtime import workdir
 from tests.programs import PATIENTS, SIZE, write_discs
 
 SENTENCES = ("Draw a very small contour.", "Draw a very large contour.", "hug the solid core")
@@ -25,7 +27,7 @@ def trained(tmp_path_factory):
     data = inputs.load_data(config, needed=("train", "validation", "test"))
     written = inputs.load_prompts(config, data.raters)
     workdir.claim(folder / "run", inputs.run_of(config, data, written))
-    experiment.fit(config, folder / "run", data, written)
+    stages.fit(config, folder / "run", data, written)
     return folder / "run", data
 
 

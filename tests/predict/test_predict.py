@@ -13,16 +13,11 @@ import pytest
 from PIL import Image
 
 from configs import lidc
-from prosona_jax import (
-    answers,
-    build,
-    experiment,
-    inputs,
-    predict,
-    predictions,
-    stage_two,
-    workdir,
-)
+from prosona_jax import model as answers
+from prosona_jax import predict
+from prosona_jax.experiments import build, inputs, predictions, stages
+from prosona_jax.runtime import workdir
+from prosona_jax.training import stage_two
 from tests.predict.conftest import SENTENCES, SIZE
 
 FAR = "Apple pie with cinnamon."
@@ -39,8 +34,8 @@ def scored(trained, index, split="train"):
     run = workdir.read(folder)
     config = ml_collections.ConfigDict(run.config)
     shape = {"channels": 1, "raters": 4}
-    _, params = experiment.read_stage_one(config, folder / "stage_one", **shape)
-    second = experiment.read_stage_two(config, folder / "stage_two", run.prompts, **shape)
+    _, params = stages.read_stage_one(config, folder / "stage_one", **shape)
+    second = stages.read_stage_two(config, folder / "stage_two", run.prompts, **shape)
     ((_, (found,)),) = predictions.predict_stage_two(
         config, params, second, data, np.array([index]), prompts_of=(split,), drawn=True
     )
@@ -107,13 +102,13 @@ def test_any_number_of_sentences_on_any_number_of_images(projection):
         )
     )  # fmt: skip
     draw = lambda x: 0.3 * rng.normal(size=x.shape).astype(x.dtype)  # noqa: E731
-    frozen, params = jax.tree.map(draw, shapes)
+    encoded, params = jax.tree.map(draw, shapes)
     scoring = jax.jit(build.eval_step_of_stage_two(config, together=False, drawn=True))
-    seen = jax.jit(build.freeze_step_of_evaluation(config))((frozen, 0), batch, root)
-    scored = scoring((frozen, params, text), seen, root)
+    seen = jax.jit(build.encode_step_of_evaluation(config))((encoded, 0), batch, root)
+    scored = scoring((encoded, params, text), seen, root)
     step = jax.jit(build.prompt_step(config))
     for sentences in (text.reshape(8, 5), text[0, :1]):
-        probs = step((frozen, params, sentences), image, root)
+        probs = step((encoded, params, sentences), image, root)
         assert probs.shape == (2, len(sentences), 32, 32)
         expected = scored.probs.reshape(2, 8, 32, 32)[:, : len(sentences)]
         np.testing.assert_allclose(probs, expected, atol=1e-6)

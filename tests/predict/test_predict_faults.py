@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prosona_jax import predict, text_encoder, workdir
+from prosona_jax import predict
+from prosona_jax.runtime import workdir
+from prosona_jax.text import encoder as text_encoder
 from prosona_jax.types import InputError
 from tests.predict.conftest import SENTENCES
 

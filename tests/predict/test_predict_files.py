@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from data_pipelines.images.picture import Picture
-from prosona_jax import answers, figures, predict
+from prosona_jax import model as answers
+from prosona_jax import predict
+from prosona_jax.report import figures
 from tests.predict.conftest import SENTENCES, SIZE
 
 

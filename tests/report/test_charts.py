@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from prosona_jax import charts, figures
-from prosona_jax.intervals import Interval
+from prosona_jax.evaluation.intervals import Interval
+from prosona_jax.report import charts, figures
 
 
 def test_curves_hold_the_given_values():

@@ -13,8 +13,9 @@ import random
 import numpy as np
 import pytest
 
-from prosona_jax import comparison, figures, intervals, results
-from prosona_jax.catalogue import METRICS, STYLE_METRICS
+from prosona_jax.evaluation import intervals, results
+from prosona_jax.evaluation.catalogue import METRICS, STYLE_METRICS
+from prosona_jax.report import comparison, figures
 
 RECORDS = {"r0": "p1", "r1": "p1", "r2": "p2", "r3": "p3"}  # and whose they are
 FOLDS = {"p1": 0, "p2": 0, "p3": 1}

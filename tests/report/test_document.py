@@ -9,7 +9,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from prosona_jax import charts, figures, report
+from prosona_jax.report import charts, document, figures
 from prosona_jax.types import InputError
 
 HOSTILE = '<script>alert("x")</script> & [a](http://b) | *c* `d|<e>` _f_ g_h'
@@ -23,19 +23,23 @@ def png():
 
 
 @pytest.fixture
-def document(png):
-    return report.Document(
+def content(png):
+    return document.Document(
         title=f"Title {HOSTILE}",
         subtitle="What it is",
         warnings=["The CT is simulated: no evidence."],
         sections=[
-            report.Section("One", [report.Text(HOSTILE), report.Facts([("GED", "0.1", "low")])]),
-            report.Section(
+            document.Section(
+                "One", [document.Text(HOSTILE), document.Facts([("GED", "0.1", "low")])]
+            ),
+            document.Section(
                 "Two",
                 [
-                    report.Table(("Name", "Value"), [("a|b", "0.25"), (HOSTILE, "−1")], "lr", "N"),
-                    report.Figure("one", png, f"alt {HOSTILE}", "caption"),
-                    report.Listing("Config", '{"a": "<b>"}\n\n```'),
+                    document.Table(
+                        ("Name", "Value"), [("a|b", "0.25"), (HOSTILE, "−1")], "lr", "N"
+                    ),
+                    document.Figure("one", png, f"alt {HOSTILE}", "caption"),
+                    document.Listing("Config", '{"a": "<b>"}\n\n```'),
                 ],
             ),
         ],
@@ -83,9 +87,9 @@ def _contents(folder):
 
 
 @pytest.fixture
-def folder(tmp_path, document):
+def folder(tmp_path, content):
     folder = tmp_path / "runs" / "report"
-    report.write(folder, document, data=DATA, rows=ROWS)
+    document.write(folder, content, data=DATA, rows=ROWS)
     return folder
 
 
@@ -140,7 +144,7 @@ def test_markdown_shows_text_as_given(folder):
         assert line in lines
 
 
-def test_json_holds_the_data_with_null_for_what_is_not_finite(folder, document):
+def test_json_holds_the_data_with_null_for_what_is_not_finite(folder, content):
     written = json.loads((folder / "report.json").read_text())
     assert written == {
         "nan": None,
@@ -149,7 +153,7 @@ def test_json_holds_the_data_with_null_for_what_is_not_finite(folder, document):
         "nested": {"tuple": [1, None, "ü"], "3": True},
         "path": "a/b",
     }
-    assert report.write(folder, document, data=DATA, rows=ROWS) == written
+    assert document.write(folder, content, data=DATA, rows=ROWS) == written
 
 
 def test_csv_round_trip(folder):
@@ -162,16 +166,16 @@ def test_csv_round_trip(folder):
     assert [rows[0]["loo"], rows[1]["ged"], rows[1]["dice"]] == ["", "", ""]
 
 
-def test_same_input_gives_the_same_bytes(folder, document):
+def test_same_input_gives_the_same_bytes(folder, content):
     before = _contents(folder)
-    report.write(folder, document, data=DATA, rows=ROWS)
+    document.write(folder, content, data=DATA, rows=ROWS)
     assert _contents(folder) == before
 
 
 def test_what_cannot_be_seen_is_escaped_and_bytes_that_are_no_utf_8_are_written(tmp_path):
     odd = "a\u202eb\x07 caf\udce9"
-    document = report.Document(odd, "", (), (report.Section(odd, (report.Text(odd),)),))
-    read = report.write(tmp_path / "r", document, data={"id": odd}, rows=[{"id": odd}])
+    content = document.Document(odd, "", (), (document.Section(odd, (document.Text(odd),)),))
+    read = document.write(tmp_path / "r", content, data={"id": odd}, rows=[{"id": odd}])
     assert read == {"id": odd}
     page = (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
     assert r"<h2>a\u202eb\x07 caf\udce9</h2>" in page
@@ -180,21 +184,21 @@ def test_what_cannot_be_seen_is_escaped_and_bytes_that_are_no_utf_8_are_written(
     assert r"caf\udce9" in (tmp_path / "r" / "rows.csv").read_text(encoding="utf-8")
 
 
-def test_a_new_report_replaces_the_old_one_and_rests_of_a_killed_one(folder, document):
+def test_a_new_report_replaces_the_old_one_and_rests_of_a_killed_one(folder, content):
     rest = folder.with_name(".report.new")
     rest.mkdir()
     (rest / "half").touch()
-    report.write(folder, document._replace(sections=[]), data={}, rows=[])
+    document.write(folder, content._replace(sections=[]), data={}, rows=[])
     assert [path.name for path in folder.parent.iterdir()] == ["report"]
     assert sorted(path.name for path in folder.iterdir()) == [n for n in FILES if n != "figures"]
     assert json.loads((folder / "report.json").read_text()) == {}
 
 
 @pytest.mark.parametrize("earlier", [True, False])
-def test_a_failing_write_changes_nothing(tmp_path, document, monkeypatch, earlier):
+def test_a_failing_write_changes_nothing(tmp_path, content, monkeypatch, earlier):
     folder = tmp_path / "report"
     if earlier:
-        report.write(folder, document, data={"old": 1}, rows=ROWS)
+        document.write(folder, content, data={"old": 1}, rows=ROWS)
     before = _contents(tmp_path)
     write_bytes = pathlib.Path.write_bytes
 
@@ -205,16 +209,16 @@ def test_a_failing_write_changes_nothing(tmp_path, document, monkeypatch, earlie
 
     monkeypatch.setattr(pathlib.Path, "write_bytes", fail_late)
     with pytest.raises(OSError, match="disk full"):
-        report.write(folder, document, data={"new": 1}, rows=ROWS)
+        document.write(folder, content, data={"new": 1}, rows=ROWS)
     assert _contents(tmp_path) == before
     assert folder.exists() == earlier
     assert not folder.with_name(".report.new").exists()
 
 
-def test_other_peoples_files_are_not_replaced(tmp_path, document):
+def test_other_peoples_files_are_not_replaced(tmp_path, content):
     (tmp_path / "thesis.tex").write_text("years")
     with pytest.raises(InputError) as error:
-        report.write(tmp_path, document, data={}, rows=[])
+        document.write(tmp_path, content, data={}, rows=[])
     assert str(error.value) == (
         f"{tmp_path}: 'thesis.tex' is not part of a report, and writing one replaces the whole "
         "folder; choose another folder or move that file away"
@@ -222,27 +226,27 @@ def test_other_peoples_files_are_not_replaced(tmp_path, document):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_the_report_of_other_data_is_not_replaced(tmp_path, document):
+def test_the_report_of_other_data_is_not_replaced(tmp_path, content):
     scored = {"split": "test", "dice": float("nan"), "shape": (4, 4)}
-    report.write(tmp_path / "eval", document, data={"data": scored}, rows=[])
-    report.check(tmp_path / "eval", scored)
-    report.check(tmp_path / "eval")
+    document.write(tmp_path / "eval", content, data={"data": scored}, rows=[])
+    document.check(tmp_path / "eval", scored)
+    document.check(tmp_path / "eval")
     with pytest.raises(InputError, match="/eval: holds the report of another data set or split"):
-        report.check(tmp_path / "eval", scored | {"split": "all"})
+        document.check(tmp_path / "eval", scored | {"split": "all"})
 
 
 def test_a_place_that_cannot_be_written_is_named_beforehand(tmp_path):
-    report.check(tmp_path / "new" / "report")
+    document.check(tmp_path / "new" / "report")
     assert not (tmp_path / "new" / "report").exists()
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file", tmp_path / "file" / "report"):
         with pytest.raises(InputError, match=f"^{place}: no report can be written here"):
-            report.check(place)
+            document.check(place)
 
 
 def test_entries_flatten_nested_mappings():
     mapping = {"a_b": {"c": 1, "d": {"e": [0.123456, "x"]}}, "f": None, "g": [], "h": float("nan")}
-    assert report.entries(mapping) == [
+    assert document.entries(mapping) == [
         ("a b, c", "1"), ("a b, d, e", "0.1235, x"), ("f", "unknown"), ("g", "none"),
         ("h", "unknown"),
     ]  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from prosona_jax import figures
+from prosona_jax.report import figures
 
 ORANGE = np.array(to_rgb("#E69F00"))  # the first reader's contour
 ROWS, COLUMNS = slice(6, 10), slice(12, 18)

@@ -5,7 +5,7 @@ import logging
 import pytest
 from matplotlib.figure import Figure
 
-from prosona_jax import figures, fonts
+from prosona_jax.report import figures, fonts
 
 SCRIPTS = {
     "japanese": "固い芯をぎりぎりに囲んで描いてください。" * 15,

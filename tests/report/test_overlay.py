@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from prosona_jax import figures, overlay
+from prosona_jax.report import figures, overlay
 
 IMAGE = np.random.default_rng(0).uniform(-1, 1, (20, 30)).astype(np.float32)
 ALL = ((-0.5, 19.5), (-0.5, 29.5))

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from prosona_jax import catalogue, charts, figures, intervals, report, results, style_summary
+from prosona_jax.evaluation import catalogue, intervals, results
+from prosona_jax.report import charts, document, figures, style_summary
 
 NAMES = ("core", "full", "margin")
 PATIENTS = ["p1", "p1", "p2", "p3"]
@@ -202,11 +203,11 @@ def test_pictures_and_walk_are_there_with_their_input():
     at_styles[:, 3], at_styles[:, 1] = [-2, 0, 2], [0, 1, 0]
     walked = _styled(walked=_panel("r2"), at_styles=at_styles)
     full = _sections(_rows(), walked, [_panel("r0"), _panel("r2")])
-    drawn = [block for block in full["What each style draws"] if isinstance(block, report.Figure)]
+    drawn = [block for block in full["What each style draws"] if isinstance(block, document.Figure)]
     assert [(figure.name, figure.caption) for figure in drawn] == [
         ("styles-01", "`r0`"), ("styles-02", "`r2`"),
     ]  # fmt: skip
-    way = [block for block in full["From core to margin"] if isinstance(block, report.Figure)]
+    way = [block for block in full["From core to margin"] if isinstance(block, document.Figure)]
     assert [figure.name for figure in way] == ["walk", "latent-plane"]
     assert all(figure.png == b"\x89PNG\r\n\x1a\n" for figure in (*drawn, *way))
 
@@ -246,7 +247,7 @@ def test_a_reader_who_is_missing_in_the_walked_image_leaves_the_plane_whole():
     at_readers[1] = np.nan
     walked = _panel("r2")._replace(rater_valid=np.array([True, False, True]))
     blocks = _sections(_rows(), _styled(walked=walked, at_readers=at_readers))
-    drawn = [block for block in blocks["From core to margin"] if isinstance(block, report.Figure)]
+    drawn = [block for block in blocks["From core to margin"] if isinstance(block, document.Figure)]
     assert [figure.name for figure in drawn] == ["walk", "latent-plane"]
 
 
@@ -254,4 +255,4 @@ def test_a_latent_of_one_dimension_has_a_walk_and_no_plane():
     one = np.zeros((3, 1))
     styled = _styled(walked=_panel("r2"), path=np.zeros((5, 1)), at_styles=one, at_readers=one)
     blocks = _sections(_rows(), styled)["From core to margin"]
-    assert [block.name for block in blocks if isinstance(block, report.Figure)] == ["walk"]
+    assert [block.name for block in blocks if isinstance(block, document.Figure)] == ["walk"]

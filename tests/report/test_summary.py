@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from prosona_jax import catalogue, figures, intervals, summary
+from prosona_jax.evaluation import catalogue, intervals
+from prosona_jax.report import figures, summary
 
 NAMES = [metric.name for metric in catalogue.METRICS]
 LOO = [metric.name for metric in catalogue.LEAVE_ONE_OUT]

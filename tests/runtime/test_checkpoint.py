@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from prosona_jax import parallel
-from prosona_jax.checkpoint import Checkpoints, is_saved, read_best
+from prosona_jax.runtime import parallel
+from prosona_jax.runtime.checkpoint import Checkpoints, is_saved, read_best
 from prosona_jax.types import InputError
 
 # Of a damaged checkpoint, Orbax reads no further at the first fault and drops what it had prepared.
@@ -153,11 +153,11 @@ def test_a_best_of_an_attempt_that_went_further_is_gone(tmp_path, best, kept):
 def test_an_unreadable_checkpoint_falls_back_to_the_one_before(tmp_path, caplog, how):
     _save(tmp_path, "last", 2, 4)
     _damage(tmp_path, 4, how)
-    with caplog.at_level(logging.WARNING, "prosona_jax.checkpoint"):
+    with caplog.at_level(logging.WARNING, "prosona_jax.runtime.checkpoint"):
         step, tree, note = _resume(tmp_path)
     assert (step, note) == (2, {"best": 0.25, "position": {"at": 2}})
     _assert_identical(tree, _array(2))
-    (warning,) = [r.getMessage() for r in caplog.records if r.name == "prosona_jax.checkpoint"]
+    (warning,) = [r.getMessage() for r in caplog.records if r.name == "prosona_jax.runtime.checkpoint"]
     assert warning.startswith(f"checkpoint {tmp_path}/checkpoints/last/4 cannot be read (")
     assert warning.endswith("); trying the one before")
     assert "\n" not in warning
@@ -252,11 +252,11 @@ def test_a_flipped_bit_falls_back_to_the_checkpoint_before(large, tmp_path, capl
     else:
         note = series / "4" / "note" / "metadata"
         note.write_text(note.read_text().replace('"at": 4', '"at": 5'))
-    with caplog.at_level(logging.WARNING, "prosona_jax.checkpoint"):
+    with caplog.at_level(logging.WARNING, "prosona_jax.runtime.checkpoint"):
         step, tree, note = _resume(tmp_path / "run", _large())
     assert (step, note) == (2, {"best": 0.25, "position": {"at": 2}})
     _assert_identical(tree, _large(2))
-    assert [r.getMessage() for r in caplog.records if r.name == "prosona_jax.checkpoint"] == [
+    assert [r.getMessage() for r in caplog.records if r.name == "prosona_jax.runtime.checkpoint"] == [
         f"checkpoint {series}/4 cannot be read (damaged or edited: its checksum differs); trying "
         "the one before"
     ]

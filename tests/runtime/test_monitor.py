@@ -6,7 +6,7 @@ import jax
 import pytest
 
 from prosona_jax import checksum
-from prosona_jax.monitor import Monitor, read_history, training_seconds
+from prosona_jax.runtime.monitor import Monitor, read_history, training_seconds
 from prosona_jax.types import InputError
 
 

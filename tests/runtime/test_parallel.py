@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from prosona_jax import parallel
+from prosona_jax.runtime import parallel
 from prosona_jax.types import InputError
 
 

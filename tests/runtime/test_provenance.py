@@ -5,7 +5,7 @@ import json
 import subprocess
 
 import prosona_jax
-from prosona_jax import provenance
+from prosona_jax.runtime import provenance
 
 
 def _git(folder, *arguments):

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from prosona_jax import checksum, workdir
+from prosona_jax import checksum
+from prosona_jax.runtime import workdir
 from prosona_jax.types import InputError
 
 RUN = workdir.Run(

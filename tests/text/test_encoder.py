@@ -13,10 +13,10 @@ import huggingface_hub
 import numpy as np
 import pytest
 
-from prosona_jax import text_encoder
+from prosona_jax.text import encoder as text_encoder
 from prosona_jax.types import InputError
 
-GOLDEN = pathlib.Path(__file__).resolve().parent / "golden"
+GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden"
 REPOSITORY = "someone/tiny-bert"
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from prosona_jax.models import huggingface
-from prosona_jax.models.text import SentenceEncoder, TextConfig
+from prosona_jax.text import huggingface
+from prosona_jax.text.network import SentenceEncoder, TextConfig
 
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden"
 TINY = ("bert", "bert_prefixed", "clip")

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import yaml
 
-from prosona_jax import prompts
+from prosona_jax.text import prompts
 from prosona_jax.types import InputError
 
-FOLDER = pathlib.Path(__file__).resolve().parent.parent / "configs" / "prompts"
+FOLDER = pathlib.Path(__file__).resolve().parents[2] / "configs" / "prompts"
 
 
 def _file(name):

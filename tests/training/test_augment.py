@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from prosona_jax import rng
-from prosona_jax.augment import Augmentation, augment
+from prosona_jax.training.augment import Augmentation, augment
 
 NONE = Augmentation(flip=False, rotate_degrees=0.0, scale=0.0, shift_px=0.0, gain=0.0, offset=0.0)
 

@@ -1,4 +1,4 @@
-"""Frozen training records: all views in host memory, in the records' order, without padding."""
+"""Encoded training records: all views in host memory, in the records' order, without padding."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from data_pipelines import loader
-from prosona_jax import freeze, parallel, stage_two
+from prosona_jax.models import encoding
+from prosona_jax.runtime import parallel
+from prosona_jax.training import feature_cache
 from prosona_jax.types import Batch
 from tests import tiny
 from tests.tiny import AUGMENTATION, MODEL, ROOT
@@ -44,13 +46,13 @@ class _OneDevice:
 
 
 def _keep(devices):
-    step = stage_two.make_freeze(MODEL, "single", AUGMENTATION)
-    return freeze.keep(
+    step = feature_cache.make_encode(MODEL, "single", AUGMENTATION)
+    return feature_cache.keep(
         _batches,
         np.array(ORDER),
         views=2,
         params=tiny.params(),
-        freeze_step=devices.eval_step(step),
+        encode_step=devices.eval_step(step),
         parallel=devices,
         root=ROOT,
     )
@@ -80,7 +82,7 @@ def test_views_follow_each_other_each_in_order_of_the_records(kept):
 def test_each_record_is_its_frozen_view(kept, view):
     positions = np.arange(10, 16)
     batch = jax.tree.map(jnp.asarray, _read(positions, np.ones(6)))
-    step = jax.jit(stage_two.make_freeze(MODEL, "single", AUGMENTATION))
+    step = jax.jit(feature_cache.make_encode(MODEL, "single", AUGMENTATION))
     expected = jax.device_get(step((tiny.params(), view), batch, ROOT))
     found = jax.tree.map(lambda x: x[6 * view : 6 * view + 6], kept)
     np.testing.assert_allclose(found.features, expected.features, rtol=1e-3, atol=1e-4)
@@ -97,9 +99,9 @@ def test_devices_change_nothing(kept, wrapper):
 
 
 def test_a_reader_takes_what_was_kept_and_is_told_what_pads(kept):
-    read = freeze.reader(kept)
+    read = feature_cache.reader(kept)
     found = read(np.array([7, 0, 7]), np.array([1.0, 1.0, 0.0]))
-    assert isinstance(found, stage_two.Frozen)
+    assert isinstance(found, encoding.Encoded)
     assert found.index.tolist() == [11, 10, 11]
     assert found.valid.dtype == np.float32
     assert found.valid.tolist() == [1, 1, 0]
@@ -110,7 +112,12 @@ def test_a_reader_takes_what_was_kept_and_is_told_what_pads(kept):
 
 def test_training_batches_of_an_epoch_hold_every_view_once(kept):
     batches = loader.train_batches(
-        freeze.reader(kept), np.arange(12), batch_size=4, seed=0, process_index=0, process_count=1
+        feature_cache.reader(kept),
+        np.arange(12),
+        batch_size=4,
+        seed=0,
+        process_index=0,
+        process_count=1,
     )
     epoch = [next(batches) for _ in range(3)]
     seen = np.concatenate([batch.prior.mu for batch in epoch])

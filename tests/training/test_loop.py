@@ -13,10 +13,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from prosona_jax.checkpoint import read_best
-from prosona_jax.monitor import read_history
-from prosona_jax.step import TrainState
-from prosona_jax.train import Diverged, Preempted, Schedule, train
+from prosona_jax.runtime.checkpoint import read_best
+from prosona_jax.runtime.monitor import read_history
+from prosona_jax.training.loop import Diverged, Preempted, Schedule, train
+from prosona_jax.training.step import TrainState
 from prosona_jax.types import Batch
 
 SCHEDULE = Schedule(steps=12, log_every=2, evaluate_every=3, checkpoint_every=4)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from prosona_jax import losses
+from prosona_jax.training import losses
 
 SURE = 30.0  # a logit whose sigmoid is 0 or 1 in float32
 

@@ -8,39 +8,33 @@ import numpy as np
 import optax
 import pytest
 
-from prosona_jax import (
-    augment,
-    distributions,
-    losses,
-    metrics,
-    parallel,
-    personalise,
-    rng,
-    stage_one,
-    stage_two,
-    step,
-)
-from prosona_jax.models.query import HeadsQuery, IdQuery, TextQuery
-from prosona_jax.types import Batch
+from prosona_jax import rng
+from prosona_jax.evaluation import metrics, style_steps
+from prosona_jax.models import distributions, encoding
+from prosona_jax.models.projection import Projector, project
+from prosona_jax.models.query import HeadsQuery, IdQuery, Prompter, TextQuery
+from prosona_jax.runtime import parallel
+from prosona_jax.training import augment, feature_cache, losses, stage_one, stage_two, step
+from prosona_jax.types import Batch, Params
 from tests import tiny
 from tests.tiny import MODEL, ROOT, D
 
 K, E = 3, 5
 OBJECTIVE = stage_two.Objective(dice=1.0, cross_entropy=0.7, latent=0.5, visual=0.3, text_noise=0.0)
-ANALYTIC = stage_two.Projector("analytic", 0.8, 7)
-BANK = stage_two.Projector("bank", 0.8, 7)
+ANALYTIC = Projector("analytic", 0.8, 7)
+BANK = Projector("bank", 0.8, 7)
 QUERIES = {"text": TextQuery(D, 6, True), "id": IdQuery(D), "heads": HeadsQuery(D)}
 
 
-def _prompter(query: str) -> stage_two.Prompter:
-    return stage_two.Prompter(QUERIES[query], 6)
+def _prompter(query: str) -> Prompter:
+    return Prompter(QUERIES[query], 6)
 
 
 def _objective(query: str) -> stage_two.Objective:
     return OBJECTIVE if query == "text" else OBJECTIVE._replace(latent=0.0, visual=0.0)
 
 
-def _params(query: str) -> step.Params:
+def _params(query: str) -> Params:
     return stage_two.initialise(
         _prompter(query), ROOT, MODEL, image_shape=tiny.IMAGE_SHAPE, styles=K, text_dim=E
     )
@@ -51,13 +45,13 @@ def _text(prompts: int) -> jax.Array:
     return jnp.asarray(text / np.linalg.norm(text, axis=-1, keepdims=True), jnp.float32)
 
 
-def _frozen(size: int = 8, padding: int = 0) -> stage_two.Frozen:
+def _frozen(size: int = 8, padding: int = 0) -> encoding.Encoded:
     """Random stand-ins for what stage one computes; two masks are missing."""
     generator = np.random.default_rng(0)
     draw = lambda *shape: generator.normal(size=shape).astype(np.float32)  # noqa: E731
     rater_valid = np.ones((size, K), bool)
     rater_valid[0, 1] = rater_valid[2, 0] = False
-    return stage_two.Frozen(
+    return encoding.Encoded(
         features=draw(size, 8, 8, 4).astype(np.float16),
         prior=distributions.Gaussian(draw(size, D), 0.3 * draw(size, D)),
         latent=draw(size, K, D),
@@ -70,42 +64,40 @@ def _frozen(size: int = 8, padding: int = 0) -> stage_two.Frozen:
 
 
 def _loss_terms(
-    query: str, projector: stage_two.Projector, prompts: int, objective: stage_two.Objective
+    query: str, projector: Projector, prompts: int, objective: stage_two.Objective
 ) -> step.LossTerms:
     return stage_two.make_loss_terms(
         MODEL, tiny.params(), _prompter(query), projector, objective, _text(prompts)
     )
 
 
-def _terms(
-    frozen: stage_two.Frozen, projector: stage_two.Projector = ANALYTIC
-) -> dict[str, np.ndarray]:
+def _terms(encoded: encoding.Encoded, projector: Projector = ANALYTIC) -> dict[str, np.ndarray]:
     terms = jax.jit(_loss_terms("text", projector, 1, OBJECTIVE), static_argnums=4)
-    return jax.device_get(terms(_params("text"), frozen, ROOT, jnp.int32(0), None))
+    return jax.device_get(terms(_params("text"), encoded, ROOT, jnp.int32(0), None))
 
 
 def _asked(
-    frozen: stage_two.Frozen, projector: stage_two.Projector
+    encoded: encoding.Encoded, projector: Projector
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Returns each style's logits by its only prompt, and the vectors that are contrasted."""
-    frozen = jax.tree.map(jnp.asarray, frozen)
-    frozen = frozen._replace(features=frozen.features.astype(jnp.float32))
-    text = jnp.broadcast_to(_text(1)[None, :, 0], (len(frozen.index), K, E))
-    query, aligned = _prompter("text").apply(_params("text"), text, frozen)
-    keys = rng.example_keys(ROOT, "codes", 0, frozen.index)
-    z = stage_two.project(projector, frozen.prior, query.query, keys)
-    return MODEL.apply(tiny.params(), frozen.features, z, method="decode"), aligned
+    encoded = jax.tree.map(jnp.asarray, encoded)
+    encoded = encoded._replace(features=encoded.features.astype(jnp.float32))
+    text = jnp.broadcast_to(_text(1)[None, :, 0], (len(encoded.index), K, E))
+    query, aligned = _prompter("text").apply(_params("text"), text, encoded)
+    keys = rng.example_keys(ROOT, "codes", 0, encoded.index)
+    z = project(projector, encoded.prior, query.query, keys)
+    return MODEL.apply(tiny.params(), encoded.features, z, method="decode"), aligned
 
 
 @pytest.mark.parametrize("projector", [ANALYTIC, BANK])
 def test_overlap_terms_are_means_over_the_styles_that_have_a_reader(projector) -> None:
-    frozen = _frozen()
-    logits, _ = _asked(frozen, projector)
-    found = _terms(frozen, projector)
+    encoded = _frozen()
+    logits, _ = _asked(encoded, projector)
+    found = _terms(encoded, projector)
     for i in range(8):
         own = [
-            (logits[i, k][None], jnp.asarray(frozen.masks[i, k][None], jnp.float32))
-            for k in np.flatnonzero(frozen.rater_valid[i])
+            (logits[i, k][None], jnp.asarray(encoded.masks[i, k][None], jnp.float32))
+            for k in np.flatnonzero(encoded.rater_valid[i])
         ]
         dice = np.mean([losses.soft_dice(*pair)[0] for pair in own])
         entropy = np.mean([losses.cross_entropy(*pair)[0] for pair in own])
@@ -116,11 +108,11 @@ def test_overlap_terms_are_means_over_the_styles_that_have_a_reader(projector) -
 @pytest.mark.parametrize("level", ["latent", "visual"])
 def test_contrast_takes_the_same_style_of_any_image_for_positive(level) -> None:
     """Both directions, by loops over pairs; neither padding nor a missing mask is a candidate."""
-    frozen = _frozen(padding=3)
-    _, aligned = _asked(frozen, ANALYTIC)
-    found = _terms(frozen)[level]
+    encoded = _frozen(padding=3)
+    _, aligned = _asked(encoded, ANALYTIC)
+    found = _terms(encoded)[level]
     sides = [np.asarray(aligned[name], np.float64) for name in (f"text_{level}", level)]
-    there = [(i, k) for i in range(5) for k in range(K) if frozen.rater_valid[i, k]]
+    there = [(i, k) for i in range(5) for k in range(K) if encoded.rater_valid[i, k]]
 
     def info_nce(anchor, others, style):
         score = {place: anchor @ others[place] / 0.07 for place in there}
@@ -128,7 +120,7 @@ def test_contrast_takes_the_same_style_of_any_image_for_positive(level) -> None:
         return -np.mean([score[place] - total for place in there if place[1] == style])
 
     for i in range(5):
-        places = [(i, k) for k in range(K) if frozen.rater_valid[i, k]]
+        places = [(i, k) for k in range(K) if encoded.rater_valid[i, k]]
         expected = np.mean(
             [
                 0.5
@@ -147,14 +139,14 @@ def test_terms_without_weight_are_left_out() -> None:
 
 
 def test_what_a_missing_rater_drew_weighs_nothing() -> None:
-    frozen = _frozen()
-    missing = ~frozen.rater_valid
-    other = frozen._replace(
-        masks=np.where(missing[..., None, None], 1 - frozen.masks, frozen.masks),
-        latent=np.where(missing[..., None], np.float32(9), frozen.latent),
-        visual=np.where(missing[..., None], np.float32(-9), frozen.visual),
+    encoded = _frozen()
+    missing = ~encoded.rater_valid
+    other = encoded._replace(
+        masks=np.where(missing[..., None, None], 1 - encoded.masks, encoded.masks),
+        latent=np.where(missing[..., None], np.float32(9), encoded.latent),
+        visual=np.where(missing[..., None], np.float32(-9), encoded.visual),
     )
-    for name, value in _terms(frozen).items():
+    for name, value in _terms(encoded).items():
         np.testing.assert_allclose(_terms(other)[name], value, rtol=1e-6, err_msg=name)
 
 
@@ -178,22 +170,22 @@ def test_a_prompt_is_drawn_for_each_image_style_and_step() -> None:
 
 
 def _run(
-    frozen: stage_two.Frozen,
+    encoded: encoding.Encoded,
     query: str,
     wrapper: str | None = None,
-    projector: stage_two.Projector = ANALYTIC,
-) -> tuple[step.Params, dict[str, float]]:
+    projector: Projector = ANALYTIC,
+) -> tuple[Params, dict[str, float]]:
     """One step of plain SGD at rate 0.1, so that parameters move by 0.1 of the gradient."""
     tx, objective = optax.sgd(0.1), _objective(query)
     terms = _loss_terms(query, projector, 2, objective)
     train_step = step.make_train_step(terms, stage_two.make_weights(objective), tx, 0.9)
     state = step.create_state(_params(query), tx)
     if wrapper is None:
-        state, metrics = jax.jit(train_step)(state, frozen, ROOT)
+        state, metrics = jax.jit(train_step)(state, encoded, ROOT)
     else:
         devices = parallel.create(wrapper)
         state, metrics = devices.train_step(train_step)(
-            devices.replicate(state), devices.shard(frozen), ROOT
+            devices.replicate(state), devices.shard(encoded), ROOT
         )
     metrics = {name: float(value) for name, value in metrics.items()}
     return jax.device_get(state.params), metrics
@@ -231,17 +223,17 @@ def test_what_pads_a_batch_changes_nothing(query) -> None:
     garbage = jax.tree.map(lambda x: np.concatenate([x[:5], np.full_like(x[5:], 7)]), padded)
     garbage = garbage._replace(valid=padded.valid)
     alone, alone_metrics = _run(exact, query)
-    for frozen in (padded, garbage):
-        params, metrics = _run(frozen, query)
+    for encoded in (padded, garbage):
+        params, metrics = _run(encoded, query)
         _assert_close(params, alone, 1e-6)
         assert metrics == pytest.approx(alone_metrics, rel=1e-5)
 
 
 @pytest.mark.parametrize("query", ["text", "id", "heads"])
 def test_the_order_of_records_changes_nothing(query) -> None:
-    frozen = _frozen()
-    one, one_metrics = _run(frozen, query)
-    other, other_metrics = _run(jax.tree.map(lambda x: x[::-1].copy(), frozen), query)
+    encoded = _frozen()
+    one, one_metrics = _run(encoded, query)
+    other, other_metrics = _run(jax.tree.map(lambda x: x[::-1].copy(), encoded), query)
     _assert_close(other, one, 1e-6)
     assert other_metrics == pytest.approx(one_metrics, rel=1e-5)
 
@@ -259,8 +251,8 @@ def test_without_contrast_the_alignment_stays_as_it_was() -> None:
     objective = OBJECTIVE._replace(latent=0.0, visual=0.0)
     terms = _loss_terms("text", ANALYTIC, 1, objective)
 
-    def loss(params, frozen):
-        return sum(jnp.sum(x) for x in terms(params, frozen, ROOT, jnp.int32(0), None).values())
+    def loss(params, encoded):
+        return sum(jnp.sum(x) for x in terms(params, encoded, ROOT, jnp.int32(0), None).values())
 
     gradient = jax.jit(jax.grad(loss))(_params("text"), _frozen())["params"]
     assert all(not np.any(x) for x in jax.tree.leaves(gradient["alignment"]))
@@ -282,7 +274,7 @@ def _discs() -> Batch:
     )  # fmt: skip
 
 
-def _train(terms, weights, params, batch, rate: float, steps: int) -> step.Params:
+def _train(terms, weights, params, batch, rate: float, steps: int) -> Params:
     tx = optax.adam(rate)
     train_step = jax.jit(step.make_train_step(terms, weights, tx, 0.0))
     state = step.create_state(params, tx)
@@ -301,7 +293,7 @@ def test_training_both_stages_makes_prompts_choose_the_size() -> None:
     still = augment.Augmentation(False, 0.0, 0.0, 0.0, 0.0, 0.0)
     terms = stage_one.make_loss_terms(MODEL, first, still)
     known = _train(terms, stage_one.make_weights(first), tiny.params(), batch, 5e-3, 300)
-    frozen = jax.jit(stage_two.make_freeze(MODEL, "single", None))((known, 0), batch, ROOT)
+    encoded = jax.jit(feature_cache.make_encode(MODEL, "single", None))((known, 0), batch, ROOT)
 
     prompter, text = _prompter("text"), _text(2)[:2]
     params = stage_two.initialise(
@@ -309,10 +301,10 @@ def test_training_both_stages_makes_prompts_choose_the_size() -> None:
     )
     args = MODEL, known, prompter, ANALYTIC, OBJECTIVE, text
     terms, weights = stage_two.make_loss_terms(*args), stage_two.make_weights(OBJECTIVE)
-    params = _train(terms, weights, params, frozen, 1e-2, 200)
+    params = _train(terms, weights, params, encoded, 1e-2, 200)
     modules = MODEL, prompter, ANALYTIC
-    evaluate = jax.jit(personalise.make_eval_step(*modules, together=False, drawn=False))
-    found = evaluate((known, params, jnp.moveaxis(text, 1, 0)), frozen, ROOT)
+    evaluate = jax.jit(style_steps.make_eval_step(*modules, together=False, drawn=False))
+    found = evaluate((known, params, jnp.moveaxis(text, 1, 0)), encoded, ROOT)
     for prompts in range(2):
         overlaps = metrics.Overlaps(*(counts[:, prompts] for counts in found.overlaps))
         scores = metrics.style_scores(overlaps, batch.rater_valid)

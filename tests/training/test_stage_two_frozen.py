@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from prosona_jax import augment, stage_two
+from prosona_jax.models import encoding
+from prosona_jax.training import augment, feature_cache
 from prosona_jax.types import Batch
 from tests import tiny
 from tests.tiny import AUGMENTATION, MODEL, ROOT
@@ -33,8 +34,8 @@ def _batch(size: int = 4) -> Batch:
 
 def _freeze(
     batch: Batch, view: int = 0, augmentation: augment.Augmentation | None = AUGMENTATION
-) -> stage_two.Frozen:
-    freeze = stage_two.make_freeze(MODEL, "single", augmentation)
+) -> encoding.Encoded:
+    freeze = feature_cache.make_encode(MODEL, "single", augmentation)
     return jax.device_get(jax.jit(freeze)((tiny.params(), view), batch, ROOT))
 
 
@@ -46,38 +47,38 @@ def _assert_close(a: object, b: object, atol: float) -> None:
 def test_frozen_parts_are_what_the_network_says(posterior_input) -> None:
     """The latent offset of place k is that of a posterior that sees mask k, or all masks."""
     params, batch = tiny.params(POSTERIOR_MASKS[posterior_input]), _batch()
-    frozen = stage_two.make_freeze(MODEL, posterior_input, None)((params, 0), batch, ROOT)
+    encoded = feature_cache.make_encode(MODEL, posterior_input, None)((params, 0), batch, ROOT)
     features = MODEL.apply(params, batch.image, method="features")
     prior = MODEL.apply(params, batch.image, method="prior")
-    np.testing.assert_allclose(frozen.features, features, atol=1e-6)
-    _assert_close(frozen.prior, prior, 1e-6)
+    np.testing.assert_allclose(encoded.features, features, atol=1e-6)
+    _assert_close(encoded.prior, prior, 1e-6)
     for k in range(3):
         seen = batch.masks[:, k : k + 1], jnp.ones((4, 1), bool)
         if posterior_input == "all":
             seen = batch.masks, batch.rater_valid
         posterior = MODEL.apply(params, batch.image, *seen, method="posterior")
         expected = (posterior.mu - prior.mu) / np.exp(prior.log_sigma)
-        np.testing.assert_allclose(frozen.latent[:, k], expected, atol=1e-5)
+        np.testing.assert_allclose(encoded.latent[:, k], expected, atol=1e-5)
     for name in ("masks", "rater_valid", "index", "valid"):
-        np.testing.assert_array_equal(getattr(frozen, name), getattr(batch, name))
+        np.testing.assert_array_equal(getattr(encoded, name), getattr(batch, name))
 
 
 def test_features_are_pooled_under_the_mask_its_rim_and_outside() -> None:
     """One mask is empty, one full; beyond the border the image goes on as it ends."""
-    frozen = _freeze(_batch(), augmentation=None)
+    encoded = _freeze(_batch(), augmentation=None)
     square = np.ones((3, 3), bool)
     for i in range(4):
         for k in range(3):
-            mask = frozen.masks[i, k] > 0
+            mask = encoded.masks[i, k] > 0
             grown = ndimage.binary_dilation(mask, square)
             shrunk = ndimage.binary_erosion(mask, square, border_value=1)
             expected = [
-                frozen.features[i][region].mean(axis=0) if region.any() else np.zeros(4)
+                encoded.features[i][region].mean(axis=0) if region.any() else np.zeros(4)
                 for region in (mask, grown & ~shrunk, ~grown)
             ]
-            np.testing.assert_allclose(frozen.visual[i, k], np.concatenate(expected), atol=1e-5)
-    np.testing.assert_array_equal(frozen.visual[1, 2, :8], 0.0)  # nothing inside, no rim
-    np.testing.assert_array_equal(frozen.visual[2, 0, 4:], 0.0)  # no rim, nothing outside
+            np.testing.assert_allclose(encoded.visual[i, k], np.concatenate(expected), atol=1e-5)
+    np.testing.assert_array_equal(encoded.visual[1, 2, :8], 0.0)  # nothing inside, no rim
+    np.testing.assert_array_equal(encoded.visual[2, 0, 4:], 0.0)  # no rim, nothing outside
 
 
 def test_a_view_is_one_draw_of_the_augmentation_for_image_and_masks() -> None:
@@ -86,10 +87,10 @@ def test_a_view_is_one_draw_of_the_augmentation_for_image_and_masks() -> None:
     batch = _batch()
     batch = batch._replace(masks=jnp.repeat((batch.image[..., 0] > 0)[:, None], 3, 1).astype("u1"))
     for view in range(4):
-        frozen = _freeze(batch, view, flips)
-        image = [_flipped(i, frozen.masks, batch) for i in range(4)]
+        encoded = _freeze(batch, view, flips)
+        image = [_flipped(i, encoded.masks, batch) for i in range(4)]
         expected = MODEL.apply(tiny.params(), jnp.stack(image), method="features")
-        np.testing.assert_allclose(frozen.features, expected, atol=1e-5)
+        np.testing.assert_allclose(encoded.features, expected, atol=1e-5)
 
 
 def _flipped(i: int, masks: np.ndarray, batch: Batch) -> jax.Array:

@@ -9,7 +9,11 @@ import numpy as np
 import optax
 import pytest
 
-from prosona_jax import augment, distributions, metrics, parallel, rng, stage_one, step
+from prosona_jax import rng
+from prosona_jax.evaluation import metrics, sample_steps
+from prosona_jax.models import distributions, encoding
+from prosona_jax.runtime import parallel
+from prosona_jax.training import augment, stage_one, step
 from prosona_jax.types import Batch, InputError
 from tests import tiny
 from tests.tiny import AUGMENTATION, MODEL, ROOT
@@ -136,7 +140,7 @@ def test_an_unknown_wrapper_is_an_error() -> None:
 
 @pytest.mark.parametrize("wrapper", ["mesh", "pmap"])
 def test_evaluation_on_four_devices_is_that_of_one_in_batch_order(wrapper: str) -> None:
-    eval_step = stage_one.make_eval_step(MODEL, 5, "single", drawn=True)
+    eval_step = sample_steps.make_eval_step(MODEL, 5, "single", drawn=True)
     params, devices = _state(optax.sgd(0.1)).params, parallel.create(wrapper)
     one = jax.jit(eval_step)(params, _batch(), ROOT)
     many = devices.eval_step(eval_step)(devices.replicate(params), devices.shard(_batch()), ROOT)
@@ -153,7 +157,7 @@ def test_an_evaluation_counts_samples_and_the_prior_mean_as_often_as_they_are_ma
     drawn = distributions.sample(prior, rng.example_keys(ROOT, "evaluate", 0, batch.index), count)
     middle = jnp.stack([prior.mu] * min(count, 3), axis=1)  # there are three raters
     for samples in (True, False):
-        eval_step = jax.jit(stage_one.make_eval_step(MODEL, count, "single", drawn=samples))
+        eval_step = jax.jit(sample_steps.make_eval_step(MODEL, count, "single", drawn=samples))
         found = eval_step(params, batch, ROOT)
         for z, counts in ((drawn, found.samples), (middle, found.prior_mean)):
             probs = jax.nn.sigmoid(MODEL.apply(params, features, z, method="decode"))
@@ -217,10 +221,10 @@ def test_raters_are_drawn_evenly_from_those_who_read() -> None:
 def test_the_posterior_sees_the_very_mask_that_is_the_target() -> None:
     """With masks that differ per rater, z_q depends on the drawn rater alone."""
     batch = jax.tree.map(jnp.asarray, _batch(2))
-    chosen, valid = stage_one.posterior_masks(batch, jnp.array([2, 0]), "single")
+    chosen, valid = encoding.posterior_masks(batch, jnp.array([2, 0]), "single")
     np.testing.assert_array_equal(chosen[:, 0], jnp.stack([batch.masks[0, 2], batch.masks[1, 0]]))
     assert valid.all()
-    everyone, valid = stage_one.posterior_masks(batch, jnp.array([2, 0]), "all")
+    everyone, valid = encoding.posterior_masks(batch, jnp.array([2, 0]), "all")
     np.testing.assert_array_equal(everyone, batch.masks)
     np.testing.assert_array_equal(valid, batch.rater_valid)
 
@@ -246,7 +250,7 @@ def test_training_learns_two_opinions(term: str) -> None:
     state, batch = _state(tx), _two_opinions()
     for _ in range(300):
         state, metrics = train_step(state, batch, ROOT)
-    eval_step = jax.jit(stage_one.make_eval_step(MODEL, 64, "single", drawn=True))
+    eval_step = jax.jit(sample_steps.make_eval_step(MODEL, 64, "single", drawn=True))
     samples = np.asarray(eval_step(state.params, batch, ROOT).probs)
     upper, lower = samples[:, :, :4].mean(axis=(2, 3)), samples[:, :, 4:].mean(axis=(2, 3))
     assert np.mean((upper > 0.8) & (lower < 0.2)) > 0.3
