@@ -1,4 +1,4 @@
-"""Records scored per second by `prosona_jax.evaluation.metrics.score_batch`, against loops over mask pairs.
+"""Records scored per second by `evaluation.metrics.score_batch`, against loops over mask pairs.
 
     python -m benchmarks.metrics
 

@@ -1,13 +1,16 @@
 """How the programs read their flags and end: one line for what the user can mend, status 2."""
 
+import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from absl import app, flags
 from absl import logging as absl_logging
+
+from prosona_jax.types import Diverged, InputError, Preempted
 
 INPUT_STATUS = 2
 DIVERGED_STATUS = 3
@@ -49,3 +52,16 @@ def stop(fault: object, status: int = INPUT_STATUS) -> NoReturn:
     """Ends the program with the fault as its one line on stderr."""
     sys.stderr.write(f"{fault}\n")
     sys.exit(status)
+
+
+@contextlib.contextmanager
+def ending() -> Iterator[None]:
+    """Ends the program with one line: status 2 on bad input, 3 on divergence, 143 after SIGTERM."""
+    try:
+        yield
+    except InputError as fault:
+        stop(fault)
+    except Diverged as fault:
+        stop(fault, DIVERGED_STATUS)
+    except Preempted as notice:
+        stop(notice, PREEMPTED_STATUS)

@@ -16,7 +16,7 @@ from ml_collections import config_flags
 
 from configs.methods import METHODS
 from prosona_jax import cli
-from prosona_jax.experiments import grid, stages
+from prosona_jax.experiments import grid
 from prosona_jax.runtime import parallel
 from prosona_jax.types import InputError
 
@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> None:
     """Runs the comparison; exits as `prosona_jax.main` does."""
     cli.begin(argv)
     config, folder = _CONFIG.value, pathlib.Path(_WORKDIR.value).expanduser()
-    with stages.ending():
+    with cli.ending():
         if _DISTRIBUTED.value:
             parallel.join_processes()
         folds = list(range(max(config.data.folds, 1)))

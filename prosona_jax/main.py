@@ -10,7 +10,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from prosona_jax import cli
-from prosona_jax.experiments import runs, stages
+from prosona_jax.experiments import runs
 from prosona_jax.runtime import parallel
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> None:
     """Runs the mode; exits with 2 on bad input, 3 on divergence, 143 after SIGTERM."""
     cli.begin(argv)
     folder = pathlib.Path(_WORKDIR.value).expanduser()
-    with stages.ending():
+    with cli.ending():
         if _DISTRIBUTED.value:
             parallel.join_processes()
         if _MODE.value == "train":

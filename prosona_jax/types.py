@@ -17,6 +17,14 @@ class InputError(ValueError):
     """
 
 
+class Diverged(RuntimeError):
+    """A loss term is no longer finite; the message names step and term."""
+
+
+class Preempted(Exception):
+    """The machine asked the run to stop; a checkpoint was saved first."""
+
+
 def first_line(error: Exception) -> str:
     """Returns what another package's error says, as part of such a line."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -15,7 +15,6 @@ import jax
 import numpy as np
 
 from data_pipelines import loader
-from prosona_jax import cli
 from prosona_jax.evaluation import scoring
 from prosona_jax.experiments import build, inputs, predictions
 from prosona_jax.experiments.build import Config
@@ -23,21 +22,8 @@ from prosona_jax.experiments.inputs import Data
 from prosona_jax.models import encoding
 from prosona_jax.runtime import checkpoint, monitor, parallel, workdir
 from prosona_jax.training import feature_cache, stage_two, step
-from prosona_jax.training.loop import Diverged, Preempted, Schedule, train
+from prosona_jax.training.loop import Schedule, train
 from prosona_jax.types import InputError, Params
-
-
-@contextlib.contextmanager
-def ending() -> Iterator[None]:
-    """Ends the program with one line: status 2 on bad input, 3 on divergence, 143 after SIGTERM."""
-    try:
-        yield
-    except InputError as fault:
-        cli.stop(fault)
-    except Diverged as fault:
-        cli.stop(fault, cli.DIVERGED_STATUS)
-    except Preempted as notice:
-        cli.stop(notice, cli.PREEMPTED_STATUS)
 
 
 @contextlib.contextmanager

@@ -75,6 +75,7 @@ class Checkpoints:
             else:
                 self._set_aside(steps[:newer])
                 self._remove_best_after(step)
+                _LOG.info("resumed from step %d", step)
                 return restored
         if steps:
             raise InputError(

@@ -1,7 +1,6 @@
 """The training loop: batches in, checkpoints and a history out, resumable at any moment."""
 
 import contextlib
-import logging
 import math
 import signal
 from collections.abc import Callable, Iterator
@@ -13,9 +12,7 @@ from prosona_jax.runtime import parallel
 from prosona_jax.runtime.checkpoint import Checkpoints
 from prosona_jax.runtime.monitor import Monitor
 from prosona_jax.training.step import Metrics, TrainState
-from prosona_jax.types import Params
-
-_LOG = logging.getLogger(__name__)
+from prosona_jax.types import Diverged, Params, Preempted
 
 
 @runtime_checkable
@@ -39,14 +36,6 @@ class Schedule(NamedTuple):
     log_every: int
     evaluate_every: int
     checkpoint_every: int
-
-
-class Diverged(RuntimeError):
-    """A loss term is no longer finite; the message names step and term."""
-
-
-class Preempted(Exception):
-    """The machine asked the run to stop; a checkpoint was saved first."""
 
 
 @contextlib.contextmanager
@@ -143,7 +132,6 @@ def train(
         batches.set_state(note["position"])
         # Without the checkpoint, its value must not keep the next one out.
         best = note["best"] if checkpoints.has_best() else math.inf
-        _LOG.info("resumed from step %d", step)
     step = int(state.step)
     monitor = Monitor(workdir, step=step, steps=schedule.steps)
     log = _Log(checkpoints, monitor, best)

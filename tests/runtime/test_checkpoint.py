@@ -157,7 +157,9 @@ def test_an_unreadable_checkpoint_falls_back_to_the_one_before(tmp_path, caplog,
         step, tree, note = _resume(tmp_path)
     assert (step, note) == (2, {"best": 0.25, "position": {"at": 2}})
     _assert_identical(tree, _array(2))
-    (warning,) = [r.getMessage() for r in caplog.records if r.name == "prosona_jax.runtime.checkpoint"]
+    (warning,) = [
+        r.getMessage() for r in caplog.records if r.name == "prosona_jax.runtime.checkpoint"
+    ]
     assert warning.startswith(f"checkpoint {tmp_path}/checkpoints/last/4 cannot be read (")
     assert warning.endswith("); trying the one before")
     assert "\n" not in warning
@@ -256,7 +258,9 @@ def test_a_flipped_bit_falls_back_to_the_checkpoint_before(large, tmp_path, capl
         step, tree, note = _resume(tmp_path / "run", _large())
     assert (step, note) == (2, {"best": 0.25, "position": {"at": 2}})
     _assert_identical(tree, _large(2))
-    assert [r.getMessage() for r in caplog.records if r.name == "prosona_jax.runtime.checkpoint"] == [
+    assert [
+        r.getMessage() for r in caplog.records if r.name == "prosona_jax.runtime.checkpoint"
+    ] == [
         f"checkpoint {series}/4 cannot be read (damaged or edited: its checksum differs); trying "
         "the one before"
     ]
