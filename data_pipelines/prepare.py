@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import tqdm
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
 from data_pipelines import caveats, fingerprint, prepared, sources, splits
@@ -24,8 +24,12 @@ from data_pipelines.sources import npz
 from prosona_jax import cli
 from prosona_jax.types import InputError
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.", lock_config=True)
-_EXPORT = flags.DEFINE_string("export", "", "Write the records to this npz file.")
+_FLAGS = flags.FlagValues()
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.", flag_values=_FLAGS)
+_EXPORT = flags.DEFINE_string(
+    "export", "", "Write the records to this npz file.", flag_values=_FLAGS
+)
+flags.mark_flag_as_required("config", _FLAGS)
 
 
 def export(settings: Settings, path: str) -> list[str]:
@@ -85,22 +89,18 @@ def _warnings(said: Sequence[str]) -> list[str]:
     return [f"warning: {caveat}" for caveat in said]
 
 
-def main(argv: Sequence[str]) -> None:
-    """Runs the command; exits with 2 on input that the user can mend."""
-    cli.begin(argv)
+def main() -> None:
+    """Prepares or exports, and prints what the data are."""
     # As an exception, so that nothing half written stays behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(cli.PREEMPTED_STATUS))
     data = _CONFIG.value.data
-    try:
-        settings = Settings.from_config(data)
-        if _EXPORT.value:
-            lines = export(settings, _EXPORT.value)
-        else:
-            lines = describe(prepared.prepare(settings, data.cache_dir), data)
-    except InputError as fault:
-        cli.stop(fault)
+    settings = Settings.from_config(data)
+    if _EXPORT.value:
+        lines = export(settings, _EXPORT.value)
+    else:
+        lines = describe(prepared.prepare(settings, data.cache_dir), data)
     sys.stdout.write("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=cli.parse_flags)
+    cli.launch(main, _FLAGS, manual=__doc__)

@@ -1,7 +1,86 @@
-"""Prompt-guided personalised segmentation of multi-rater images, in JAX and Flax.
+"""Segmentation that learns all raters' styles; a sentence chooses among them.
 
-Importing the package imports nothing heavy, so that data pipelines can use
-:mod:`prosona_jax.types` without JAX.
+    >>> import prosona_jax as pj
+    >>> model = pj.load("runs/demo")  # doctest: +SKIP
+    >>> image = pj.read_image("crop.dcm", point=(210, 143))  # doctest: +SKIP
+    >>> tight, wide = model.segment(image, ["hug the solid core", "leave a wide margin"])
+    ... # doctest: +SKIP
+    >>> pj.save([tight, wide], image, "out/")  # doctest: +SKIP
+
+Importing it is light: what a name needs is imported when the name is first used.
 """
 
+import importlib
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from data_pipelines.images import read as read_image
+    from data_pipelines.images.picture import Picture
+    from prosona_jax.evaluation.masks import score
+    from prosona_jax.experiments.grid import compare
+    from prosona_jax.experiments.runs import evaluate, train
+    from prosona_jax.prediction.model import Model
+    from prosona_jax.prediction.saving import save
+    from prosona_jax.prediction.segmentation import Segmentation
+    from prosona_jax.types import InputError
+
+    load = Model.load
+
+_WHERE = {  # each public name: its module, and what it is called there
+    "load": ("prosona_jax.prediction.model", "Model.load"),
+    "read_image": ("data_pipelines.images", "read"),
+    "save": ("prosona_jax.prediction.saving", "save"),
+    "train": ("prosona_jax.experiments.runs", "train"),
+    "evaluate": ("prosona_jax.experiments.runs", "evaluate"),
+    "compare": ("prosona_jax.experiments.grid", "compare"),
+    "score": ("prosona_jax.evaluation.masks", "score"),
+    "Model": ("prosona_jax.prediction.model", "Model"),
+    "Segmentation": ("prosona_jax.prediction.segmentation", "Segmentation"),
+    "Picture": ("data_pipelines.images.picture", "Picture"),
+    "InputError": ("prosona_jax.types", "InputError"),
+}
+
+__all__ = [
+    "InputError",
+    "Model",
+    "Picture",
+    "Segmentation",
+    "__version__",
+    "compare",
+    "evaluate",
+    "load",
+    "read_image",
+    "save",
+    "score",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, path = _WHERE[name]
+    found: Any = importlib.import_module(module)
+    for part in path.split("."):
+        found = getattr(found, part)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+class _Door(types.ModuleType):
+    """Keeps `compare` and `score` the functions where the commands of these names are imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _WHERE and isinstance(value, types.ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Door

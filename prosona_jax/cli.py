@@ -4,26 +4,64 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
-from absl import app, flags
+from absl import flags
 from absl import logging as absl_logging
 
 from prosona_jax.types import Diverged, InputError, Preempted
 
+_HELP = {"-h", "-?", "--help", "-help", "--helpfull"}
 INPUT_STATUS = 2
 DIVERGED_STATUS = 3
 PREEMPTED_STATUS = 128 + signal.SIGTERM  # what a shell reports for a process it ended
 
 
-def parse_flags(argv: list[str]) -> list[str]:
+def launch(
+    main: Callable[..., None], values: flags.FlagValues, *, manual: str, positional: bool = False
+) -> None:
+    """Runs a command on the flags that the user gave, and ends the program with its status.
+
+    Args:
+        main: the command; it gets the arguments that are no flags.
+        values: the command's own flags, so that two commands can be imported together.
+        manual: what --help says before it lists them.
+        positional: whether arguments that are no flags are allowed.
+    """
+    if set(sys.argv[1:]) & _HELP:
+        sys.stdout.write(_help(values, manual))
+        sys.exit(0)
+    rest = _parse(values)
+    if rest and not positional:
+        stop(f"unknown arguments {rest}; --help lists the flags")
+    flags.FLAGS.mark_as_parsed()  # those of other packages, which keep their defaults
+    absl_logging.use_absl_handler()
+    absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax and TFDS tell of every file
+    logging.getLogger("prosona_jax").setLevel(logging.INFO)
+    with ending():
+        main(*rest)
+
+
+def _help(values: flags.FlagValues, manual: str) -> str:
+    """Returns the manual and the flags, those without a default first."""
+    entries = []
+    for name in sorted(values, key=lambda name: (values[name].default is not None, name)):
+        default = values[name].default_as_str
+        said = f"{values[name].help}" + (f" Default: {default}." if default else "")
+        entries.append(textwrap.fill(said, 96, initial_indent=" " * 6, subsequent_indent=" " * 6))
+        entries[-1] = f"  --{name}\n{entries[-1]}"
+    return "\n".join([manual.strip(), "", "Flags:", *entries, ""]) + "\n"
+
+
+def _parse(values: flags.FlagValues) -> list[str]:
     """Parses the flags; what is wrong with them or the config ends the program with one line."""
-    flags.mark_flag_as_required("config")
     try:
-        rest: list[str] = flags.FLAGS(argv)
-        flags.FLAGS.config.lock()  # it is; but only its use raises what loading it raised
-        return rest
+        rest: list[str] = values(sys.argv)
+        if "config" in values:
+            values.config.lock()  # only its use raises what loading it raised
+        return rest[1:]
     except (AttributeError, KeyError) as error:  # ml_collections, with a hint on a second line
         if "Error whilst parsing config file" in str(error):
             raise  # a fault of the file's code, and no field's
@@ -40,12 +78,15 @@ def parse_flags(argv: list[str]) -> list[str]:
         stop(fault)
 
 
-def begin(argv: Sequence[str]) -> None:
-    """Refuses arguments that are no flags; from here on other packages tell of warnings only."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unknown arguments {argv[1:]}")
-    absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax and TFDS tell of every file
-    logging.getLogger("prosona_jax").setLevel(logging.INFO)
+def pair(flag: flags.FlagHolder, example: str) -> tuple[float, float] | None:
+    """Returns the two numbers of a flag, None where it is not given; InputError for others."""
+    if flag.value is None:
+        return None
+    try:
+        first, second = map(float, flag.value)
+    except ValueError:
+        raise InputError(f"--{flag.name}={','.join(flag.value)}: give {example}") from None
+    return first, second
 
 
 def stop(fault: object, status: int = INPUT_STATUS) -> NoReturn:

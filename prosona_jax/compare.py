@@ -1,4 +1,8 @@
-"""Compares methods on the same patients: ``python -m prosona_jax.compare --config=CONFIG ...``.
+"""Compares methods on the same patients.
+
+    python -m prosona_jax.compare --config=configs/lidc.py --workdir=runs/compare \
+      --methods=prob_unet,dpersona,expert_id,prosona --seeds=0,1,2
+    python -m prosona_jax.compare --config=configs/lidc.py --workdir=runs/compare --folds=0
 
 Each stage one is trained and scored once per fold and seed, each method's second stage on the one
 it needs, and out-of-fold scores are pooled into one table. Run again with the same flags, it goes
@@ -11,7 +15,7 @@ the table.
 import pathlib
 from collections.abc import Sequence
 
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
 from configs.methods import METHODS
@@ -20,17 +24,27 @@ from prosona_jax.experiments import grid
 from prosona_jax.runtime import parallel
 from prosona_jax.types import InputError
 
+_FLAGS = flags.FlagValues()
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Config file and variant, e.g. configs/lidc.py:crops64.", lock_config=True
+    "config", None, "Config file and variant, e.g. configs/lidc.py:crops64.", flag_values=_FLAGS
 )
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the comparison.", required=True)
-_METHODS = flags.DEFINE_list("methods", list(METHODS), "Of configs/methods.py.")
-_SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds; scores of a record are averaged over them.")
-_FOLDS = flags.DEFINE_list("folds", None, "Test folds; all of config.data.folds if absent.")
-
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of the comparison.", required=True, flag_values=_FLAGS
+)
+_METHODS = flags.DEFINE_list("methods", list(METHODS), "Of configs/methods.py.", flag_values=_FLAGS)
+_SEEDS = flags.DEFINE_list(
+    "seeds", ["0"], "Scores of a record are averaged over them.", flag_values=_FLAGS
+)
+_FOLDS = flags.DEFINE_list(
+    "folds", None, "Test folds; all of config.data.folds if absent.", flag_values=_FLAGS
+)
 _DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "One of several processes, such as the hosts of a TPU slice."
+    "distributed",
+    False,
+    "One of several processes, such as the hosts of a TPU slice.",
+    flag_values=_FLAGS,
 )
+flags.mark_flag_as_required("config", _FLAGS)
 
 
 def _numbers(flag: str, values: Sequence[str]) -> list[int]:
@@ -43,19 +57,15 @@ def _numbers(flag: str, values: Sequence[str]) -> list[int]:
     return numbers
 
 
-def main(argv: Sequence[str]) -> None:
-    """Runs the comparison; exits as `prosona_jax.main` does."""
-    cli.begin(argv)
+def main() -> None:
+    """Runs the comparison."""
     config, folder = _CONFIG.value, pathlib.Path(_WORKDIR.value).expanduser()
-    with cli.ending():
-        if _DISTRIBUTED.value:
-            parallel.join_processes()
-        folds = list(range(max(config.data.folds, 1)))
-        if _FOLDS.value is not None:
-            folds = _numbers("folds", _FOLDS.value)
-        seeds = _numbers("seeds", _SEEDS.value)
-        grid.compare(config, folder, _METHODS.value, seeds, folds)
+    if _DISTRIBUTED.value:
+        parallel.join_processes()
+    folds = None if _FOLDS.value is None else _numbers("folds", _FOLDS.value)
+    seeds = _numbers("seeds", _SEEDS.value)
+    grid.compare(config, folder, methods=_METHODS.value, seeds=seeds, folds=folds)
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=cli.parse_flags)
+    cli.launch(main, _FLAGS, manual=__doc__)

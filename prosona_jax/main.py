@@ -1,47 +1,64 @@
-"""Trains, evaluates and reports: ``python -m prosona_jax.main --config=... --workdir=...``.
+"""Trains, evaluates and reports.
 
-Flags in, files out. Run again with the same flags, it goes on where it was.
-"""
+    python -m prosona_jax.main --config=configs/lidc.py:demo --workdir=runs/demo
+    python -m prosona_jax.main --config=configs/lidc.py --workdir=runs/lidc \
+      --config.data.source=dicom --config.data.path=/data/LIDC-IDRI
+    python -m prosona_jax.main --mode=eval --config=configs/lidc.py --workdir=runs/lidc \
+      --config.data.source=npz --config.data.path=OTHER.npz --config.data.split=all
+
+Run again with the same flags, it goes on where it was. --config.FIELD=VALUE changes a field of the
+config; configs/base.py lists all of them. Those that matter most:
+
+    --config.data.source, --config.data.path   what is read: readers, dicom, npz, pickle, crops
+    --config.data.size, --config.data.spacing_mm   the model's input, in pixels and mm
+    --config.data.fold, --config.data.split   the test fold, and what is scored
+    --config.steps, --config.stage_two.steps   how long each stage is trained
+    --config.seed   of all random draws
+"""  # fmt: skip
 
 import pathlib
-from collections.abc import Sequence
 
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
 from prosona_jax import cli
 from prosona_jax.experiments import runs
 from prosona_jax.runtime import parallel
 
+_FLAGS = flags.FlagValues()
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Config file and variant, e.g. configs/lidc.py:demo.", lock_config=True
+    "config", None, "Config file and variant, e.g. configs/lidc.py:demo.", flag_values=_FLAGS
 )
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of the run.", required=True, flag_values=_FLAGS
+)
 _MODE = flags.DEFINE_enum(
     "mode",
     "train",
     ["train", "eval"],
     "train: train, evaluate, report. eval: score a trained workdir on the data that "
     "--config.data.* names; everything else comes from the workdir.",
+    flag_values=_FLAGS,
 )
 _DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "One of several processes, such as the hosts of a TPU slice."
+    "distributed",
+    False,
+    "One of several processes, such as the hosts of a TPU slice.",
+    flag_values=_FLAGS,
 )
+flags.mark_flag_as_required("config", _FLAGS)
 
 
-def main(argv: Sequence[str]) -> None:
-    """Runs the mode; exits with 2 on bad input, 3 on divergence, 143 after SIGTERM."""
-    cli.begin(argv)
+def main() -> None:
+    """Runs the mode."""
+    if _DISTRIBUTED.value:
+        parallel.join_processes()
     folder = pathlib.Path(_WORKDIR.value).expanduser()
-    with cli.ending():
-        if _DISTRIBUTED.value:
-            parallel.join_processes()
-        if _MODE.value == "train":
-            runs.train(_CONFIG.value, folder)
-        else:
-            overrides = config_flags.get_override_values(flags.FLAGS["config"])
-            runs.score(folder, overrides)
+    if _MODE.value == "train":
+        runs.train(_CONFIG.value, folder)
+    else:
+        runs.evaluate(folder, config_flags.get_override_values(_FLAGS["config"]))
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=cli.parse_flags)
+    cli.launch(main, _FLAGS, manual=__doc__)

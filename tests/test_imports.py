@@ -23,15 +23,15 @@ MAY_IMPORT = {  # besides itself
     "evaluation": "types rng models runtime",
     "report": "types unicode evaluation",
     "experiments": f"{PARTS} data_pipelines configs",
-    "model": f"{PARTS} experiments data_pipelines",
+    "prediction": f"{PARTS} experiments data_pipelines",
     "cli": "types",
     **dict.fromkeys(
         ("main", "compare", "predict", "score"),
-        f"{PARTS} experiments model cli data_pipelines configs",
+        f"{PARTS} experiments prediction cli data_pipelines configs",
     ),
 }
 COMMANDS = {"main", "compare", "predict", "score", "cli"}  # they alone know flags
-CONFIGS = {"experiments", "model", *COMMANDS}  # they alone know configs
+CONFIGS = {"experiments", "prediction", *COMMANDS}  # they alone know configs
 FILES = {"text", "runtime", "report", "checksum", *CONFIGS}  # they alone touch files or log
 FILES_AND_LOGS = {
     *("absl", "glob", "io", "logging", "os", "pathlib", "shutil", "tempfile", "tqdm"),

@@ -13,6 +13,7 @@ CT is "arbitrary", and negated where high values are dark (MONOCHROME1).
 """
 
 import importlib
+import io
 import os
 import pathlib
 import types
@@ -45,6 +46,7 @@ def read(
     unit: str | None = None,
     spacing_mm: tuple[float, float] | None = None,
     value_range: tuple[float, float] | None = None,
+    point: tuple[float, float] | None = None,
 ) -> Picture:
     """Reads one image; see the module for the formats.
 
@@ -57,6 +59,8 @@ def read(
         spacing_mm: (row, column) size of a pixel, where the file does not say.
         value_range: the stored values that become 0 and 1 of the unit "unit", where the file does
             not say what its numbers are; what lies beyond is clipped.
+        point: (row, column) of the object in the image's own pixels, 0-based: a model sees what
+            lies around it. None is the middle.
 
     Raises:
         InputError: no such file, an unknown or damaged one, no slice or unit chosen where one is
@@ -87,7 +91,7 @@ def read(
     ):
         if fault:
             raise InputError(f"{path}: {fault}")
-    return picture
+    return picture._replace(slice_index=slice_index, point=_inside(picture, point))
 
 
 def _check_asked(
@@ -115,6 +119,20 @@ def _check_asked(
             raise InputError(f"{path}: a range makes 0..1 of the numbers; leave {unit!r} out")
 
 
+def _inside(picture: Picture, point: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Returns the point; InputError if it is outside of the image."""
+    if point is None:
+        return None
+    row, column = point
+    height, width = picture.image.shape[:2]
+    if not (0 <= row <= height - 1 and 0 <= column <= width - 1):
+        raise InputError(
+            f"{picture.path}: the point ({row:g}, {column:g}) is outside of the image; give "
+            f"(row, column) within 0..{height - 1} and 0..{width - 1}"
+        )
+    return float(row), float(column)
+
+
 def _spacing(picture: Picture, given: tuple[float, float]) -> np.ndarray:
     """Returns what the caller gives; InputError if the file says another spacing."""
     known = picture.spacing_mm
@@ -126,36 +144,28 @@ def _spacing(picture: Picture, given: tuple[float, float]) -> np.ndarray:
     return np.array(given, np.float32)
 
 
-def to_model(
-    picture: Picture, settings: Settings, *, point: tuple[float, float] | None = None
-) -> tuple[np.ndarray, Placement]:
+def to_model(picture: Picture, settings: Settings) -> tuple[np.ndarray, Placement]:
     """Returns the model's input f32 [size, size, C] as preparation makes it, and where it lies.
 
-    A larger image is cropped around the pixel nearest to `point`, a smaller one is padded with -1,
-    and where spacing is known it is resampled; see `transforms`.
+    A larger image is cropped around the pixel nearest to its point, a smaller one is padded with
+    -1, and where spacing is known it is resampled; see `transforms`.
 
     Args:
         picture: what `read` returns.
         settings: those of the data that the model learned from; their source is not used.
-        point: (row, column) in the image's own pixels, 0-based; None is its middle.
 
     Raises:
-        InputError: the point is outside of the image, or windowing leaves nothing to see.
+        InputError: windowing leaves nothing to see.
     """
-    height, width = picture.image.shape[:2]
     centre = None
-    if point is not None:
-        row, column = point
-        if not (0 <= row <= height - 1 and 0 <= column <= width - 1):
-            raise InputError(
-                f"{picture.path}: the point ({row:g}, {column:g}) is outside of the image; give "
-                f"(row, column) within 0..{height - 1} and 0..{width - 1}"
-            )
+    if picture.point is not None:
+        row, column = picture.point
         centre = (int(row + 0.5), int(column + 0.5))
     image = transforms.scale(
         picture.image, picture.intensity_unit, settings, where=str(picture.path)
     )
-    placement = transforms.place((height, width), picture.spacing_mm, settings, centre=centre)
+    shape = (picture.image.shape[0], picture.image.shape[1])
+    placement = transforms.place(shape, picture.spacing_mm, settings, centre=centre)
     return transforms.sample_image(image, placement, background=np.float32(-1)), placement
 
 
@@ -167,6 +177,20 @@ def from_model(probs: np.ndarray, placement: Placement) -> np.ndarray:
     return transforms.sample(
         probs.astype(np.float32), placement.inverse(), background=np.float32(0)
     )
+
+
+def stem(picture: Picture) -> str:
+    """Returns what the names of an image's files start with."""
+    return file_stem(pathlib.Path(picture.path.name.removesuffix(".gz")).stem)
+
+
+def encode_probabilities(
+    stem: str, probabilities: np.ndarray, names: Sequence[str]
+) -> dict[str, bytes]:
+    """Returns probabilities f32 [K, H, W] as one npz file with `probability` and `names`."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, probability=probabilities, names=names)
+    return {f"{file_stem(stem)}_probability.npz": stream.getvalue()}
 
 
 def encode_masks(

@@ -37,6 +37,8 @@ class Picture(NamedTuple):
     format: str  # the module of this package that writes its masks
     origin: Any  # what that module needs to write masks back: a header, the slice
     caveats: tuple[str, ...] = ()  # what the reader had to assume
+    slice_index: int | None = None  # which one of the file's was asked for
+    point: tuple[float, float] | None = None  # (row, column) to crop around; None: the middle
 
 
 def choose_slice(

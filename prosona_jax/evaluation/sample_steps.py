@@ -63,3 +63,21 @@ def make_eval_step(model: ProbUNet, samples: int, posterior_input: str, *, drawn
         )
 
     return eval_step
+
+
+def make_sample_step(model: ProbUNet, samples: int) -> Callable[..., Float[Array, "b s h w"]]:
+    """Returns ``sample_step(params, (features, prior), root) -> probs`` of samples of p(z|x).
+
+    The second is what `encode_image` returns. Record i of the batch has the draws of record i of a
+    data set.
+    """
+
+    def sample_step(
+        params: Params, encoded: tuple[jax.Array, distributions.Gaussian], root: jax.Array
+    ) -> jax.Array:
+        features, prior = encoded
+        keys = rng.example_keys(root, "evaluate", 0, jnp.arange(len(features)))
+        z = distributions.sample(prior, keys, samples)
+        return jax.nn.sigmoid(model.apply(params, features, z, method="decode"))
+
+    return sample_step

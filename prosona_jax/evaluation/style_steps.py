@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 
 from prosona_jax import rng
 from prosona_jax.evaluation.metrics import Overlaps, count_overlaps
-from prosona_jax.models import distributions, encoding
+from prosona_jax.models import distributions
+from prosona_jax.models.distributions import Gaussian
 from prosona_jax.models.encoding import Encoded
 from prosona_jax.models.prob_unet import ProbUNet
 from prosona_jax.models.projection import Projector, project
@@ -74,28 +75,40 @@ def make_eval_step(
     return eval_step
 
 
-def make_prompt_step(
-    model: ProbUNet, prompter: Prompter, projector: Projector
-) -> Callable[..., Float[Array, "b s h w"]]:
-    """Returns ``prompt_step((stage_one_params, params, text), image, root) -> probs``.
+def make_query_step(prompter: Prompter) -> Callable[..., Float[Array, "b s d"]]:
+    """Returns ``query_step(params, text, features) -> query``.
 
-    ``text`` f32 [s, e] holds any number of prompts, ``image`` is f32 [b, h, w, c]. What it draws is
-    what `make_eval_step` draws; no mask is needed. Record i of the batch has the bank's codes of
-    record i of a data set.
+    ``text`` f32 [s, e] holds any number of prompts, ``features`` f32 [b, h, w, f] is U(x). A query
+    that reads no text has as many styles as ``text`` has rows.
     """
 
-    def prompt_step(
-        parts: tuple[Params, Params, jax.Array], image: jax.Array, root: jax.Array
+    def query_step(params: Params, text: jax.Array, features: jax.Array) -> jax.Array:
+        each = jnp.broadcast_to(text[None], (len(features), *text.shape))
+        return prompter.apply(params, each, features, False, method="query").query
+
+    return query_step
+
+
+def make_draw_step(model: ProbUNet, projector: Projector) -> Callable[..., Float[Array, "b s h w"]]:
+    """Returns ``draw_step(stage_one_params, (features, prior), query, root) -> probs``.
+
+    The first two are what `encode_image` returns, ``query`` f32 [b, s, d] are any number of
+    queries. What it draws is what `make_eval_step` draws; no mask is needed. Record i of the batch
+    has the bank's codes of record i of a data set.
+    """
+
+    def draw_step(
+        stage_one_params: Params,
+        encoded: tuple[jax.Array, Gaussian],
+        query: jax.Array,
+        root: jax.Array,
     ) -> jax.Array:
-        stage_one_params, params, text = parts
-        features, prior = encoding.encode_image(model, stage_one_params, image)
-        keys = rng.example_keys(root, "evaluate", 0, jnp.arange(len(image)))
-        each = jnp.broadcast_to(text[None], (len(image), *text.shape))
-        query = prompter.apply(params, each, features, False, method="query").query
+        features, prior = encoded
+        keys = rng.example_keys(root, "evaluate", 0, jnp.arange(len(features)))
         z = project(projector, prior, query, keys)
         return _probs(model, stage_one_params, features, z)
 
-    return prompt_step
+    return draw_step
 
 
 def make_walk_step(

@@ -1,5 +1,6 @@
 """A config becomes the model, the optimiser and the steps; the only reader of those fields."""
 
+import functools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -244,9 +245,24 @@ def eval_step_of_stage_two(
     return style_steps.make_eval_step(*_evaluated(config), together=together, drawn=drawn)
 
 
-def prompt_step(config: Config) -> Callable[..., jax.Array]:
-    """Returns the pure step that draws any number of prompts on images without masks."""
-    return style_steps.make_prompt_step(*_evaluated(config))
+def encode_image_step(config: Config) -> Callable[..., Any]:
+    """Returns ``step(params, image) -> (U(x), p(z|x))``, all that a drawing needs of an image."""
+    return functools.partial(encoding.encode_image, evaluated_model(config))
+
+
+def query_step(config: Config) -> Callable[..., jax.Array]:
+    """Returns the pure step from prompts to queries."""
+    return style_steps.make_query_step(prompter(config))
+
+
+def draw_step(config: Config) -> Callable[..., jax.Array]:
+    """Returns the pure step that draws any number of queries on images without masks."""
+    return style_steps.make_draw_step(evaluated_model(config), projector(config))
+
+
+def sample_step(config: Config, samples: int) -> Callable[..., jax.Array]:
+    """Returns the pure step that draws samples of the prior on images without masks."""
+    return sample_steps.make_sample_step(evaluated_model(config), samples)
 
 
 def walk_step(

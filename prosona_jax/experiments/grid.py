@@ -192,12 +192,28 @@ def _check_scores(
 
 def compare(
     config: Config,
-    folder: pathlib.Path,
-    methods: Sequence[str],
-    seeds: Sequence[int],
-    folds: Sequence[int],
+    folder: str | os.PathLike[str],
+    *,
+    methods: Sequence[str] = tuple(METHODS),
+    seeds: Sequence[int] = (0,),
+    folds: Sequence[int] | None = None,
 ) -> None:
-    """Scores every method on every fold with every seed, then writes ``<folder>/report``."""
+    """Scores every method on every fold with every seed, then writes ``<folder>/report``.
+
+        >>> pj.compare(config, "runs/compare", methods=["prosona", "dpersona"])  # doctest: +SKIP
+
+    Args:
+        config: of a run; seed and fold are set here.
+        folder: of the comparison. Run again on it, it goes on where it was.
+        methods: of configs/methods.py.
+        seeds: of the runs; scores of a record are averaged over them.
+        folds: test folds; None: all of config.data.folds.
+
+    Raises:
+        InputError: an unknown method, data or prompts at fault, or another comparison's folder.
+    """
+    folder = pathlib.Path(folder).expanduser()
+    folds = range(max(config.data.folds, 1)) if folds is None else folds
     for flag, values in (("methods", methods), ("seeds", seeds), ("folds", folds)):
         _check_distinct(flag, values)
     every = _cells(config, folder, methods, seeds, folds)

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 import pathlib
 import time
 from collections.abc import Mapping, Sequence
@@ -33,8 +34,22 @@ _METHOD = {  # by the query
 _LOG = logging.getLogger(__name__)
 
 
-def train(config: Config, folder: pathlib.Path) -> None:
-    """Trains both stages, then scores config.data.split and writes ``<workdir>/report``."""
+def train(config: Config, folder: str | os.PathLike[str]) -> None:
+    """Trains both stages, then scores config.data.split and writes ``<workdir>/report``.
+
+        >>> from configs import lidc
+        >>> pj.train(lidc.get_config("demo"), "runs/demo")  # doctest: +SKIP
+
+    Args:
+        config: every field of the run; see configs/base.py.
+        folder: the workdir. Run again on it, training goes on where it was.
+
+    Raises:
+        InputError: config, data, prompts or workdir are at fault.
+        Diverged: a loss is no longer finite.
+        Preempted: SIGTERM came; the state is saved.
+    """
+    folder = pathlib.Path(folder).expanduser()
     stages.check(config)
     data = inputs.load_data(config, needed=("train", "validation", config.data.split))
     stages.check_raters(config, data.raters)
@@ -48,8 +63,25 @@ def train(config: Config, folder: pathlib.Path) -> None:
     _report(config, folder, place, data)
 
 
-def score(folder: pathlib.Path, overrides: Mapping[str, Any]) -> None:
-    """Scores a trained workdir on other data: ``<workdir>/eval-<file stem or source>``."""
+def evaluate(
+    folder: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None
+) -> pathlib.Path:
+    """Scores a trained workdir, on its own data or on others.
+
+        >>> pj.evaluate("runs/demo", {"data.source": "npz", "data.path": "other.npz"})
+        ... # doctest: +SKIP
+
+    Args:
+        folder: the workdir.
+        overrides: fields `data.*` of its config to change, by name.
+
+    Returns:
+        The folder of the report, ``<workdir>/eval-<file stem or source>``.
+
+    Raises:
+        InputError: another field than of the data, or workdir or data are at fault.
+    """
+    folder, overrides = pathlib.Path(folder).expanduser(), overrides or {}
     run = workdir.read(folder)
     trained = ml_collections.ConfigDict(run.config)
     for name, value in overrides.items():
@@ -66,6 +98,7 @@ def score(folder: pathlib.Path, overrides: Mapping[str, Any]) -> None:
     parallel.first_process_first(lambda: document.check(place, scored))
     inputs.check_fits(trained, data, run)
     _report(trained, folder, place, data)
+    return place
 
 
 def _report(config: Config, folder: pathlib.Path, place: pathlib.Path, data: Data) -> None:
@@ -73,14 +106,11 @@ def _report(config: Config, folder: pathlib.Path, place: pathlib.Path, data: Dat
     start = time.monotonic()
     run = workdir.read(folder)
     split, samples = config.data.split, config.evaluate.samples
-    shape = {"channels": run.channels, "raters": run.raters}
     one, two = stages.stage_one_folder(folder, run), folder / "stage_two"
-    best, params = stages.read_stage_one(config, one, **shape)
+    best, params, second = stages.read_stages(folder, run)
     result = predictions.score_stage_one(config, params, data, split, samples=samples)
     rows, checkpoints = list(result.rows), f"stage one: step {best}, lowest validation GED"
-    second = None
-    if config.stage_two.query != "none":
-        second = stages.read_stage_two(config, two, run.prompts, **shape)
+    if second is not None:
         rows += predictions.score_prompts(config, params, second, data, split)
         checkpoints += f"; stage two: step {second.step}, highest validation dice_mean"
     chosen = scoring.spread_by_score(result.rows, config.evaluate.panels)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import ml_collections
 import numpy as np
 
 from data_pipelines import loader
@@ -138,6 +139,18 @@ def unfinished(folder: pathlib.Path, run: workdir.Run) -> list[str]:
                 "best checkpoint so far is used."
             )
     return said
+
+
+def read_stages(
+    folder: pathlib.Path, run: workdir.Run
+) -> tuple[int, Params, predictions.StageTwo | None]:
+    """Returns the best step and parameters of stage one, and stage two where one was trained."""
+    config = ml_collections.ConfigDict(run.config)
+    shape = {"channels": run.channels, "raters": run.raters}
+    best, params = read_stage_one(config, stage_one_folder(folder, run), **shape)
+    if config.stage_two.query == "none":
+        return best, params, None
+    return best, params, read_stage_two(config, folder / "stage_two", run.prompts, **shape)
 
 
 def read_stage_one(

@@ -1,0 +1,60 @@
+"""What must be known before believing a contour on one image."""
+
+import pathlib
+
+import numpy as np
+
+from data_pipelines import validation
+from data_pipelines.images.picture import Picture
+from data_pipelines.transforms import Placement
+from prosona_jax.experiments import stages, unseen
+from prosona_jax.runtime.workdir import Run
+
+NOTE = "Research use only, no clinical evidence."
+TRAINED_ON_SIMULATED = "Model trained on simulated CT."
+
+
+def of_every_contour(run: Run) -> list[str]:
+    """Returns the caveats that each mask and picture of a run's model carries."""
+    return [NOTE, TRAINED_ON_SIMULATED] if run.simulated else [NOTE]
+
+
+def of_image(
+    folder: pathlib.Path, run: Run, picture: Picture, placement: Placement, resampled_mm: float
+) -> list[str]:
+    """Returns what a reader must know of any contour on an image.
+
+    Args:
+        folder: the model's.
+        run: what it was made from.
+        picture: the image.
+        placement: what the model sees of it.
+        resampled_mm: size of a pixel that images are brought to; 0: none.
+    """
+    spacing = None if np.isnan(picture.spacing_mm).any() else [picture.spacing_mm.tolist()]
+    said = [
+        *of_every_contour(run),
+        *stages.unfinished(folder, run),
+        *_about_values(picture),
+        *unseen.about_unit(run, picture.intensity_unit),
+        *unseen.about_pixels(run, spacing, resampled_mm=resampled_mm),
+        *picture.caveats,
+    ]
+    filled = placement.share_covered()
+    if filled < 0.5:
+        said.append(
+            f"The image fills {filled:.0%} of what the model sees at once; the rest is taken for "
+            "background."
+        )
+    return said
+
+
+def _about_values(picture: Picture) -> list[str]:
+    """Returns why an image's values are hardly of the unit that the file or the caller names."""
+    seen = validation.Intensities.of(picture.image)
+    remedy = {
+        "HU": "give the image in HU, or name its unit (--unit, or in the file)",
+        "unit": "name the raw values that become 0 and 1 by --range=LOW,HIGH",
+    }
+    doubt = validation.unit_doubt(seen, picture.intensity_unit)
+    return [f"{doubt}; {remedy[picture.intensity_unit]}."] if doubt else []
