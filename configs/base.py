@@ -65,7 +65,6 @@ def get_config() -> ml_collections.ConfigDict:
 
     c.stage_two = two = ml_collections.ConfigDict()
     two.query = "text"  # text | id (a learned vector per style) | heads (D-Persona's) | none
-    two.image_conditioned = False  # "text": the query also sees U(x), averaged over the image
     two.text_noise = 0.4  # length of the noise on prompts' embeddings of length 1, in training
     two.width = 128  # of the query's hidden layer and of the contrastive space
     two.projection = "analytic"  # "analytic", or "bank": softmax over samples of the prior

@@ -5,11 +5,10 @@ All second stages have the config's learning rate, which is as good as any of th
 (docs/experiments.md, trials 14 and 28).
 """
 
-# Queries that read no text have nothing to align, and no image beside it.
+# Queries that read no text have nothing to align.
 _NO_TEXT = {
     "stage_two.latent": 0.0,
     "stage_two.visual": 0.0,
-    "stage_two.image_conditioned": False,
 }
 
 # D-Persona's heads choose by softmax(q . z), unscaled, for which `compare` sets the temperature.

@@ -213,7 +213,7 @@ def test_another_file_is_scored_with_what_the_workdir_knows(folder, trained):
 def test_what_cannot_be_scored_is_refused(folder, trained, monkeypatch, workdir, fields, message):
     monkeypatch.chdir(folder)
     with pytest.raises(InputError) as fault:
-        runs.score(folder / workdir, discs(folder) | fields)
+        runs.evaluate(folder / workdir, discs(folder) | fields)
     assert message in str(fault.value)
     assert "\n" not in str(fault.value)
     assert not (folder / "never").exists()

@@ -114,7 +114,10 @@ def test_the_walk_between_prompts_stops_where_predict_draws(walked, model):
     text = text_encoder.load(config.prompts.encoder).embed([str(s) for s in kept["SENTENCES"]])
     parts = jax.device_get((params, second.params, text))
     image = jnp.asarray(data.dataset[position].image[None])
-    probs = jax.jit(build.prompt_step(config))(parts, image, jax.random.key(config.seed))[0]
+    stage_one, stage_two, text = parts
+    encoded = build.encode_image_step(config)(stage_one, image)
+    query = build.query_step(config)(stage_two, text, encoded[0])
+    probs = build.draw_step(config)(stage_one, encoded, query, jax.random.key(config.seed))[0]
     points, stops = int(kept["POINTS"]), len(text)
     assert len(kept["prompt_areas"]) == (stops - 1) * points + 1
     _assert_same_areas(kept["prompt_areas"][::points], _areas(probs))

@@ -87,10 +87,10 @@ def check(config: Config) -> None:
     if config.optimizer.warmup_steps >= config.steps:
         raise InputError("config.optimizer.warmup_steps must be below config.steps")
     two = config.stage_two
-    if two.query != "text" and (two.latent or two.visual or two.image_conditioned):
+    if two.query != "text" and (two.latent or two.visual):
         raise InputError(
             f"config.stage_two.query is {two.query!r} and reads no text: set stage_two.latent and "
-            "stage_two.visual to 0, and stage_two.image_conditioned to False"
+            "stage_two.visual to 0"
         )
     if two.query != "none" and not any(_value(config, field) for field in _WEIGHTS_OF_STAGE_TWO):
         raise InputError(
@@ -209,7 +209,7 @@ def prompter(config: Config) -> Prompter:
     """Returns the trained modules of config.stage_two."""
     two, d = config.stage_two, config.model.latent_dim
     queries = {
-        "text": lambda: TextQuery(d, two.width, two.image_conditioned),
+        "text": lambda: TextQuery(d, two.width),
         "id": lambda: IdQuery(d),
         "heads": lambda: HeadsQuery(d),
     }

@@ -23,27 +23,19 @@ class Query(NamedTuple):
 
 
 class TextQuery(nn.Module):
-    """q_k = W_q gelu(W_t e_k [+ W_x u]): a prompt's embedding e_k, optionally u, U(x) averaged.
-
-    D-Persona's criticism of choosing a style from the image holds for u; it is an option.
-    """
+    """q_k = W_q gelu(W_t e_k) of a prompt's embedding e_k alone: the image chooses no style."""
 
     latent_dim: int
     width: int
-    image_conditioned: bool
 
     @nn.compact
     def __call__(
         self, text: Float[Array, "b k e"], features: Float[Array, "b h w f"], dropout: bool
     ) -> Query:
-        del dropout
+        del features, dropout
         # A unit vector's entries are about 1/sqrt(e): brought to 1, the usual initial values fit.
-        x = nn.Dense(self.width)(text * text.shape[-1] ** 0.5)
-        if self.image_conditioned:
-            pooled = jnp.mean(features, axis=(1, 2))[:, None]  # [b, 1, f]
-            x = x + nn.Dense(self.width, name="image")(pooled)
-        x = nn.gelu(x)
-        # From zero, so that what no training sentence says moves nothing.
+        x = nn.gelu(nn.Dense(self.width)(text * text.shape[-1] ** 0.5))
+        # From zero: a direction of the text that no training sentence has moves nothing.
         return Query(nn.Dense(self.latent_dim, kernel_init=nn.initializers.zeros)(x), x)
 
 

@@ -45,7 +45,7 @@ def test_an_image_is_prepared_as_a_training_record_is(make_npz, make_settings):
 def test_the_pixel_at_the_point_becomes_the_middle(make_settings, point):
     settings = make_settings("x", size=16)
     values = noise(40, 50)
-    found, placement = images.to_model(picture(values), settings, point=point)
+    found, placement = images.to_model(picture(values)._replace(point=point), settings)
     row, column = int(point[0] + 0.5), int(point[1] + 0.5)
     padded = np.pad((values + 1000) / 700 - 1, 8, constant_values=-1)
     expected = padded[row : row + 16, column : column + 16]  # 8 pixels before it, 7 after
@@ -59,7 +59,7 @@ def test_the_pixel_at_the_point_becomes_the_middle(make_settings, point):
 )
 def test_a_point_outside_is_refused(make_settings, point):
     with pytest.raises(InputError) as error:
-        images.to_model(picture(noise(40, 50)), make_settings("x"), point=point)
+        images.to_model(picture(noise(40, 50))._replace(point=point), make_settings("x"))
     assert str(error.value) == (
         f"x.png: the point ({point[0]:g}, {point[1]:g}) is outside of the image; give "
         "(row, column) within 0..39 and 0..49"
@@ -76,7 +76,9 @@ def test_what_windowing_leaves_nothing_of_is_refused(make_settings):
 @pytest.mark.parametrize("point", [None, (0, 0), (22, 30), (3.2, 29)])
 def test_at_scale_1_the_way_back_is_exact(make_settings, size, point):
     values = noise(23, 31)
-    _, placement = images.to_model(picture(values), make_settings("x", size=size), point=point)
+    _, placement = images.to_model(
+        picture(values)._replace(point=point), make_settings("x", size=size)
+    )
     probs = np.random.default_rng(1).uniform(size=(3, size, size)).astype(np.float32)
     row, column = (11, 15) if point is None else (int(point[0] + 0.5), int(point[1] + 0.5))
     expected = np.zeros((3, 23 + 2 * size, 31 + 2 * size), np.float32)
@@ -94,7 +96,9 @@ def test_a_disc_goes_to_the_model_and_back(make_settings, spacing, place):
     spacing_mm = np.float32(spacing)
     shape = tuple(int(n) for n in 48 / spacing_mm)
     centre = {"middle": None, "off the middle": (11.3, 20.8), "corner": (0, 0)}[place]
-    _, placement = images.to_model(picture(noise(*shape), spacing=spacing), settings, point=centre)
+    _, placement = images.to_model(
+        picture(noise(*shape), spacing=spacing)._replace(point=centre), settings
+    )
     # The disc of 9 mm lies around the model's middle, 1 pixel = 0.6 mm.
     back = images.from_model(smooth_disc((64, 64), (32, 32), 15), placement)[0] >= 0.5
     row, column = (

@@ -105,8 +105,8 @@ def test_flags_that_cannot_be_read_are_one_line(flags, line):
 
 TERMINATED = """
 import os, signal
-from absl import app
-from data_pipelines import command, prepare, validation
+from data_pipelines import prepare, validation
+from prosona_jax import cli
 seen = []
 check = validation.Checker.__call__
 def terminated_at_the_seventh(self, record):
@@ -115,16 +115,15 @@ def terminated_at_the_seventh(self, record):
         os.kill(os.getpid(), signal.SIGTERM)
     check(self, record)
 validation.Checker.__call__ = terminated_at_the_seventh
-app.run(prepare.main, {argv!r}, flags_parser=command.parse_flags)
+cli.launch(prepare.main, prepare._FLAGS, manual="")
 """
 
 
 def test_sigterm_leaves_no_part_behind(make_npz, tmp_path):
     fields = {"source": "npz", "path": make_npz(), "cache_dir": tmp_path / "cache"}
     flags = [f"--config.data.{name}={value}" for name, value in fields.items()]
-    argv = ["prepare", "--config=configs/lidc.py", *flags]
     ended = subprocess.run(
-        [sys.executable, "-c", TERMINATED.format(argv=argv), *argv[1:]],
+        [sys.executable, "-c", TERMINATED, "--config=configs/lidc.py", *flags],
         cwd=ROOT,
         capture_output=True,
         text=True,

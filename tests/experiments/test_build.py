@@ -138,13 +138,12 @@ def test_the_config_of_the_cells_passes():
             (
                 {"stage_two__query": query} | NO_CONTRAST | change,
                 f"config.stage_two.query is '{query}' and reads no text: set stage_two.latent and "
-                "stage_two.visual to 0, and stage_two.image_conditioned to False",
+                "stage_two.visual to 0",
             )
             for query in ("id", "heads", "none")
             for change in (
                 {"stage_two__latent": 0.1},
                 {"stage_two__visual": 0.1},
-                {"stage_two__image_conditioned": True},
             )
         ),
         (
@@ -171,11 +170,6 @@ def test_a_query_without_text_or_contrast_passes(query):
     [
         # 384 inputs, 128 hidden, 6 latent dimensions; 3 times 16 pooled features.
         ({}, 385 * 128 + 129 * 6, 2 * 129 * 128 + 7 * 128 + 49 * 128 + 129 * 128 + 2),
-        (
-            {"stage_two__image_conditioned": True},
-            385 * 128 + 17 * 128 + 129 * 6,
-            2 * 129 * 128 + 7 * 128 + 49 * 128 + 129 * 128 + 2,
-        ),
         ({"stage_two__query": "id"} | NO_CONTRAST, 4 * 6, 0),
         (
             {"stage_two__query": "heads"} | NO_CONTRAST,

@@ -8,8 +8,7 @@ import pytest
 from prosona_jax.models.query import Alignment, HeadsQuery, IdQuery, TextQuery
 
 B, K, E, F, D, WIDTH = 2, 3, 5, 4, 3, 7
-TEXT = TextQuery(D, WIDTH, image_conditioned=False)
-CONDITIONED = TextQuery(D, WIDTH, image_conditioned=True)
+TEXT = TextQuery(D, WIDTH)
 
 
 def _normal(seed, *shape):
@@ -26,7 +25,7 @@ def _init(module):
     return jax.tree.map(lambda x: x + 0.3 * _normal(x.size, *x.shape), params)
 
 
-@pytest.mark.parametrize("module", [TEXT, CONDITIONED, IdQuery(D)])
+@pytest.mark.parametrize("module", [TEXT, IdQuery(D)])
 def test_queries_start_at_the_mean_of_the_prior(module):
     params = module.init(jax.random.key(0), *_inputs(), False)
     assert not np.any(module.apply(params, *_inputs(), False).query)
@@ -48,7 +47,6 @@ def _convolution(inputs, outputs):
     ("module", "count"),
     [
         (TEXT, (E + 1) * WIDTH + (WIDTH + 1) * D),
-        (CONDITIONED, (E + 1) * WIDTH + (F + 1) * WIDTH + (WIDTH + 1) * D),
         (IdQuery(D), K * D),
         (
             HeadsQuery(D),
@@ -61,9 +59,7 @@ def test_parameter_counts(module, count):
     assert _count(_init(module)) == count
 
 
-@pytest.mark.parametrize(
-    ("module", "trunk"), [(TEXT, WIDTH), (CONDITIONED, WIDTH), (IdQuery(D), 0), (HeadsQuery(D), 0)]
-)
+@pytest.mark.parametrize(("module", "trunk"), [(TEXT, WIDTH), (IdQuery(D), 0), (HeadsQuery(D), 0)])
 def test_shapes(module, trunk):
     query = _apply(module, *_inputs())
     assert query.query.shape == (B, K, D)
@@ -71,15 +67,12 @@ def test_shapes(module, trunk):
 
 
 def test_a_text_query_by_hand():
-    """W2 gelu(W1 sqrt(e) t + b1 + Wi mean U + bi) + b2."""
-    text, features = map(np.asarray, _inputs())
-    params = jax.tree.map(np.asarray, _init(CONDITIONED)["params"])
+    """W2 gelu(W1 sqrt(e) t + b1) + b2."""
+    text = np.asarray(_inputs()[0])
+    params = jax.tree.map(np.asarray, _init(TEXT)["params"])
     dense = lambda name, x: x @ params[name]["kernel"] + params[name]["bias"]  # noqa: E731
-    pooled = np.mean(features, axis=(1, 2))
-    trunk = np.asarray(
-        jax.nn.gelu(dense("Dense_0", np.sqrt(E) * text) + dense("image", pooled)[:, None])
-    )
-    found = _apply(CONDITIONED, *_inputs())
+    trunk = np.asarray(jax.nn.gelu(dense("Dense_0", np.sqrt(E) * text)))
+    found = _apply(TEXT, *_inputs())
     np.testing.assert_allclose(found.trunk, trunk, atol=1e-5)
     np.testing.assert_allclose(found.query, dense("Dense_1", trunk), atol=1e-5)
 
@@ -89,7 +82,6 @@ def test_who_looks_at_what():
     (text, features), (other_text, other_features) = _inputs(), _inputs(10)
     for module, sees_text, sees_image in (
         (TEXT, True, False),
-        (CONDITIONED, True, True),
         (IdQuery(D), False, False),
         (HeadsQuery(D), False, True),
     ):
@@ -104,8 +96,8 @@ def test_who_looks_at_what():
 
 def test_a_style_is_asked_for_by_its_own_sentence_alone():
     text, features = _inputs()
-    given = _apply(CONDITIONED, text, features).query
-    changed = _apply(CONDITIONED, text.at[:, 1].set(0.5), features).query
+    given = _apply(TEXT, text, features).query
+    changed = _apply(TEXT, text.at[:, 1].set(0.5), features).query
     np.testing.assert_array_equal(changed[:, [0, 2]], given[:, [0, 2]])
     assert float(jnp.abs(changed[:, 1] - given[:, 1]).max()) > 1e-3
 

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from configs import lidc
-from prosona_jax import predict
+from data_pipelines import images
 from prosona_jax.experiments import inputs, stages
+from prosona_jax.prediction.model import Model
+from prosona_jax.prediction.saving import save
 from prosona_jax.runtime import workdir
 from tests.programs import PATIENTS, SIZE, write_discs
 
@@ -31,6 +33,13 @@ def trained(tmp_path_factory):
     return folder / "run", data
 
 
+def draw(folder, image, sentences, output, *, encoder=None, **asked):
+    """Draws on an image file and saves it, as the command does."""
+    picture = images.read(image, **asked)
+    model = Model.load(folder, encoder=encoder)
+    return save(model.segment(picture, sentences), picture, output)
+
+
 @pytest.fixture
 def ask(trained, tmp_path):
     """Predicts on a record of the discs, or on another image, and returns record and masks."""
@@ -39,7 +48,7 @@ def ask(trained, tmp_path):
     def predicted(sentences=SENTENCES, image=None, name="out", **arguments):
         if image is None:
             image, arguments = folder.parent / "discs.npz", {"slice_index": 0, **arguments}
-        record = predict.run(folder, str(image), sentences, str(tmp_path / name), **arguments)
+        record = draw(folder, image, sentences, tmp_path / name, **arguments)
         return record, [tmp_path / name / file for file in record["files"]]
 
     return predicted

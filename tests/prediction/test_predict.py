@@ -13,12 +13,11 @@ import pytest
 from PIL import Image
 
 from configs import lidc
-from prosona_jax import model as answers
-from prosona_jax import predict
 from prosona_jax.experiments import build, inputs, predictions, stages
+from prosona_jax.prediction import caveats
 from prosona_jax.runtime import workdir
 from prosona_jax.training import stage_two
-from tests.predict.conftest import SENTENCES, SIZE
+from tests.prediction.conftest import SENTENCES, SIZE, draw
 
 FAR = "Apple pie with cinnamon."
 
@@ -84,7 +83,6 @@ def test_any_number_of_sentences_on_any_number_of_images(projection):
     """Without training: equal to the step that scores, whose posterior this one does not need."""
     config = lidc.get_config("smoke")
     config.stage_two.projection = projection
-    config.stage_two.image_conditioned = True
     rng, root = np.random.default_rng(0), jax.random.key(3)
     image = rng.normal(size=(2, 32, 32, 1)).astype(np.float32)
     text = rng.normal(size=(2, 4, 5)).astype(np.float32)  # [p, k, e]
@@ -102,13 +100,14 @@ def test_any_number_of_sentences_on_any_number_of_images(projection):
         )
     )  # fmt: skip
     draw = lambda x: 0.3 * rng.normal(size=x.shape).astype(x.dtype)  # noqa: E731
-    encoded, params = jax.tree.map(draw, shapes)
+    one, params = jax.tree.map(draw, shapes)
     scoring = jax.jit(build.eval_step_of_stage_two(config, together=False, drawn=True))
-    seen = jax.jit(build.encode_step_of_evaluation(config))((encoded, 0), batch, root)
-    scored = scoring((encoded, params, text), seen, root)
-    step = jax.jit(build.prompt_step(config))
+    seen = jax.jit(build.encode_step_of_evaluation(config))((one, 0), batch, root)
+    scored = scoring((one, params, text), seen, root)
+    encoded = jax.jit(build.encode_image_step(config))(one, image)
     for sentences in (text.reshape(8, 5), text[0, :1]):
-        probs = step((encoded, params, sentences), image, root)
+        query = jax.jit(build.query_step(config))(params, sentences, encoded[0])
+        probs = jax.jit(build.draw_step(config))(one, encoded, query, root)
         assert probs.shape == (2, len(sentences), 32, 32)
         expected = scored.probs.reshape(2, 8, 32, 32)[:, : len(sentences)]
         np.testing.assert_allclose(probs, expected, atol=1e-6)
@@ -140,7 +139,7 @@ def test_the_record_says_what_was_asked_of_which_model(trained, ask):
     assert record["training_data_sha256"] == data.dataset.fingerprint["sha256"]
     assert record["encoder"] == workdir.read(folder).prompts["encoder"]
     assert (record["slice"], record["point"]) == (0, [20, 20])
-    assert record["caveats"][:2] == [answers.NOTE, answers.TRAINED_ON_SIMULATED]
+    assert record["caveats"][:2] == [caveats.NOTE, caveats.TRAINED_ON_SIMULATED]
     drawn = masks_of(files)
     assert [each["area_px"] for each in record["prompts"]] == drawn.sum(axis=(1, 2)).tolist()
     assert {"command", "commit", "versions", "hardware"} <= record.keys()
@@ -217,7 +216,7 @@ def test_pixels_of_a_size_that_a_model_of_native_pixels_never_saw(
 
     _copy_run(trained[0], tmp_path / "run", change)
     np.savez(tmp_path / "a.npz", image=disc.astype("f4"), spacing_mm=np.array(spacing, "f4"))
-    record = predict.run(
+    record = draw(
         tmp_path / "run", str(tmp_path / "a.npz"), ["small"], str(tmp_path / "out"),
         unit="arbitrary",
     )  # fmt: skip
@@ -232,7 +231,7 @@ def test_nothing_is_resampled_that_was_not_in_training(trained, ask, disc, tmp_p
     crop = {"image": disc.astype("f4"), "intensity_unit": "arbitrary"}
     np.savez(tmp_path / "a.npz", **crop, spacing_mm=np.array([0.7, 0.7], "f4"))
     np.savez(tmp_path / "b.npz", **crop)
-    record = predict.run(tmp_path / "run", str(tmp_path / "a.npz"), SENTENCES, str(tmp_path / "o"))
+    record = draw(tmp_path / "run", str(tmp_path / "a.npz"), SENTENCES, str(tmp_path / "o"))
     starts = [caveat[:30] for caveat in record["caveats"][2:]]
     # 28 x 28 of 48 x 48 mm, where the disc comes in smaller and goes out whole.
     assert starts == [
@@ -306,6 +305,6 @@ def test_a_workdir_trained_under_pmap_answers_alike(trained, ask, tmp_path):
     folder, _ = trained
     _copy_run(folder, tmp_path / "run", lambda run: run["config"].update(parallel="pmap"))
     image = str(folder.parent / "discs.npz")
-    predict.run(tmp_path / "run", image, SENTENCES, str(tmp_path / "pmap"), slice_index=0)
+    draw(tmp_path / "run", image, SENTENCES, str(tmp_path / "pmap"), slice_index=0)
     expected = masks_of(ask()[1])
     np.testing.assert_array_equal(masks_of([tmp_path / "pmap" / "discs_masks.npz"]), expected)

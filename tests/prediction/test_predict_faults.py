@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prosona_jax import predict
 from prosona_jax.runtime import workdir
 from prosona_jax.text import encoder as text_encoder
 from prosona_jax.types import InputError
-from tests.predict.conftest import SENTENCES
+from tests.prediction.conftest import SENTENCES, draw
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -80,7 +79,7 @@ def test_workdirs_that_cannot_answer(trained, tmp_path):
             change(run)
             workdir.write(copy, workdir.Run(**run))
         with pytest.raises(InputError) as error:
-            predict.run(copy, image, SENTENCES, str(tmp_path / "out"), slice_index=0)
+            draw(copy, image, SENTENCES, str(tmp_path / "out"), slice_index=0)
         return str(error.value).replace(str(tmp_path), "")
 
     assert line("one", without="stage_two") == (
@@ -106,7 +105,7 @@ def test_workdirs_that_cannot_answer(trained, tmp_path):
         "config.json, tokenizer.json and model.safetensors as the encoder"
     )
     with pytest.raises(InputError, match="no run was trained in this workdir"):
-        predict.run(tmp_path / "never", image, SENTENCES, str(tmp_path / "out"), slice_index=0)
+        draw(tmp_path / "never", image, SENTENCES, str(tmp_path / "out"), slice_index=0)
     assert not (tmp_path / "out").exists()
 
 

@@ -2,18 +2,16 @@
 
 import json
 import os
-import pathlib
 import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines.images.picture import Picture
-from prosona_jax import model as answers
-from prosona_jax import predict
+from prosona_jax.prediction import caveats, saving
+from prosona_jax.prediction.segmentation import Segmentation
 from prosona_jax.report import figures
-from tests.predict.conftest import SENTENCES, SIZE
+from tests.prediction.conftest import SENTENCES, SIZE
 
 
 def test_png(ask, disc, tmp_path):
@@ -70,17 +68,15 @@ def test_a_path_that_is_no_utf_8(ask, disc, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("pixel_mm", "written"), [(0.0125, "0.00609"), (0.7, "19.1"), (30.0, "35100"), (np.nan, "")]
+    ("pixel_mm", "written"), [(0.0125, "0.00609"), (0.7, "19.1"), (30.0, "35100"), (None, "")]
 )
 def test_areas_in_the_legend_have_three_digits(pixel_mm, written):
-    picture = Picture(
-        np.zeros((8, 9, 1), "f4"), "unit", np.full(2, pixel_mm), pathlib.Path("a"), "png", None
-    )
-    mask = np.zeros((8, 9), np.uint8)
-    mask.flat[:39] = 1
-    answered = answers.Answer("small", mask, "", "", 1.0, False, False)
+    probability = np.zeros((8, 9), np.float32)
+    probability.flat[:39] = 1
+    area = pixel_mm and 39 * pixel_mm**2
+    drawn = Segmentation("small", probability, area, (), None, {}, "", None, probability)
     expected = f"39 px, {written} mm²" if written else "39 px"
-    assert predict._area(picture, answered) == expected
+    assert saving._area(drawn) == expected
 
 
 def test_asked_again_the_folder_keeps_no_mask_of_before(ask, disc, tmp_path):
@@ -95,13 +91,13 @@ def test_asked_again_the_folder_keeps_no_mask_of_before(ask, disc, tmp_path):
     assert sorted(os.listdir(tmp_path / "out")) == sorted(kept)
     assert not first[0].exists()
     image = {"image": record["image"]}
-    assert predict._earlier(str(tmp_path / "out"), image) == record["files"]
+    assert saving._earlier(str(tmp_path / "out"), image) == record["files"]
     for files in ({"notes.txt": 1}, [["x"], 1], None):
         second[-1].write_text(json.dumps(image | {"files": files}))
-        assert predict._earlier(str(tmp_path / "out"), image) == []
+        assert saving._earlier(str(tmp_path / "out"), image) == []
     for damaged in (b"\xff{", b"[]"):
         second[-1].write_bytes(damaged)
-        assert predict._earlier(str(tmp_path / "out"), image) == []
+        assert saving._earlier(str(tmp_path / "out"), image) == []
 
 
 def test_nifti(make_nifti, ask, disc):
@@ -120,7 +116,7 @@ def test_nifti(make_nifti, ask, disc):
         assert each["area_mm2"] == pytest.approx(
             each["area_px"] * np.prod(np.linalg.norm(source.affine[:3, :2], axis=0)), rel=1e-5
         )
-        assert found.header["descrip"].item().decode().startswith(answers.NOTE)
+        assert found.header["descrip"].item().decode().startswith(caveats.NOTE)
     assert 0 < record["prompts"][0]["area_px"] < record["prompts"][1]["area_px"]
     assert [caveat.split(" ", 4)[:4] for caveat in record["caveats"][2:]] == [
         ["Other", "intensities:", "these", "are"],  # the model saw none of 0 to 1
