@@ -23,15 +23,13 @@ if TYPE_CHECKING:
     from prosona_jax.evaluation.masks import score
     from prosona_jax.experiments.grid import compare
     from prosona_jax.experiments.runs import evaluate, train
-    from prosona_jax.prediction.model import Model
+    from prosona_jax.prediction.model import Model, load
     from prosona_jax.prediction.saving import save
     from prosona_jax.prediction.segmentation import Segmentation
     from prosona_jax.types import InputError
 
-    load = Model.load
-
 _WHERE = {  # each public name: its module, and what it is called there
-    "load": ("prosona_jax.prediction.model", "Model.load"),
+    "load": ("prosona_jax.prediction.model", "load"),
     "read_image": ("data_pipelines.images", "read"),
     "save": ("prosona_jax.prediction.saving", "save"),
     "train": ("prosona_jax.experiments.runs", "train"),
@@ -63,11 +61,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, path = _WHERE[name]
-    found: Any = importlib.import_module(module)
-    for part in path.split("."):
-        found = getattr(found, part)
-    globals()[name] = found
+    module, there = _WHERE[name]
+    globals()[name] = found = getattr(importlib.import_module(module), there)
     return found
 
 

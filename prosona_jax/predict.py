@@ -16,7 +16,7 @@ from absl import flags
 
 from data_pipelines import images
 from prosona_jax import cli
-from prosona_jax.prediction.model import Model
+from prosona_jax.prediction.model import load
 from prosona_jax.prediction.saving import save
 from prosona_jax.prediction.segmentation import Segmentation
 from prosona_jax.types import InputError
@@ -95,7 +95,7 @@ def main() -> None:
         value_range=cli.pair(_RANGE, "low,high, such as 0,4095"),
         point=cli.pair(_POINT, "row,col, such as 120,87"),
     )
-    model = Model.load(_WORKDIR.value, encoder=_ENCODER.value)
+    model = load(_WORKDIR.value, encoder=_ENCODER.value)
     drawn: list[Segmentation]
     if _SAMPLES.value is not None:
         drawn = model.sample(picture, _SAMPLES.value)

@@ -16,7 +16,7 @@ from data_pipelines import splits
 from prosona_jax import checksum
 from prosona_jax.evaluation.results import BASELINES
 from prosona_jax.experiments import grid, runs
-from prosona_jax.prediction.model import Model
+from prosona_jax.prediction.model import load
 from prosona_jax.runtime import workdir
 from prosona_jax.runtime.monitor import read_history
 from prosona_jax.types import InputError
@@ -299,13 +299,13 @@ def test_a_method_can_be_evaluated_and_asked_as_a_run_of_its_own(folder, both):
         assert row["dice_mean"] == again["dice_mean"]
     report = json.loads((folder / "fold" / "prosona" / "eval-discs" / "report.json").read_text())
     assert not any("unfinished" in caveat for caveat in report["caveats"])
-    model = Model.load(folder / "fold" / "prosona")
+    model = load(folder / "fold" / "prosona")
     assert model.source["checkpoint_steps"] == {"stage_one": 2, "stage_two": 2}
 
 
 def test_the_folder_of_a_comparison_is_no_run(both):
     whole, _, _ = both
-    for use in (Model.load, runs.evaluate):
+    for use in (load, runs.evaluate):
         with pytest.raises(InputError, match=r"holds a comparison; name one of its methods, such"):
             use(whole)
 

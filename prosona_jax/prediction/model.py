@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import jax
 import ml_collections
@@ -63,26 +63,6 @@ class Model:
         self._stage_two = second and jax.device_put(jax.device_get(second.params), jax.devices()[0])
         self._root = jax.random.key(self.config.seed)
         self._seen: collections.OrderedDict[Hashable, _Seen] = collections.OrderedDict()
-
-    @classmethod
-    def load(cls, folder: str | pathlib.Path, *, encoder: str | None = None) -> Self:
-        """Reads the best checkpoints of a workdir.
-
-            >>> import prosona_jax as pj
-            >>> model = pj.load("runs/demo")  # doctest: +SKIP
-
-        Args:
-            folder: the workdir of a run, or of one method of a comparison.
-            encoder: folder or name of the text encoder, where it is another than in training.
-
-        Raises:
-            InputError: no run was trained there, or a checkpoint is missing or damaged.
-        """
-        folder = pathlib.Path(folder).expanduser()
-        run = workdir.read(folder)
-        one, params, second = stages.read_stages(folder, run)
-        steps = {"stage_one": one} | ({"stage_two": second.step} if second else {})
-        return cls(folder, run, params, second, steps=steps, encoder=encoder)
 
     @property
     def styles(self) -> list[Style]:
@@ -338,6 +318,26 @@ class Model:
         if key not in self._steps_compiled:
             self._steps_compiled[key] = jax.jit(make(self.config, *options))
         return self._steps_compiled[key]
+
+
+def load(folder: str | pathlib.Path, *, encoder: str | None = None) -> Model:
+    """Reads the best checkpoints of a workdir.
+
+        >>> import prosona_jax as pj
+        >>> model = pj.load("runs/demo")  # doctest: +SKIP
+
+    Args:
+        folder: the workdir of a run, or of one method of a comparison.
+        encoder: folder or name of the text encoder, where it is another than in training.
+
+    Raises:
+        InputError: no run was trained there, or a checkpoint is missing or damaged.
+    """
+    folder = pathlib.Path(folder).expanduser()
+    run = workdir.read(folder)
+    one, params, second = stages.read_stages(folder, run)
+    steps = {"stage_one": one} | ({"stage_two": second.step} if second else {})
+    return Model(folder, run, params, second, steps=steps, encoder=encoder)
 
 
 def _padded(rows: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import pytest
 from configs import lidc
 from data_pipelines import images
 from prosona_jax.experiments import inputs, stages
-from prosona_jax.prediction.model import Model
+from prosona_jax.prediction.model import load
 from prosona_jax.prediction.saving import save
 from prosona_jax.runtime import workdir
 from tests.programs import PATIENTS, SIZE, write_discs
@@ -36,7 +36,7 @@ def trained(tmp_path_factory):
 def draw(folder, image, sentences, output, *, encoder=None, **asked):
     """Draws on an image file and saves it, as the command does."""
     picture = images.read(image, **asked)
-    model = Model.load(folder, encoder=encoder)
+    model = load(folder, encoder=encoder)
     return save(model.segment(picture, sentences), picture, output)
 
 
