@@ -39,7 +39,11 @@ def text(value: Any, where: str, name: str) -> str:
                 f"{where}: {name} is {_short(value)}, bytes that are no UTF-8; store it as text"
             ) from None
     if isinstance(value, str) and texts.is_utf8(value):
-        return unicodedata.normalize("NFC", value).strip("".join(filter(_unseen, set(value))))
+        try:
+            unseen = "".join(filter(_unseen, set(value)))
+        except SystemError:  # a damaged array: characters beyond the last one of Unicode
+            raise InputError(f"{where}: {name} is damaged; write it again") from None
+        return unicodedata.normalize("NFC", value).strip(unseen)
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         return str(int(value))
     if isinstance(value, float | np.floating) and math.isfinite(value):

@@ -77,6 +77,14 @@ def test_a_float_that_is_more_than_one_number_is_refused(value):
     )
 
 
+def test_characters_beyond_the_last_one_of_unicode_are_damage(make_npz, make_settings):
+    stored = np.array([f"p{i}" for i in range(12)])
+    stored.view(np.uint32)[8] |= 0x110000
+    settings = make_settings(make_npz(patient_id=stored))
+    with pytest.raises(InputError, match="patient_id is damaged; write it again"):
+        list(sources.records(settings, collections.Counter()))
+
+
 @pytest.fixture
 def read(tmp_path, make_settings):
     def read(data):
