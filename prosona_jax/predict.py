@@ -75,7 +75,7 @@ def run(
         folder: the workdir.
         image: path, see `data_pipelines.images`.
         sentences: prompts, one contour each.
-        output: folder, made if absent; masks that it has of this image and slice are replaced.
+        output: folder, made if absent; masks that it has of this slice are replaced.
         point: (row, column) to crop around, in pixels of the image; None is its middle.
         slice_index: which slice of the file; this and the next four as in `images.read`.
         axis: along which slices are counted.
@@ -128,14 +128,16 @@ def run(
         crop=placement.limits(),
     )  # fmt: skip
     files["overlay.png"] = figures.png(figure, footnote=note)
-    record = _record(model, picture, placement, slice_index, drawn) | {
+    record = _record(model, picture, placement, drawn) | {
+        "slice": slice_index,
+        "value_range": None if value_range is None else list(value_range),
         "files": [*files, _RECORD],
         "caveats": caveats,
     }
     text = json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False)
     # Bytes of a path that are no UTF-8 become escapes of JSON.
     files[_RECORD] = f"{text}\n".encode(errors="backslashreplace")
-    earlier = _earlier(output, {name: record[name] for name in ("image", "slice")})
+    earlier = _earlier(output, {name: record[name] for name in ("image", "slice", "axis")})
     for path in images.write(output, files, picture, earlier=earlier):
         _LOG.info("%s", path)
     return record
@@ -158,7 +160,7 @@ def _checked(sentences: Sequence[str]) -> list[str]:
 
 
 def _earlier(output: str, image: dict[str, Any]) -> list[str]:
-    """Returns the files of the folder's last prediction, if it was of the same image and slice.
+    """Returns the files of the folder's last prediction, if it was of the same slice of the image.
 
     A damaged record lists nothing.
     """
@@ -198,7 +200,6 @@ def _record(
     model: Model,
     picture: Picture,
     placement: Placement,
-    slice_index: int | None,
     drawn: Sequence[Answer],
 ) -> dict[str, Any]:
     """Returns what was asked, with what, and what came of it, ready for JSON."""
@@ -211,7 +212,7 @@ def _record(
         "simulated_training_data": model.run.simulated,
         "encoder": model.described["encoder"],
         "image": str(picture.path),
-        "slice": slice_index,
+        "axis": picture.axis,  # along which slices are counted; None where there is none
         "point": middle.round(6).tolist(),  # (row, column) in the middle of the crop
         "spacing_mm": picture.spacing_mm.astype(float).round(6).tolist() if known else None,
         "intensity_unit": picture.intensity_unit,
