@@ -5,6 +5,7 @@ import zlib
 from typing import NamedTuple
 
 _HEAD = 1024  # bytes; the NIfTI-2 header is the longest, with 540
+_BMP = "a BMP image"  # the two letters that it starts with may be a text's
 _GZIP, _GZIP_WINDOW = b"\x1f\x8b", 16 + zlib.MAX_WBITS
 
 
@@ -32,7 +33,7 @@ _MARKS = (
     _Mark(0, b"\0\0\0\x0cjP  ", "", "a JPEG 2000 image"),
     _Mark(0, b"\xff\x4f\xff\x51", "", "a JPEG 2000 image"),
     _Mark(0, b"GIF8", "", "a GIF image"),
-    _Mark(0, b"BM", "", "a BMP image"),
+    *(_Mark(14, bytes([size, 0, 0, 0]), "", _BMP) for size in (12, 40, 52, 56, 108, 124)),
     _Mark(8, b"WEBP", "", "a WebP image"),
     _Mark(4, b"ftyp", "", "a film, or an image of a telephone (HEIC)"),
     _Mark(0, b"\x89HDF\r\n\x1a\n", "", "an HDF5 file, as MATLAB 7.3 and others write"),
@@ -41,7 +42,7 @@ _MARKS = (
     _Mark(0, b"ObjectType", "", "a MetaImage header"),
     _Mark(0, b"SQLite format 3\0", "", "an SQLite database"),
     _Mark(0, b"%PDF", "", "a PDF document"),
-    _Mark(0, b"BZh", "", "a bzip2 file"),
+    _Mark(4, b"1AY&SY", "", "a bzip2 file"),
     _Mark(0, b"\xfd7zXZ\0", "", "an xz file"),
     _Mark(0, b"\x28\xb5\x2f\xfd", "", "a Zstandard file"),
     _Mark(0, b"7z\xbc\xaf\x27\x1c", "", "a 7z archive"),
@@ -61,7 +62,9 @@ def is_gzip(path: pathlib.Path) -> bool:
 def format_of(path: pathlib.Path) -> str:
     """Returns "dicom", "nifti", "npz" or "raster" (PNG, JPEG, TIFF); "" if it is none of these."""
     mark = _mark(_head(path))
-    return mark.format if mark else ""
+    if not mark or (mark.format != "nifti" and is_gzip(path)):  # no other is read packed
+        return ""
+    return mark.format
 
 
 def words(path: pathlib.Path) -> str:
@@ -75,7 +78,8 @@ def words(path: pathlib.Path) -> str:
     if not head:
         return "an empty file"
     if mark := _mark(head):
-        return mark.words
+        packed = mark.format != "nifti" and is_gzip(path)
+        return f"{mark.words} that gzip packed" if packed else mark.words
     if is_gzip(path):
         return "a gzip file of something else than NIfTI" if len(head) == _HEAD else ""
     try:
@@ -101,6 +105,8 @@ def _head(path: pathlib.Path) -> bytes:
 
 def _mark(head: bytes) -> _Mark | None:
     for mark in _MARKS:
+        if mark.words == _BMP and not head.startswith(b"BM"):
+            continue
         if head[mark.offset :].startswith(mark.letters):
             return mark
     return None

@@ -28,6 +28,13 @@ ORIENTATION = ("PlaneOrientationSequence", "ImageOrientationPatient")
 _TRANSFORM = "PixelValueTransformationSequence"
 _DECODERS = "pip install pylibjpeg pylibjpeg-openjpeg python-gdcm"
 _NATIVE_LUT_BITS = (8, 16)
+_PADDING = {  # what the padding of each kind of pixels is called
+    "PixelData": "PixelPadding",
+    "FloatPixelData": "FloatPixelPadding",
+    "DoubleFloatPixelData": "DoubleFloatPixelPadding",
+}
+_LAYOUT = ("Rows", "Columns", "BitsAllocated")
+_INTEGERS = ("BitsStored", "PixelRepresentation")  # which pixels of floats have none of
 
 
 @contextlib.contextmanager
@@ -61,19 +68,22 @@ def package() -> types.ModuleType:
 
 def check_image(dataset: Any) -> None:
     """Raises InputError unless the file is of gray pixels that can be decoded here."""
-    if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
-        kind = package().uid.UID(str(dataset.get("SOPClassUID") or "")).name or "an unknown object"
+    kind = package().uid.UID(str(dataset.get("SOPClassUID") or "")).name or "an unknown object"
+    if not any(name in dataset for name in _PADDING):
         raise InputError(
             f"holds no pixels: it is {kind}, or truncated; give the whole file of an image"
         )
-    colours = str(dataset.get("PhotometricInterpretation") or "")
+    if kind == "Segmentation Storage":
+        raise InputError("holds masks, and no image; give the image that they were drawn on")
+    colours = str(dataset.get("PhotometricInterpretation") or "MONOCHROME2").strip().upper()
     samples = dataset.get("SamplesPerPixel") or 1
-    if (colours and not colours.startswith("MONOCHROME")) or samples != 1:
+    if not colours.startswith("MONOCHROME") or samples != 1:
         raise InputError(
-            f"is in colour ({colours or samples}); convert it to gray values (MONOCHROME2)"
+            f"is in colour ({colours if samples == 1 else samples}); convert it to gray values "
+            "(MONOCHROME2)"
         )
-    if not colours:
-        dataset.PhotometricInterpretation = "MONOCHROME2"  # which pydicom wants to be said
+    dataset.PhotometricInterpretation, dataset.SamplesPerPixel = colours, 1  # as pydicom wants them
+    _check_layout(dataset)
     syntax = dataset.file_meta.TransferSyntaxUID
     try:
         available = package().pixels.get_decoder(syntax).is_available
@@ -83,6 +93,19 @@ def check_image(dataset: Any) -> None:
         raise InputError(
             f"its pixels are compressed as {syntax.name}, for which no decoder is installed; run: "
             f"{_DECODERS}, or save the file without compression"
+        )
+
+
+def _check_layout(dataset: Any) -> None:
+    """Raises InputError unless the file says how its pixels are laid out."""
+    for name in (*_LAYOUT, *(_INTEGERS if "PixelData" in dataset else ())):
+        if numbers(dataset.get(name), name, 1) is None:
+            raise InputError(f"has no {name}; export the file again")
+    highest = numbers(dataset.get("HighBit"), "HighBit", 1)
+    if "PixelData" in dataset and highest and highest[0] != int(dataset.BitsStored) - 1:
+        raise InputError(
+            f"HighBit is {highest[0]:g} beside BitsStored {dataset.BitsStored}, so that values do "
+            "not end at the lowest bit; export the file again"
         )
 
 
@@ -110,8 +133,14 @@ def holder(dataset: Any, frame: int, group: str) -> Any:
 
 
 def attribute(dataset: Any, frame: int, group: str, name: str) -> Any:
-    """Returns an attribute of a frame, None where it is absent or empty."""
-    value = holder(dataset, frame, group).get(name)
+    """Returns an attribute of a frame, None where it is absent or empty.
+
+    A position at the top of a file of several frames is that of the first one alone.
+    """
+    where = holder(dataset, frame, group)
+    if where is dataset and (group, name) == POSITION and count_frames(dataset) > 1:
+        return None
+    value = where.get(name)
     return None if value is None or value == "" or value == [] else value
 
 
@@ -163,33 +192,37 @@ def unit(dataset: Any, frame: int = 0) -> str:
 def values(dataset: Any, frame: int = 0, *, hounsfield: bool) -> np.ndarray:
     """Returns a frame's values f32 [H, W]: stored ones by its slope and intercept, or its table.
 
-    Padding is air in HU, and otherwise as dark as the darkest pixel. Values that are not in HU are
-    negated where the highest one is shown as the darkest (MONOCHROME1).
+    Padding is air in HU, and otherwise as dark as the darkest pixel.
 
     Raises:
         InputError: an attribute is missing or no number, or pixels are missing.
     """
     stored = _stored(dataset, frame)
     image = _modality(dataset, frame, stored, needed=hounsfield)
-    if not hounsfield and str(dataset.PhotometricInterpretation) == "MONOCHROME1":
-        image = -image
-    padding = _padding(dataset, stored)
+    padding = _padding(dataset, frame, stored)
+    if padding.all():
+        raise InputError("holds nothing but padding; choose another slice, or export it again")
     if padding.any():
-        rest = image[~padding]
+        darkest = np.max if is_inverted(dataset) else np.min
         image[padding] = (
-            np.minimum(image[padding], AIR_HU) if hounsfield else rest.min(initial=np.inf)
+            np.minimum(image[padding], AIR_HU) if hounsfield else darkest(image[~padding])
         )
     return image
 
 
-def normal(orientation: Sequence[float]) -> np.ndarray:
+def is_inverted(dataset: Any) -> bool:
+    """Returns whether the highest value is shown as the darkest; HU are bright where high."""
+    return str(dataset.PhotometricInterpretation) == "MONOCHROME1"
+
+
+def normal(orientation: Sequence[float] | np.ndarray) -> np.ndarray:
     """Returns the direction f64 [3] from one slice to the next."""
     row, column = np.reshape(orientation, (2, 3))
     return np.cross(row, column)
 
 
-def _stored(dataset: Any, frame: int) -> np.ndarray:
-    """Returns a frame's stored values [H, W]."""
+def _stored(dataset: Any, frame: int, **options: Any) -> np.ndarray:
+    """Returns a frame's stored values [H, W]; options are those of pydicom's decoders."""
     check_image(dataset)
     syntax = dataset.file_meta.TransferSyntaxUID
     if not syntax.is_compressed and "PixelData" in dataset:
@@ -202,7 +235,7 @@ def _stored(dataset: Any, frame: int) -> np.ndarray:
                 f"rows, {dataset.Columns} columns, frames: {count_frames(dataset)}"
             )
     index = frame if count_frames(dataset) > 1 else None
-    stored: np.ndarray = package().pixels.pixel_array(dataset, index=index)
+    stored: np.ndarray = package().pixels.pixel_array(dataset, index=index, **options)
     if stored.ndim != 2:
         raise InputError(f"pixels are {list(stored.shape)}, no slice of rows and columns")
     return stored
@@ -220,31 +253,44 @@ def _modality(dataset: Any, frame: int, stored: np.ndarray, *, needed: bool) -> 
     found = {
         name: numbers(group.get(name), name, 1) for name in ("RescaleSlope", "RescaleIntercept")
     }
-    if absent := [name for name, value in found.items() if value is None]:
-        if needed:
-            raise InputError(
-                f"has no {' and no '.join(absent)}, needed to make HU of a CT's stored values; "
-                "export the slice again with both slope and intercept, or as PNG"
-            )
-        return stored.astype(np.float32)
-    (slope,), (intercept,) = (value or [0.0] for value in found.values())
+    absent = [name for name, value in found.items() if value is None]
+    if absent and needed:
+        raise InputError(
+            f"has no {' and no '.join(absent)}, needed to make HU of a CT's stored values; "
+            "export the slice again with both slope and intercept, or as PNG"
+        )
+    (slope,), (intercept,) = found["RescaleSlope"] or [1.0], found["RescaleIntercept"] or [0.0]
     return (stored * slope + intercept).astype(np.float32)
 
 
-def _padding(dataset: Any, stored: np.ndarray) -> np.ndarray:
+def _padding(dataset: Any, frame: int, stored: np.ndarray) -> np.ndarray:
     """Returns where the file has no image, bool [H, W].
 
-    Its value may be written as signed or unsigned, whatever the pixels are, so bits are compared.
+    Of integers the bounds have 16 bits at most, and may be written as signed or unsigned, whatever
+    the pixels are. A bound that BitsStored cannot hold is looked for among all the bits.
     """
-    value = numbers(dataset.get("PixelPaddingValue"), "PixelPaddingValue", 1)
-    if value is None or stored.dtype.kind not in "iu":
+    name = next(padding for pixels, padding in _PADDING.items() if pixels in dataset)
+    value = numbers(dataset.get(f"{name}Value"), f"{name}Value", 1)
+    if value is None:
         return np.zeros(stored.shape, bool)
-    limit = numbers(dataset.get("PixelPaddingRangeLimit"), "PixelPaddingRangeLimit", 1) or value
-    bits = stored.dtype.itemsize * 8
-    ends = [int(each[0]) % 2**bits for each in (value, limit)]
-    if stored.dtype.kind == "i":
-        ends = [end - 2**bits if end >= 2 ** (bits - 1) else end for end in ends]
-    return (stored >= min(ends)) & (stored <= max(ends))
+    limit = numbers(dataset.get(f"{name}RangeLimit"), f"{name}RangeLimit", 1) or value
+    low, high = sorted((value[0], limit[0]))
+    if stored.dtype.kind == "f":
+        return (stored >= low) & (stored <= high)
+    bits, signed = min(16, 8 * stored.dtype.itemsize), stored.dtype.kind == "i"
+    lowest, highest = _limits(bits, signed)
+    first, last = (int(end - lowest) % 2**bits + lowest for end in (low, high))
+    least, most = _limits(int(dataset.BitsStored), signed)
+    if min(first, last) < least or max(first, last) > most:
+        stored = _stored(dataset, frame, correct_unused_bits=False)
+    if first <= last:
+        return (stored >= first) & (stored <= last)
+    return ((stored >= first) & (stored <= highest)) | ((stored >= lowest) & (stored <= last))
+
+
+def _limits(bits: int, signed: bool) -> tuple[int, int]:
+    """Returns the lowest and the highest integer of so many bits."""
+    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
 
 
 def _shown(value: Any) -> str:

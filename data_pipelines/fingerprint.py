@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import hashlib
 import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -102,9 +103,9 @@ class Fingerprint:
             "raters": masks_shape[0],
             "masks_missing": self._raters_missing,
             "image_shape": list(image_shape),
-            "native_sizes": [list(min(tally.native_sizes)), list(max(tally.native_sizes))],
+            "native_sizes": _span(tally.native_sizes),
             "native_spacing_mm": [
-                [round(value, 4) for value in bound(tally.native_spacings)] for bound in (min, max)
+                [float(f"{value:.4g}") for value in bound] for bound in _span(tally.native_spacings)
             ]
             if tally.native_spacings
             else None,
@@ -121,6 +122,12 @@ class Fingerprint:
             "skipped": dict(sorted(tally.skipped.items())),
             "sha256": self._digest.hexdigest(),
         }
+
+
+def _span(pairs: Iterable[tuple[float, float]]) -> list[list[float]]:
+    """Returns the lowest and the highest of each axis."""
+    axes = list(zip(*pairs, strict=True))
+    return [[bound(axis) for axis in axes] for bound in (min, max)]
 
 
 def lines(fingerprint: dict[str, Any]) -> list[str]:

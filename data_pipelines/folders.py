@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Iterable
 
 _LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"}
 
@@ -18,6 +19,14 @@ def is_litter(path: pathlib.Path) -> bool:
 def entries(folder: pathlib.Path) -> list[pathlib.Path]:
     """Returns what lies in a folder, by name, without litter."""
     return sorted(path for path in folder.iterdir() if not is_litter(path))
+
+
+def distinct(found: Iterable[pathlib.Path]) -> list[pathlib.Path]:
+    """Returns folders by path, each place once: the folder itself rather than a link to it."""
+    places: dict[pathlib.Path, pathlib.Path] = {}
+    for folder in sorted(found, key=lambda each: (each.resolve() != each.absolute(), each)):
+        places.setdefault(folder.resolve(), folder)
+    return sorted(places.values())
 
 
 def files(folder: pathlib.Path) -> list[pathlib.Path]:

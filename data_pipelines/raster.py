@@ -14,6 +14,7 @@ from prosona_jax.types import InputError, first_line
 
 FORMATS = ("PNG", "JPEG", "TIFF")
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # a tag of TIFF, and its value for inverted gray values
+_SAMPLE_FORMAT, _UNSIGNED, _SIGNED = 339, 1, 2  # a tag of TIFF, and two of its values
 
 
 class _Opened(NamedTuple):
@@ -21,6 +22,7 @@ class _Opened(NamedTuple):
     format: str
     pages: int
     white_is_zero: bool
+    sample_format: int  # of a TIFF
 
 
 class Gray(NamedTuple):
@@ -29,6 +31,7 @@ class Gray(NamedTuple):
     values: np.ndarray  # f32 [H, W]
     white: float  # the highest value of this depth; NaN for numbers that have none
     transparent: float  # share of the pixels that are not opaque, 0 to 1
+    inverted: bool  # white is 0
 
 
 def count_pages(file: pathlib.Path) -> int:
@@ -50,16 +53,22 @@ def read_gray(file: pathlib.Path, page: int = 0) -> Gray:
         image = opened.pixels
         alpha = _alpha(image)
         if image.mode.startswith(("I", "F")):  # 16 bits, 32 bits, floats
-            values = validation.float32(image)
+            pixels = np.asarray(image)
+            if image.mode == "I" and opened.sample_format == _UNSIGNED:  # which Pillow overlooks
+                pixels = pixels.view(np.uint32)
+            values = validation.float32(pixels)
             sixteen = image.mode.startswith("I;16") or opened.format == "PNG"
             white = 65535.0 if sixteen else float("nan")
-            if opened.white_is_zero:  # Pillow inverts 8 bits alone
-                values = (white if sixteen else 0) - values
+        elif opened.sample_format == _SIGNED:
+            raise InputError(f"{file}: its numbers are signed and have 8 bits; save them as 16")
         else:
             values, white = np.asarray(image.convert("L")).astype(np.float32), 255.0
-    if alpha is None:
-        return Gray(values, white, 0.0)
-    return Gray(values * alpha, white, float(np.mean(alpha < 1)))
+            if opened.white_is_zero:  # of 8 bits Pillow has inverted them
+                values = white - values
+    if alpha is not None:
+        values = values * alpha
+    transparent = 0.0 if alpha is None else float(np.mean(alpha < 1))
+    return Gray(values, white, transparent, opened.white_is_zero)
 
 
 def read_mask(file: pathlib.Path) -> np.ndarray:
@@ -79,6 +88,8 @@ def read_mask(file: pathlib.Path) -> np.ndarray:
             raise InputError(
                 f"{file}: is a JPEG image, which changes the pixels at a mask's edge; {remedy}"
             )
+        if opened.white_is_zero and image.mode.startswith(("I", "F")):
+            raise InputError(f"{file}: its white is 0 (WhiteIsZero), so black is none; {remedy}")
         alpha = _alpha(image)
         drawn = _drawn(image)
         indices = np.asarray(image) if image.mode == "P" else None
@@ -127,23 +138,32 @@ def _open(file: pathlib.Path, page: int = 0) -> Iterator[_Opened]:
             warnings.simplefilter("ignore")  # of metadata, which nothing here depends on
             # From a stream: mapped from its path, Pillow scrambles a TIFF that is to be turned.
             with file.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
-                pages = int(getattr(image, "n_frames", 1))
+                # A telephone's MPO is a JPEG, with previews as further images.
+                kind = "JPEG" if image.format == "MPO" else str(image.format)
+                pages = 1 if kind == "JPEG" else int(getattr(image, "n_frames", 1))
                 image.seek(page)
+                if ";16" in str(image.tile) and not image.mode.startswith(("I", "F")):
+                    raise InputError(
+                        f"{file}: its colours have 16 bits, of which Pillow keeps 8; save it as "
+                        "gray, of 8 or 16 bits"
+                    )
                 image.load()
                 tags = getattr(image, "tag_v2", {})
                 white_is_zero = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
-                kind = str(image.format)
+                sample_format = tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))[0]
                 # Of a TIFF, Pillow makes the noted turn itself.
                 upright = image if kind == "TIFF" else ImageOps.exif_transpose(image)
-                yield _Opened(upright, kind, pages, white_is_zero)
+                yield _Opened(upright, kind, pages, white_is_zero, sample_format)
     except InputError:
         raise
     except FileNotFoundError:
         raise InputError(f"{file}: no such file") from None
     except Exception as error:  # Pillow's decoders raise whatever the bytes lead them to
         is_a = content.words(file) or "of an unknown format"
-        known = not isinstance(error, UnidentifiedImageError)  # whose line is the path again
-        reason = f" ({first_line(error)})" if known else ""
+        reason = f" ({first_line(error)})"
+        if isinstance(error, UnidentifiedImageError):  # whose line is the path again
+            tiff = " (or one of a kind that is not read, such as numbers of 64 bits)"
+            reason = tiff if is_a == "a TIFF image" else ""
         raise InputError(
             f"{file}: not a readable PNG, JPEG or TIFF, truncated or damaged: it is "
             f"{is_a}{reason}; save it again as PNG"

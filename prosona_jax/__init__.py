@@ -12,7 +12,7 @@ Importing it is light: what a name needs is imported when the name is first used
 
 import importlib
 import sys
-import types
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -70,11 +70,11 @@ def __dir__() -> list[str]:
     return __all__
 
 
-class _Door(types.ModuleType):
+class _Door(ModuleType):
     """Keeps `compare` and `score` the functions where the commands of these names are imported."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _WHERE and isinstance(value, types.ModuleType)):
+        if not (name in _WHERE and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
 

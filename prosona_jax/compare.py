@@ -1,4 +1,4 @@
-"""Compares methods on the same patients.
+r"""Compares methods on the same patients.
 
     python -m prosona_jax.compare --config=configs/lidc.py --workdir=runs/compare \
       --methods=prob_unet,dpersona,expert_id,prosona --seeds=0,1,2

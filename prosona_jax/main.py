@@ -1,4 +1,4 @@
-"""Trains, evaluates and reports.
+r"""Trains, evaluates and reports.
 
     python -m prosona_jax.main --config=configs/lidc.py:demo --workdir=runs/demo
     python -m prosona_jax.main --config=configs/lidc.py --workdir=runs/lidc \

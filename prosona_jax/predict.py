@@ -1,4 +1,4 @@
-"""Draws contours on one image with a trained model: what sentences or a style ask for, or samples.
+r"""Draws contours on one image with a trained model: what sentences or a style ask for, or samples.
 
     python -m prosona_jax.predict --workdir=runs/demo --image=crop.png --output=out \
       --prompt="hug the solid core" --prompt="leave a wide margin"

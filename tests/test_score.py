@@ -1,8 +1,10 @@
 """The program: its JSON, its independence of chunks, and one line for each bad input."""
 
+import gzip
 import importlib
 import json
 import pathlib
+import pickle
 import subprocess
 import sys
 import zipfile
@@ -327,6 +329,20 @@ def test_files_of_other_kinds(fault, tmp_path):
     (tmp_path / "folder").mkdir()
     assert fault(None, "folder").startswith(UNREADABLE)
     assert fault(None, "absent.npz") == "no such file"
+
+
+@pytest.mark.parametrize(
+    ("content", "is_a"),
+    [
+        (b"a,b\n1,2\n", "plain text"),
+        (pickle.dumps({"a": 1}), "a Python pickle"),
+        (gzip.compress(b"PK\x03\x04" + bytes(99), mtime=0), "a zip archive that gzip packed"),
+        (b"\x01\x02\xff" * 9, "of an unknown format"),
+    ],
+)
+def test_no_advice_of_numpy_to_run_what_a_file_holds(fault, tmp_path, content, is_a):
+    (tmp_path / "masks.npz").write_bytes(content)
+    assert fault(None) == f"{UNREADABLE}{is_a}; write it again with np.savez"
 
 
 @pytest.mark.parametrize("paths", [[], ["a.npz", "b.npz"]])

@@ -9,7 +9,8 @@
 
 The content of a file decides what it is, not its name. Gray values of 8 and 16 bits are scaled to
 0..1. A NIfTI file does not say what its numbers mean; of CT they usually are HU. DICOM other than
-CT is "arbitrary", and negated where high values are dark (MONOCHROME1).
+CT is "arbitrary". Where high values are dark (MONOCHROME1, a TIFF whose white is zero) they are
+turned, unless they are HU; a range is that of the values before.
 """
 
 import importlib
@@ -22,7 +23,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from data_pipelines import content, folders, transforms, validation
-from data_pipelines.images.picture import Asked, Picture, file_stem
+from data_pipelines.images.picture import Asked, Picture, bright, file_stem, scaled
 from data_pipelines.settings import Settings
 from data_pipelines.transforms import Placement
 from prosona_jax.types import InputError
@@ -80,9 +81,8 @@ def read(
             f"leave the {what} {it!r} out"
         )
     if value_range:
-        low, high = value_range
-        scaled = np.clip((picture.image - low) / (high - low), 0, 1).astype(np.float32)
-        picture = picture._replace(image=scaled, intensity_unit="unit")
+        picture = scaled(picture, value_range)
+    picture = bright(picture)
     if spacing_mm is not None:
         picture = picture._replace(spacing_mm=_spacing(picture, spacing_mm))
     for fault in (
@@ -291,13 +291,15 @@ def _format(path: pathlib.Path) -> str:
         if found := content.format_of(path):
             return found
         is_a = content.words(path)
+        packed = content.is_gzip(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error}); mend that") from error
     if is_a in ("", "an empty file"):  # damaged, or truncated: its name is all there is
         for suffix, name in _SUFFIXES.items():
             if path.name.lower().endswith(suffix):
                 return name
-    raise InputError(f"{path}: is {is_a or 'of an unknown format'}; convert it to {_READ}")
+    remedy = "unpack it" if packed else f"convert it to {_READ}"
+    raise InputError(f"{path}: is {is_a or 'of an unknown format'}; {remedy}")
 
 
 def _module(name: str) -> types.ModuleType:

@@ -3,6 +3,7 @@
 Where the header lacks what a DICOM-SEG needs, the masks are PNG files of the slice's pixels.
 """
 
+import copy
 import io
 import pathlib
 import warnings
@@ -26,7 +27,9 @@ _MAYBE_EMPTY = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber"),
     *("StudyID", "StudyDate", "StudyTime"),
 )
-_SERIES_TAGS = ["SeriesInstanceUID", "ImagePositionPatient"]
+_SERIES_TAGS = ["SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient"]
+_SAME_DIRECTION = 1e-3  # by which unit vectors may differ: headers round them
+_LEAST_GAP = 0.1  # of a pixel: frames that lie closer are one slice, taken more than once
 _LABEL_LENGTH, _DESCRIPTION_LENGTH = 64, 1024  # of DICOM's value representations LO and ST
 _PROGRAM = "prosona_jax"
 _REMEDY = "copy it again, or export it as a DICOM file"
@@ -42,8 +45,7 @@ class _Origin(NamedTuple):
 def read(path: pathlib.Path, asked: Asked) -> Picture:
     """Reads one frame; see `images.read`.
 
-    CT becomes HU. Anything else keeps the values that the file makes of the stored ones, negated if
-    the highest is the darkest.
+    CT becomes HU. Anything else keeps the values that the file makes of the stored ones.
     """
     extra("pydicom", "dicom", path)
     extra("highdicom", "dicom", path)  # asked for here, before a model runs
@@ -76,6 +78,7 @@ def read(path: pathlib.Path, asked: Asked) -> Picture:
         "raster" if absent else "dicom",
         _Origin(header, frame),
         tuple(caveats),
+        inverted=dicom.is_inverted(header),
     )
 
 
@@ -84,8 +87,14 @@ def _absent(header: Any, frame: int) -> list[str]:
     named = ("FrameOfReferenceUID", *_NEEDED)
     absent = [name for name in named if not str(header.get(name) or "").strip()]
     for name, (place, count) in _GEOMETRY.items():
-        if dicom.numbers(dicom.attribute(header, frame, *place), name, count) is None:
-            absent.append(name)
+        found = dicom.numbers(dicom.attribute(header, frame, *place), name, count)
+        if found is None:
+            several = place == dicom.POSITION and dicom.count_frames(header) > 1
+            absent.append(f"{name} of each frame" if several else name)
+        elif count == 6:
+            axes = np.reshape(found, (2, 3))
+            if not np.allclose(axes @ axes.T, np.eye(2), rtol=0, atol=_SAME_DIRECTION):
+                absent.append(f"{name} of two unit vectors at right angles")
     return absent
 
 
@@ -118,24 +127,40 @@ def _distances(path: pathlib.Path, header: Any, frame: int) -> list[float]:
 
     They are other frames of the file, or files of the same folder.
     """
-    normal = dicom.normal(dicom.attribute(header, frame, *dicom.ORIENTATION))
-    positions = [
-        dicom.attribute(header, k, *dicom.POSITION) for k in range(dicom.count_frames(header))
-    ]
-    if len(positions) == 1:
-        for file in folders.entries(path.parent):
-            try:
-                other = dicom.package().dcmread(
-                    file, stop_before_pixels=True, specific_tags=_SERIES_TAGS
-                )
-            except Exception:  # not every file of a folder is DICOM
-                continue
-            if other.get("SeriesInstanceUID") == header.SeriesInstanceUID:
-                positions.append(other.get("ImagePositionPatient"))
+    orientation = np.array(dicom.attribute(header, frame, *dicom.ORIENTATION), float)
     own = np.array(dicom.attribute(header, frame, *dicom.POSITION), float)
-    complete = [np.array(each, float) for each in positions if each and len(each) == 3]
-    apart = [abs(float(normal @ (each - own))) for each in complete]
-    return [distance for distance in apart if distance > 1e-3]
+    planes = [
+        (
+            dicom.attribute(header, k, *dicom.POSITION),
+            dicom.attribute(header, k, *dicom.ORIENTATION),
+        )
+        for k in range(dicom.count_frames(header))
+    ]
+    if len(planes) == 1:
+        planes = _neighbours(path, header)
+    apart = [
+        abs(float(dicom.normal(orientation) @ (np.array(position, float) - own)))
+        for position, turned in planes
+        if position and turned and len(position) == 3 and len(turned) == 6
+        if np.allclose(np.array(turned, float), orientation, rtol=0, atol=_SAME_DIRECTION)
+    ]
+    least = _LEAST_GAP * float(dicom.spacing_mm(header, frame).min())
+    return [distance for distance in apart if distance > least]
+
+
+def _neighbours(path: pathlib.Path, header: Any) -> list[tuple[Any, Any]]:
+    """Returns position and orientation of the files of this series that lie beside one of it."""
+    planes = []
+    for file in folders.entries(path.parent):
+        try:
+            other = dicom.package().dcmread(
+                file, stop_before_pixels=True, specific_tags=_SERIES_TAGS
+            )
+        except Exception:  # not every file of a folder is DICOM
+            continue
+        if other.get("SeriesInstanceUID") == header.SeriesInstanceUID:
+            planes.append((other.get("ImagePositionPatient"), other.get("ImageOrientationPatient")))
+    return planes
 
 
 def encode(
@@ -156,7 +181,7 @@ def encode(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the patient's name, which is the slice's own
             segmentation = highdicom.seg.Segmentation(
-                source_images=[header],
+                source_images=[copy.deepcopy(header)],  # highdicom writes into it
                 pixel_array=np.moveaxis(masks, 0, -1)[None],
                 segmentation_type="BINARY",
                 segment_descriptions=_segments(highdicom, names, notes),

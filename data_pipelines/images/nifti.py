@@ -26,7 +26,7 @@ from data_pipelines.images.picture import (
 from prosona_jax import unicode
 from prosona_jax.types import InputError
 
-_MM = {"meter": 1e3, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}  # viewers take unknown as mm
+_MM = {0: 1.0, 1: 1e3, 2: 1.0, 3: 1e-3}  # by the code of a length; viewers take 0, unknown, as mm
 _NOTE_BYTES = 79  # the header's field, less its end
 _SAME = 0.01  # relative, by which two sizes of a voxel may differ: headers round them
 _AXES = ("first", "second", "third")
@@ -44,6 +44,7 @@ def read(path: pathlib.Path, asked: Asked) -> Picture:
         # nibabel would log each field that it doubts, beside the one line that is raised.
         with _stream(path) as stream, nibabel.imageglobals.LoggingOutputSuppressor():
             volume = _class(nibabel, stream).from_stream(stream)
+            _check_start(path, volume)
             picture = _slice(path, volume, asked)
             _check_whole(volume, stream)
             return picture
@@ -92,6 +93,15 @@ def _class(nibabel: Any, stream: Any) -> Any:
     return nibabel.Nifti2Image if size in second else nibabel.Nifti1Image
 
 
+def _check_start(path: pathlib.Path, volume: Any) -> None:
+    """Raises InputError if the voxels start within the header."""
+    start, least = volume.dataobj.offset, volume.header.single_vox_offset
+    if start < least:
+        raise InputError(
+            f"{path}: its vox_offset is {start}, within the header of {least} bytes; export it anew"
+        )
+
+
 def _check_whole(volume: Any, stream: Any) -> None:
     """Raises EOFError if the file ends before its last voxel: masks are as large as its header."""
     voxels = math.prod(volume.shape) * volume.get_data_dtype().itemsize
@@ -106,21 +116,22 @@ def _slice(path: pathlib.Path, volume: Any, asked: Asked) -> Picture:
     space = _squeezed(shape)
     if len(space) not in (2, 3) or 0 in shape or dtype.kind not in "biuf":
         raise InputError(f"{path}: is {dtype} {list(shape)}; store real numbers in 2-D or 3-D")
-    sizes, caveats = _sizes(volume)
+    sizes, caveats = _sizes(path, volume)
+    taken: int | None = None
     if len(space) == 2:
         _refuse_axis(path, asked)
         choose_slice(path, 1, asked.slice_index)
         inside: tuple[Any, ...] = (slice(None), slice(None))
         axes = [0, 1]
     else:
-        axis = _axis(path, volume, space, sizes) if asked.axis is None else asked.axis
+        taken = axis = _axis(volume, space, sizes) if asked.axis is None else asked.axis
         if not 0 <= axis <= 2:
             raise InputError(f"{path}: has no axis {axis}; choose one of 0, 1 and 2")
         along = f" along the {_AXES[axis]} axis of {list(space)}"
         index = choose_slice(path, space[axis], asked.slice_index, along=along)
         inside = tuple(index if k == axis else slice(None) for k in range(3))
         axes = [k for k in range(3) if k != axis]
-        if asked.axis is None and axis != 2:
+        if asked.axis is None and axis != 2 and space[axis] > 1:
             caveats.append(
                 f"Slices are counted along the {_AXES[axis]} axis of {list(space)} voxels, across "
                 "the finest pixels; --axis chooses another."
@@ -128,10 +139,16 @@ def _slice(path: pathlib.Path, volume: Any, asked: Asked) -> Picture:
     at = inside + (0,) * (len(shape) - len(inside))
     plane = validation.float32(volume.dataobj[at])
     spacing = validation.float32([sizes[axes[1]], sizes[axes[0]]])
-    if not (np.isfinite(spacing) & (spacing > 0)).all():
-        spacing = np.full(2, np.nan, np.float32)
-    unit = str(asked.unit)
-    return Picture(plane.T[..., None], unit, spacing, path, "nifti", (volume, at), tuple(caveats))
+    return Picture(
+        plane.T[..., None],
+        str(asked.unit),
+        spacing,
+        path,
+        "nifti",
+        (volume, at),
+        tuple(caveats),
+        axis=taken,
+    )
 
 
 def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:
@@ -147,20 +164,32 @@ def _refuse_axis(path: pathlib.Path, asked: Asked) -> None:
         raise InputError(f"{path}: is one slice, without an axis to choose; leave the axis out")
 
 
-def _sizes(volume: Any) -> tuple[np.ndarray, list[str]]:
+def _sizes(path: pathlib.Path, volume: Any) -> tuple[np.ndarray, list[str]]:
     """Returns the size of a voxel along each axis f64 [3] in mm, and what the header leaves open.
 
     They are the affine's, which viewers use; the zooms beside it may say something else.
+
+    Raises:
+        InputError: the affine gives an axis of the image no size, or the unit of length is none.
     """
     header = volume.header
-    millimetres = _MM[header.get_xyzt_units()[0]]
+    code = int(header["xyzt_units"]) % 8
+    if code not in _MM:
+        raise InputError(f"{path}: its unit of length is {code}, which is none; export it in mm")
+    millimetres = _MM[code]
     sizes = np.linalg.norm(volume.affine[:3, :3], axis=0)
     zooms = np.ones(3)
     zooms[: len(header.get_zooms()[:3])] = header.get_zooms()[:3]
-    sform, qform = (getter(coded=True) for getter in (header.get_sform, header.get_qform))
+    sform = header.get_sform(coded=True)
+    qform, damaged = _qform(header)
     taken = "sform" if sform[1] else "qform" if qform[1] else "pixdim"
     given = len(header.get_zooms()[:3])
-    caveats = []
+    if not (np.isfinite(sizes[:given]) & (sizes[:given] > 0)).all():
+        raise InputError(
+            f"{path}: by its {taken} voxels are {_span(sizes[:given] * millimetres)}; all sizes "
+            "must be above 0: export it again"
+        )
+    caveats = ["Header damaged: its qform is no rotation; the sform was taken."] if damaged else []
     if not np.allclose(sizes[:given], zooms[:given], rtol=_SAME, atol=0):
         caveats.append(
             f"Header disagrees: by its {taken} voxels are {_span(sizes[:given] * millimetres)}, "
@@ -177,12 +206,25 @@ def _sizes(volume: Any) -> tuple[np.ndarray, list[str]]:
     return sizes * millimetres, caveats
 
 
-def _axis(path: pathlib.Path, volume: Any, space: Sequence[int], sizes: np.ndarray) -> int:
+def _qform(header: Any) -> tuple[tuple[np.ndarray | None, int], bool]:
+    """Returns the qform and its code, 0 where it is damaged, and whether it is.
+
+    One that would be needed, without a sform, has failed before.
+    """
+    try:
+        return header.get_qform(coded=True), False
+    except ValueError:  # its quaternion is longer than 1
+        return (None, 0), True
+
+
+def _axis(volume: Any, space: Sequence[int], sizes: np.ndarray) -> int:
     """Returns the axis along which slices are counted."""
     single = [k for k in range(3) if space[k] == 1]
     if len(single) == 1:
         return single[0]
-    if np.array_equal(volume.affine, np.eye(4)):  # nobody said how large voxels are
+    header, affine = volume.header, volume.affine
+    placed = (header["sform_code"] or header["qform_code"]) and affine[:3, 3].any()
+    if np.array_equal(np.abs(affine[:3, :3]), np.eye(3)) and not placed:  # nobody said their sizes
         odd = [k for k in range(3) if space[k - 1] == space[k - 2] > space[k]]
         if odd:
             return odd[0]

@@ -15,6 +15,7 @@ from prosona_jax.types import InputError
 
 # A name has at most 255 bytes on common disks, and a file being written is called `.NAME.part`.
 _NAME_BYTES = 255 - len("..part")
+_CLIPPED_SHARE = 0.01  # of the pixels: single ones beyond a range are usual
 _STEM_BYTES = 200  # which leaves room for the number, a few words and the suffix
 _IN_WORDS = {"Pc", "Mn", "Mc"}  # beside letters and digits: lines such as _, marks
 
@@ -37,8 +38,36 @@ class Picture(NamedTuple):
     format: str  # the module of this package that writes its masks
     origin: Any  # what that module needs to write masks back: a header, the slice
     caveats: tuple[str, ...] = ()  # what the reader had to assume
+    inverted: bool = False  # high values are dark: `images.read` turns them, after any range
     slice_index: int | None = None  # which one of the file's was asked for
+    axis: int | None = None  # along which the slice of a volume was counted
+    value_range: tuple[float, float] | None = None  # stored values that became 0 and 1
     point: tuple[float, float] | None = None  # (row, column) to crop around; None: the middle
+
+
+def scaled(picture: Picture, value_range: tuple[float, float]) -> Picture:
+    """Returns the picture with the range of its stored values as 0..1."""
+    low, high = value_range
+    values = (picture.image - low) / (high - low)
+    clipped = float(np.mean((values < 0) | (values > 1)))
+    caveats = picture.caveats
+    if clipped > _CLIPPED_SHARE:
+        caveats += (
+            f"Clipped: {clipped:.0%} of the pixels lie beyond the range {low:g} to {high:g} and "
+            "became 0 or 1.",
+        )
+    image = np.clip(values, 0, 1).astype(np.float32)
+    return picture._replace(
+        image=image, intensity_unit="unit", value_range=value_range, caveats=caveats
+    )
+
+
+def bright(picture: Picture) -> Picture:
+    """Returns the picture with high values bright; HU are so whatever the file says."""
+    if not picture.inverted or picture.intensity_unit == "HU":
+        return picture
+    image = 1 - picture.image if picture.intensity_unit == "unit" else -picture.image
+    return picture._replace(image=image, inverted=False)
 
 
 def choose_slice(

@@ -23,8 +23,8 @@ def read(path: pathlib.Path, asked: Asked) -> Picture:
     if asked.unit in (None, "unit"):
         if np.isnan(gray.white):
             raise InputError(
-                f"{path}: its numbers have 32 bits, and the file does not say what they are; give "
-                "the unit, HU or arbitrary, or the range that becomes 0..1"
+                f"{path}: its numbers are signed or have 32 bits, and the file does not say what "
+                "they are; give the unit, HU or arbitrary, or the range that becomes 0..1"
             )
         values = values / np.float32(gray.white)
     caveats: tuple[str, ...] = ()
@@ -34,7 +34,9 @@ def read(path: pathlib.Path, asked: Asked) -> Picture:
             "count as black.",
         )
     unit, unknown = asked.unit or "unit", np.full(2, np.nan, np.float32)
-    return Picture(values[..., None], unit, unknown, path, "raster", None, caveats)
+    return Picture(
+        values[..., None], unit, unknown, path, "raster", None, caveats, inverted=gray.inverted
+    )
 
 
 def encode(

@@ -29,7 +29,9 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
     root = settings.location()
     trees = [root, *folders.entries(root)] if root.is_dir() else []
     trees = [tree for tree in trees if (tree / "images").is_dir() and (tree / "gt").is_dir()]
-    images = [(tree, file) for tree in trees for file in _pngs(tree / "images")]
+    trees = folders.distinct(trees)
+    patients = folders.distinct([each for tree in trees for each in _patients(tree / "images")])
+    images = [(file.parents[2], file) for file in _pngs(patients)]
     if not images:
         raise InputError(
             f"{root}: holds no images/<patient>/*.png beside gt/<patient>/*_l<k>.png, alone or "
@@ -45,9 +47,12 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
             yield fault
 
 
-def _pngs(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Returns <patient>/*.png of a folder, by path."""
-    patients = [patient for patient in folders.entries(folder) if patient.is_dir()]
+def _patients(folder: pathlib.Path) -> list[pathlib.Path]:
+    return [patient for patient in folders.entries(folder) if patient.is_dir()]
+
+
+def _pngs(patients: list[pathlib.Path]) -> list[pathlib.Path]:
+    """Returns the PNG files of patients' folders, in their order."""
     return [
         file
         for patient in patients
@@ -58,15 +63,15 @@ def _pngs(folder: pathlib.Path) -> list[pathlib.Path]:
 
 def _masks(
     trees: list[pathlib.Path],
-) -> dict[tuple[pathlib.Path, pathlib.Path], dict[int, pathlib.Path]]:
+) -> dict[tuple[pathlib.Path, pathlib.Path], dict[int, list[pathlib.Path]]]:
     """Returns each image's mask files by rater, the image named by tree and patient/stem."""
-    found: dict[tuple[pathlib.Path, pathlib.Path], dict[int, pathlib.Path]]
+    found: dict[tuple[pathlib.Path, pathlib.Path], dict[int, list[pathlib.Path]]]
     found = collections.defaultdict(dict)
     for tree in trees:
-        for file in _pngs(tree / "gt"):
+        for file in _pngs(_patients(tree / "gt")):
             if match := re.fullmatch(r"(.+)_l(\d+)", file.stem):
                 name = file.parent.relative_to(tree / "gt") / match[1]
-                found[tree, name][int(match[2])] = file
+                found[tree, name].setdefault(int(match[2]), []).append(file)
     return found
 
 
@@ -74,7 +79,7 @@ def _record(
     tree: pathlib.Path,
     file: pathlib.Path,
     name: str,
-    masks: dict[int, pathlib.Path],
+    masks: dict[int, list[pathlib.Path]],
     raters: list[int],
 ) -> Record:
     if not masks or masks.keys() != set(raters):
@@ -83,12 +88,15 @@ def _record(
             f"{file}: gt/{file.parent.name} lacks {absent or 'its masks'}; add them, or use an npz "
             "file with rater_valid where a rater is missing"
         )
-    planes = [raster.read_mask(masks[k]) for k in raters]
+    if twice := next((files for files in masks.values() if len(files) > 1), None):
+        first, second = twice[:2]
+        raise InputError(f"{file}: {first.name} and {second.name} are of one rater; delete one")
+    planes = [raster.read_mask(masks[k][0]) for k in raters]
     image = _image(file)
     for k, plane in zip(raters, planes, strict=True):
         if plane.shape != image.shape:
             raise InputError(
-                f"{masks[k]}: is {list(plane.shape)}, its image {list(image.shape)}; they must "
+                f"{masks[k][0]}: is {list(plane.shape)}, its image {list(image.shape)}; they must "
                 "have one size"
             )
     return Record(
@@ -108,5 +116,8 @@ def _image(file: pathlib.Path) -> np.ndarray:
     """Returns an image as f32 [H, W] in 0..1."""
     gray = raster.read_gray(file)
     if np.isnan(gray.white):
-        raise InputError(f"{file}: its numbers have 32 bits; save it as PNG of 8 or 16 bits")
-    return gray.values / np.float32(gray.white)
+        raise InputError(
+            f"{file}: its numbers are signed or have 32 bits; save it as PNG of 8 or 16 bits"
+        )
+    image = gray.values / np.float32(gray.white)
+    return 1 - image if gray.inverted else image

@@ -47,8 +47,12 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
 def provenance(path: pathlib.Path) -> tuple[str, bool]:
     """Returns the file's citation, "" if it has none, and whether its images are simulated."""
     stored = read(path, ("citation", "simulated"))
-    citation = str(texts(path, "citation", stored.get("citation", np.array(""))))
-    return citation, bool(np.any(stored.get("simulated", False)))
+    citation = texts(path, "citation", stored.get("citation", np.array("")))
+    if citation.ndim:
+        raise InputError(f"{path}: citation is {list(citation.shape)}; store one text")
+    simulated = stored.get("simulated", np.array(False))
+    check_boolean(path, "simulated", simulated)
+    return str(citation), bool(simulated.any())
 
 
 def check_folder(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -133,9 +137,10 @@ def read(path: pathlib.Path, keys: Collection[str]) -> dict[str, np.ndarray]:
                 f"and of lists that mix text with None; store arrays of one shape and text as str"
             ) from error
         is_a = content.words(path) or "of an unknown format"
+        # NumPy takes all that it does not know for a pickle, and says how to run what it holds.
+        reason = "" if "pickle" in str(error) else f" ({first_line(error)})"
         raise InputError(
-            f"{path}: not a readable npz file, truncated or damaged: it is {is_a} "
-            f"({first_line(error)}); {again}"
+            f"{path}: not a readable npz file, truncated or damaged: it is {is_a}{reason}; {again}"
         ) from error
     for key, array in arrays.items():
         if not isinstance(array, np.ndarray):  # NumPy returns the bytes of what has no header
@@ -151,7 +156,8 @@ def texts(path: pathlib.Path, key: str, array: np.ndarray) -> np.ndarray:
     """
     where = f"{path}: record {{}}" if array.ndim else f"{path}"
     try:
-        flat = array.ravel().tolist()
+        # As Python's values, a float would lose its precision, and raw memory its name.
+        flat = list(array.ravel()) if array.dtype.kind in "fV" else array.ravel().tolist()
     except (SystemError, ValueError) as error:  # characters beyond the last one of Unicode
         raise InputError(f"{path}: {key} is damaged; write it again with np.savez") from error
     found = [identifiers.text(x, where.format(i), key) for i, x in enumerate(flat)]
@@ -160,7 +166,7 @@ def texts(path: pathlib.Path, key: str, array: np.ndarray) -> np.ndarray:
 
 def check_boolean(path: pathlib.Path, key: str, array: np.ndarray) -> None:
     """Raises InputError unless an array holds True and False, or 1 and 0."""
-    if not np.isin(array, (0, 1)).all():
+    if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
         raise InputError(f"{path}: {key} is not boolean; store True or False")
 
 

@@ -214,12 +214,12 @@ def _record(where: str, record_id: str, item: Any, white: float, patients: _Pati
                 "an array [H,W], and where a rater is missing use an npz file with rater_valid"
             )
     valid = np.ones(len(masks), bool)
-    series_uid = identifiers.text(item["series_uid"], where, "series_uid")
+    series_uid = identifiers.text(item["series_uid"], where, "series_uid").partition("_")[0]
     return Record(
         image=validation.float32(np.atleast_3d(image)) / np.float32(white),
         masks=validation.binary_masks(np.stack(masks), valid, where),
         rater_valid=valid,
-        patient_id=patients.of(series_uid.partition("_")[0]),
+        patient_id=patients.of(identifiers.text(series_uid, where, "series_uid")),
         record_id=record_id,
         site="",
         spacing_mm=np.full(2, np.nan, np.float32),

@@ -196,7 +196,8 @@ class Model:
 
     def _see(self, image: Picture) -> _Seen:
         """Returns what is computed of an image once."""
-        key = (id(image.image), image.point, image.intensity_unit, *image.spacing_mm.tolist())
+        # The size of a pixel by its bytes: one that is unknown is NaN, which equals nothing.
+        key = (id(image.image), image.point, image.intensity_unit, image.spacing_mm.tobytes())
         if key in self._seen:
             self._seen.move_to_end(key)
             return self._seen[key]

@@ -76,14 +76,14 @@ def save(
     text = json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False)
     # Bytes of a path that are no UTF-8 become escapes of JSON.
     files[_RECORD] = f"{text}\n".encode(errors="backslashreplace")
-    earlier = _earlier(folder, {name: record[name] for name in ("image", "slice")})
+    earlier = _earlier(folder, {name: record[name] for name in ("image", "slice", "axis")})
     for path in images.write(folder, files, image, earlier=earlier):
         _LOG.info("%s", path)
     return record
 
 
 def _earlier(folder: str | os.PathLike[str], image: dict[str, Any]) -> list[str]:
-    """Returns the files of the folder's last prediction, if it was of the same image and slice.
+    """Returns the files of the folder's last prediction, if it was of the same slice of the image.
 
     A damaged record lists nothing.
     """
@@ -125,6 +125,8 @@ def _record(image: Picture, drawn: Sequence[Segmentation]) -> dict[str, Any]:
         | {
             "image": str(image.path),
             "slice": image.slice_index,
+            "axis": image.axis,  # along which slices are counted; None where there is none
+            "value_range": image.value_range and list(image.value_range),
             "point": middle.round(6).tolist(),  # (row, column) in the middle of the crop
             "spacing_mm": image.spacing_mm.astype(float).round(6).tolist() if known else None,
             "intensity_unit": image.intensity_unit,

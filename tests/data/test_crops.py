@@ -117,3 +117,32 @@ def test_a_mask_of_another_size_is_named(tree, read, save):
     save(np.zeros((7, 8), np.uint8), "gt", "p1", "z-105.0_c0_l1.png")
     with pytest.raises(InputError, match=r"c0_l1.png: is \[7, 8\], its image \[8, 8\]; they must"):
         raise read()[0]
+
+
+def test_a_link_to_a_patient_is_no_other_patient(tree, read, tmp_path):
+    """Nor a link to a split: its records would be trained on and tested."""
+    tree(folder="train")
+    for kind in ("images", "gt"):
+        (tmp_path / "train" / kind / "a").symlink_to(tmp_path / "train" / kind / "p1")
+    (tmp_path / "test").symlink_to(tmp_path / "train")
+    records = read()
+    assert [record.record_id for record in records] == ["p1/z-105.0_c0", "p1/z-99.5_c1"]
+    assert {(record.patient_id, record.split) for record in records} == {("p1", "train")}
+
+
+@pytest.mark.parametrize("name", ["z-105.0_c0_l00.png", "z-105.0_c0_l0.PNG"])
+def test_two_masks_of_one_rater_are_named(tree, read, save, name):
+    tree()
+    save(np.zeros((8, 8), np.uint8), "gt", "p1", name)
+    fault, record = read()
+    assert isinstance(record, Record)
+    first, second = sorted([name, "z-105.0_c0_l0.png"])
+    with pytest.raises(InputError, match=f"c0.png: {first} and {second} are of one rater; delete"):
+        raise fault
+
+
+def test_an_image_whose_white_is_zero(tree, read, tmp_path):
+    ramp = tree()
+    path = tmp_path / "images" / "p1" / "z-105.0_c0.png"
+    Image.fromarray((ramp * 4).astype(np.uint8)).save(path, format="TIFF", tiffinfo={262: 0})
+    np.testing.assert_allclose(read()[0].image[..., 0], ramp * 4 / 255, atol=1e-6)

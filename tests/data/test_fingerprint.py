@@ -119,3 +119,12 @@ def test_unknown_numbers_are_said_to_be_unknown():
     text = "\n".join(lines(summary(record([[[1, 0]]], spacing_mm=unknown))))
     assert "no pair of raters" in text
     assert "spacing            unknown" in text
+
+
+def test_sizes_are_of_each_axis_and_keep_their_digits():
+    masks = [[[1, 0, 1]]]
+    spacings = ([0.6, 0.00025], [0.5, 3.0], [0.820312, 0.00002])
+    found = summary(*[record(masks, spacing_mm=np.float32(each)) for each in spacings])
+    assert found["native_spacing_mm"] == [[0.5, 0.00002], [0.8203, 3.0]]
+    sizes = [record(np.ones((1, *shape))) for shape in ((5, 9), (7, 4), (6, 6))]
+    assert summary(*sizes)["native_sizes"] == [[5, 4], [7, 9]]

@@ -40,6 +40,16 @@ def test_links_to_folders_are_followed_once_and_loops_end(tmp_path):
     ]
 
 
+def test_distinct_folders_are_real_ones_before_links(tmp_path):
+    for name in ("b", "c"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    found = [tmp_path / name for name in ("c", "a", "b")]
+    assert folders.distinct(found) == [tmp_path / "b", tmp_path / "c"]
+    (tmp_path / "also").symlink_to(tmp_path)
+    assert folders.distinct([tmp_path / "also" / "c", tmp_path / "c"]) == [tmp_path / "c"]
+
+
 def disc(radius):
     rows, columns = np.mgrid[:20, :20] - 10
     return (rows**2 + columns**2 <= radius**2).astype(np.uint8)

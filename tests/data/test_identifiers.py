@@ -30,6 +30,12 @@ from prosona_jax.types import InputError
         (7.0, "7"),
         (np.float32(7.5), "7.5"),
         ("", ""),
+        ("Mu\u0308ller", "M\u00fcller"),  # in two code points, and in one
+        ("\ufeff\u200bp\u00a01\u00a0\v\u2003\u200e", "p\u00a01"),
+        ("\u200b", ""),
+        (2.0**53 - 1, "9007199254740991"),
+        (2**53 + 1, "9007199254740993"),
+        (np.float32(2**24 - 1), "16777215"),
     ],
 )
 def test_one_identifier_has_one_spelling(value, text):
@@ -51,6 +57,7 @@ def test_one_identifier_has_one_spelling(value, text):
         (datetime.date(2020, 1, 1), "datetime.date(2020, 1, 1)"),
         (b"\xff", r"b'\xff', bytes that are no UTF-8"),
         ("p\udcff", r"'p\udcff'"),
+        (np.array([b"\1"], "V1")[0], r"np.void(b'\x01')"),
         ([0] * 40, "[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ..."),
     ],
 )
@@ -58,6 +65,24 @@ def test_what_is_no_identifier_is_refused(value, shown):
     with pytest.raises(InputError) as error:
         identifiers.text(value, "data.npz: record 3", "patient_id")
     assert str(error.value) == f"data.npz: record 3: patient_id is {shown}; store it as text"
+
+
+@pytest.mark.parametrize("value", [2.0**53, -1e300, np.float32(2**24), np.float16(2048)])
+def test_a_float_that_is_more_than_one_number_is_refused(value):
+    with pytest.raises(InputError) as error:
+        identifiers.text(value, "file", "patient_id")
+    assert str(error.value) == (
+        f"file: patient_id is {float(value)!r}, a float that is one number with its neighbours; "
+        "store it as text or as an integer"
+    )
+
+
+def test_characters_beyond_the_last_one_of_unicode_are_damage(make_npz, make_settings):
+    stored = np.array([f"p{i}" for i in range(12)])
+    stored.view(np.uint32)[8] |= 0x110000
+    settings = make_settings(make_npz(patient_id=stored))
+    with pytest.raises(InputError, match="patient_id is damaged; write it again"):
+        list(sources.records(settings, collections.Counter()))
 
 
 @pytest.fixture
@@ -101,6 +126,11 @@ def test_series_as_bytes_are_the_same_patients_as_text(read):
         assert not train & test
 
 
+def test_blanks_before_the_number_of_a_series_do_not_count(read):
+    _, records = read({"a": item("P1_a"), "b": item("P1 _b"), "c": item("P1\u00a0_c", 1)})
+    assert [record.patient_id for record in records] == ["P1"] * 3
+
+
 def test_a_pickle_names_the_record_without_identifier(read):
     path, found = read({"a": item("s_1"), "b": item(None), "c": item(["s"]), ("d", 1): item("s_1")})
     assert found[0].patient_id == "s"
@@ -124,6 +154,8 @@ def test_an_npz_reads_bytes_and_numbers_as_text(make_npz, make_settings):
     for bad, shown in (
         (np.where(number == 3, np.nan, number), "record 6: patient_id is nan"),
         (number > 2, "record 0: patient_id is False"),
+        ((2**24 + number).astype(np.float32), "record 0: patient_id is 16777216.0, a float"),
+        (number.astype("<i8").view("V8"), "record 0: patient_id is np.void"),
         (number.astype("M8[D]"), "record 0: patient_id is datetime.date"),
     ):
         with pytest.raises(InputError, match=shown):
@@ -144,3 +176,6 @@ def test_folders_of_crops_whose_name_is_no_text(tmp_path, make_settings):
 def test_the_citation_of_an_npz_may_be_bytes(make_npz, make_settings):
     settings = make_settings(make_npz(citation=np.bytes_("Müller et al.".encode())))
     assert sources.provenance(settings, {"p"}).citation == "Müller et al."
+    settings = make_settings(make_npz(citation=np.array(["x", "y"])))
+    with pytest.raises(InputError, match=r"citation is \[2\]; store one text$"):
+        sources.provenance(settings, {"p"})

@@ -1,4 +1,4 @@
-"""DICOM as scanners and archives write it: values, padding, frames, geometry, and no traceback."""
+"""DICOM as scanners and archives write it: frames, geometry, and no traceback."""
 
 import io
 
@@ -10,7 +10,6 @@ import pytest
 
 from data_pipelines import images
 from prosona_jax.types import InputError
-from tests.data.conftest import item
 
 RAMP = np.arange(12 * 9).reshape(12, 9) * 7
 MASK = np.zeros((12, 9), np.uint8)
@@ -35,98 +34,6 @@ def fault_of(path, **asked):
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
     return message.removeprefix(f"{path}: ")
-
-
-# What the numbers are.
-
-
-@pytest.mark.parametrize("stated", [None, "", "HU", "hu", " Hu "])
-def test_ct_is_in_hu_however_its_type_is_written(make_dicom, stated):
-    picture = images.read(make_dicom(RescaleType=stated))
-    assert picture.intensity_unit == "HU"
-    np.testing.assert_array_equal(picture.image[..., 0], 2.0 * (RAMP - 300) - 1024)
-
-
-def test_ct_of_another_or_no_unit(make_dicom):
-    assert images.read(make_dicom(RescaleType="EDW")).intensity_unit == "arbitrary"
-    unspecified = make_dicom(RescaleType="US")
-    assert images.read(unspecified).intensity_unit == "arbitrary"
-    assert images.read(unspecified, unit="HU").intensity_unit == "HU"
-    assert fault_of(make_dicom(RescaleType="EDW"), unit="HU") == (
-        "its numbers are of the unit 'arbitrary', as the file says; leave the unit 'HU' out"
-    )
-
-
-def test_mr_of_a_negative_slope_is_not_inverted(make_dicom):
-    picture = images.read(make_dicom(Modality="MR", RescaleSlope=-1, RescaleIntercept=500))
-    np.testing.assert_array_equal(picture.image[..., 0], 500.0 - (RAMP - 300))
-
-
-@pytest.mark.parametrize("bits", [8, 12, 16])
-def test_a_table_of_values(make_dicom, bits):
-    """Modality LUT: the first entry for all values below its first, the last beyond its end."""
-    entries = np.array([(3 * k) % 200 for k in range(50)], "<u2").tobytes()
-    table = item(LUTDescriptor=[50, 10, bits], ModalityLUTType="US", LUTData=entries)
-    path = make_dicom(
-        stored=RAMP.astype(np.uint16), PixelRepresentation=0, Modality="MR",
-        ModalityLUTSequence=table, RescaleSlope=None, RescaleIntercept=None,
-    )  # fmt: skip
-    expected = (3 * np.clip(RAMP - 10, 0, 49)) % 200
-    np.testing.assert_array_equal(images.read(path).image[..., 0], expected)
-
-
-def air(stored, padding, **changes):
-    return {"stored": stored, "RescaleSlope": 1, "RescaleIntercept": -1024, **padding, **changes}
-
-
-@pytest.mark.parametrize("representation", [0, 1])
-@pytest.mark.parametrize("value", [63536, -2000])
-def test_padding_is_air_signed_or_not(make_dicom, tmp_path, representation, value):
-    """The same bits, written as signed or unsigned, beside pixels of either kind."""
-    kind = np.int16 if representation else np.uint16
-    stored = (RAMP + 100).astype(kind)
-    stored[:3] = np.array(63536 % 2**16, np.uint16).astype(kind)
-    path = make_dicom(stored=stored, RescaleSlope=1, PixelRepresentation=representation)
-    dataset = pydicom.dcmread(path)
-    vr = "US" if value > 0 else "SS"
-    dataset.add_new("PixelPaddingValue", vr, value)
-    dataset.save_as(path)
-    image = images.read(path).image[..., 0]
-    np.testing.assert_array_equal(image[3:], RAMP[3:] + 100 - 1024)
-    assert (image[:3] <= -1000).all()
-    assert (image[:3] >= -4000).all()
-
-
-def test_a_range_of_padding(make_dicom):
-    stored = (RAMP + 100).astype(np.uint16)
-    stored[0, :4] = [60000, 60050, 60100, 60101]
-    path = make_dicom(
-        stored=stored, RescaleSlope=1, PixelRepresentation=0,
-        PixelPaddingValue=60000, PixelPaddingRangeLimit=60100,
-    )  # fmt: skip
-    assert images.read(path).image[0, :4, 0].tolist() == [-1000, -1000, -1000, 60101 - 1024]
-
-
-@pytest.mark.parametrize("shown", ["MONOCHROME1", "MONOCHROME2"])
-def test_padding_of_mr_is_as_dark_as_the_darkest(make_dicom, shown):
-    stored = (RAMP + 100).astype(np.uint16)
-    stored[:3] = 65535
-    path = make_dicom(
-        stored=stored, Modality="MR", RescaleSlope=None, PixelRepresentation=0,
-        PixelPaddingValue=65535, PhotometricInterpretation=shown,
-    )  # fmt: skip
-    image = images.read(path).image[..., 0]
-    sign = -1 if shown == "MONOCHROME1" else 1
-    np.testing.assert_array_equal(image[3:], sign * (RAMP[3:] + 100))
-    assert (image[:3] == image[3:].min()).all()
-
-
-def test_an_unnamed_photometric_interpretation_is_told_of(make_dicom):
-    picture = images.read(make_dicom(PhotometricInterpretation=""))
-    np.testing.assert_array_equal(picture.image[..., 0], 2.0 * (RAMP - 300) - 1024)
-    assert picture.caveats == (
-        "PhotometricInterpretation is empty: high values are taken for bright.",
-    )
 
 
 # Several frames.
@@ -167,20 +74,50 @@ def test_frames_without_geometry_have_masks_as_png(make_dicom):
     path = make_dicom(
         stored=stored, Rows=12, Columns=9, NumberOfFrames=2, Modality="US", PixelSpacing=None,
         ImagePositionPatient=None, ImageOrientationPatient=None, FrameOfReferenceUID=None,
-        RescaleSlope=None,
+        RescaleSlope=None, RescaleIntercept=None,
     )  # fmt: skip
     picture = images.read(path, slice_index=1, spacing_mm=(0.2, 0.2))
     np.testing.assert_array_equal(picture.image[..., 0], RAMP + 1)
     np.testing.assert_array_equal(picture.spacing_mm, np.float32([0.2, 0.2]))
     assert picture.caveats == (
-        "No DICOM-SEG: the header has no FrameOfReferenceUID and no ImagePositionPatient and no "
-        "ImageOrientationPatient and no PixelSpacing, so the masks are PNG files of this slice's "
-        "pixels.",
+        "No DICOM-SEG: the header has no FrameOfReferenceUID and no ImagePositionPatient of each "
+        "frame and no ImageOrientationPatient and no PixelSpacing, so the masks are PNG files of "
+        "this slice's pixels.",
     )
     assert list(write(picture)) == ["case_1_style-0.png"]
 
 
+def test_the_position_at_the_top_of_several_frames_is_of_the_first_alone(make_dicom):
+    stored = np.stack([RAMP, RAMP + 1]).astype(np.int16)
+    path = make_dicom(stored=stored, Rows=12, Columns=9, NumberOfFrames=2)
+    picture = images.read(path, slice_index=1)
+    np.testing.assert_array_equal(picture.spacing_mm, np.float32([0.5, 0.75]))
+    assert picture.caveats == (
+        "No DICOM-SEG: the header has no ImagePositionPatient of each frame, so the masks are PNG "
+        "files of this slice's pixels.",
+    )
+    assert list(write(picture)) == ["case_1_style-0.png"]
+
+
+def test_no_spacing_between_slices_is_made_up(make_enhanced):
+    picture = images.read(make_enhanced(), slice_index=1)
+    for _ in range(2):  # the first writing must leave the header as it was
+        (measures,) = segmentation(picture).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+        assert "SpacingBetweenSlices" not in measures
+
+
 # What a DICOM-SEG needs.
+
+
+@pytest.mark.parametrize("axes", [[0] * 6, [1, 0, 0, 0.5, 1, 0], [2, 0, 0, 0, 2, 0]])
+def test_an_orientation_that_is_none_gives_png(make_dicom, axes):
+    picture = images.read(make_dicom(ImageOrientationPatient=axes))
+    assert picture.caveats == (
+        "No DICOM-SEG: the header has no ImageOrientationPatient of two unit vectors at right "
+        "angles, so the masks are PNG files of this slice's pixels.",
+    )
+    rounded = images.read(make_dicom(ImageOrientationPatient=[0.6, 0.8001, 0, 0, 0, -1]))
+    assert (rounded.format, rounded.caveats) == ("dicom", ())
 
 
 @pytest.mark.parametrize("thickness", [None, "", 0, -1])
@@ -205,6 +142,9 @@ def test_neighbours_give_a_thickness(make_dicom, tmp_path):
     make_dicom("far.dcm", ImagePositionPatient=[10.0, 20.0, 40.0])
     make_dicom("next.dcm", ImagePositionPatient=[14.0, 20.0, 27.5])  # 2.5 mm along the normal
     make_dicom("other.dcm", SeriesInstanceUID="9.9", ImagePositionPatient=[10.0, 20.0, 31.0])
+    across = [0.0, 1.0, 0.0, 0.0, 0.0, -1.0]  # as of a localizer
+    make_dicom("a.dcm", ImagePositionPatient=[10, 20, 30.4], ImageOrientationPatient=across)
+    make_dicom("again.dcm", ImagePositionPatient=[10.0, 20.0, 30.005])
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "folder").mkdir()
     picture = images.read(make_dicom(SliceThickness=None, ImagePositionPatient=position))
@@ -249,6 +189,37 @@ def test_objects_that_are_no_images(make_dicom):
         assert fault_of(path) == (
             f"holds no pixels: it is {name}, or truncated; give the whole file of an image"
         )
+
+
+def test_masks_are_no_image(make_dicom, tmp_path):
+    (tmp_path / "masks.dcm").write_bytes(*write(images.read(make_dicom())).values())
+    assert fault_of(tmp_path / "masks.dcm", slice_index=0) == (
+        "holds masks, and no image; give the image that they were drawn on"
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation"]
+)
+@pytest.mark.parametrize("content", [None, b""])
+def test_a_layout_that_is_not_said(make_dicom, name, content):
+    path = make_dicom()
+    dataset = pydicom.dcmread(path)
+    damage(dataset, name, content)
+    dataset.save_as(path)
+    assert fault_of(path) == f"has no {name}; export the file again"
+
+
+def test_values_that_do_not_end_at_the_lowest_bit(make_dicom):
+    assert fault_of(make_dicom(BitsStored=12, HighBit=15)) == (
+        "HighBit is 15 beside BitsStored 12, so that values do not end at the lowest bit; export "
+        "the file again"
+    )
+
+
+def test_one_sample_need_not_be_said(make_dicom):
+    picture = images.read(make_dicom(SamplesPerPixel=None))
+    np.testing.assert_array_equal(picture.image[..., 0], 2.0 * (RAMP - 300) - 1024)
 
 
 def test_a_compression_that_nothing_here_reads_is_named(make_dicom):

@@ -1,6 +1,9 @@
 """A file that cannot be read, or masks that cannot be written, end in one line."""
 
+import bz2
+import gzip
 import os
+import struct
 import sys
 
 import numpy as np
@@ -55,6 +58,10 @@ def test_an_unknown_format(tmp_path):
         b"%PDF-1.7": "a PDF document",
         b"GIF89a": "a GIF image",
         b"NRRD0004": "an NRRD image",
+        b"BM" + struct.pack("<IIII", 58, 0, 54, 40): "a BMP image",
+        b"BMI,age\n21,50\n": "plain text",
+        b"BZhou, 2024": "plain text",
+        bz2.compress(b"x"): "a bzip2 file",
         "löwe".encode("utf-16"): "text in UTF-16",
         "löwe".encode(): "plain text",
         bytes(range(256)): "of an unknown format",
@@ -66,6 +73,17 @@ def test_an_unknown_format(tmp_path):
         )
     (tmp_path / "crop.png").write_bytes(b"%PDF-1.7")  # a name is no evidence
     assert fault_of(tmp_path / "crop.png").startswith("is a PDF document; convert it to ")
+
+
+def test_what_gzip_packed_is_to_be_unpacked(make_png, make_npz, make_dicom, tmp_path):
+    for path, is_a in (
+        (make_png(NOISE[..., 0].astype(np.uint8)), "a PNG image"),
+        (make_npz(), "a zip archive"),
+        (make_dicom(), "a DICOM file"),
+    ):
+        packed = tmp_path / f"{path.name}.gz"
+        packed.write_bytes(gzip.compress(path.read_bytes()))
+        assert fault_of(packed) == f"is {is_a} that gzip packed; unpack it"
 
 
 @pytest.mark.parametrize("name", ["png", "npz", "nii", "nii.gz", "dcm"])

@@ -1,6 +1,7 @@
 """NIfTI as people have it: headers that disagree, other axes, packed under another name."""
 
 import gzip
+import struct
 
 import nibabel
 import numpy as np
@@ -116,6 +117,17 @@ def test_a_first_axis_of_slices_without_any_geometry(save):
     )
 
 
+@pytest.mark.parametrize("affine", [None, np.diag([-1.0, -1, 1, 1])])
+def test_sizes_that_nobody_said_in_other_ways(save, affine):
+    """Without forms, and as ITK writes what it does not know."""
+    picture = read(save(np.moveaxis(VOXELS[:, :9], 2, 0), affine), slice_index=4)
+    np.testing.assert_array_equal(picture.image[..., 0], VOXELS[:, :9, 4].T)
+    assert picture.axis == 0
+    placed = np.diag([-1.0, -1, 1, 1])
+    placed[:3, 3] = 90, 120, -70  # of voxels that are 1 mm indeed
+    assert read(save(np.moveaxis(VOXELS[:, :9], 2, 0), placed), slice_index=4).axis == 2
+
+
 def test_voxels_of_one_size_are_cut_across_the_body(save):
     affine = np.zeros((4, 4))
     affine[[2, 0, 1, 3], [0, 1, 2, 3]] = 1  # the first axis leads to the head
@@ -129,7 +141,7 @@ def test_an_axis_may_be_chosen(save):
     picture = read(path, axis=0, slice_index=8)
     np.testing.assert_array_equal(picture.image[..., 0], VOXELS[8].T)
     np.testing.assert_allclose(picture.spacing_mm, [2.5, 0.9], rtol=1e-6)
-    assert picture.caveats == ()
+    assert (picture.caveats, picture.axis) == ((), 0)
     for axis, fault in (
         (1, "holds 12 slices along the second axis of [9, 12, 5]; choose one of 0..11"),
         (3, "has no axis 3; choose one of 0, 1 and 2"),
@@ -159,6 +171,7 @@ def test_one_slice_of_any_axis_needs_no_choice(save):
         voxels = np.expand_dims(VOXELS[..., 0], axis)
         picture = read(save(voxels, np.diag([0.7, 0.9, 2.5, 1])))
         np.testing.assert_array_equal(picture.image[..., 0], VOXELS[..., 0].T)
+        assert picture.caveats == ()
 
 
 @pytest.mark.parametrize("second", [False, True])
@@ -181,7 +194,7 @@ def test_the_content_says_whether_it_is_packed(save, tmp_path, second):
 
 def test_what_else_gzip_may_hold_is_named(tmp_path):
     (tmp_path / "x.nii.gz").write_bytes(gzip.compress(np.random.default_rng(0).bytes(5000)))
-    with pytest.raises(InputError, match="is a gzip file of something else than NIfTI; convert"):
+    with pytest.raises(InputError, match="is a gzip file of something else than NIfTI; unpack"):
         read(tmp_path / "x.nii.gz")
     pair = tmp_path / "x.nii"
     pair.write_bytes(bytes(344) + b"ni1\0" + bytes(100))
@@ -198,3 +211,74 @@ def test_a_header_that_asks_for_more_than_the_file_holds(save, packed):
     end = 352 + 9 * 12 * 9000 * 2
     with pytest.raises(InputError, match=rf"damaged \(its header asks for {end} bytes\); copy it"):
         read(path, slice_index=0)
+
+
+@pytest.fixture
+def patched(save):
+    """Writes a volume with other bytes at a place of its header."""
+
+    def patched(offset, content):
+        affine = np.diag([0.7, 0.9, 2.5, 1])
+        path = save(VOXELS, affine, qform=affine)
+        stored = bytearray(path.read_bytes())
+        stored[offset : offset + len(content)] = content
+        path.write_bytes(stored)
+        return path
+
+    return patched
+
+
+@pytest.mark.parametrize(
+    ("offset", "content", "fault"),
+    [
+        (108, struct.pack("<f", 0), "its vox_offset is 0, within the header of 352 bytes; export"),
+        (108, struct.pack("<f", 336), "unreadable, truncated or damaged (vox offset 336 too low"),
+        (123, bytes([5]), "its unit of length is 5, which is none; export it in mm"),
+        (
+            280,
+            struct.pack("<12f", *[np.nan] * 12),
+            "by its sform voxels are nan x nan x nan mm; all sizes must be above 0: export it",
+        ),
+        (
+            280,
+            struct.pack("<12f", 0, 0, 0, 0, 0, 0.9, 0, 0, 0, 0, 2.5, 0),
+            "by its sform voxels are 0 x 0.9 x 2.5 mm; all sizes must be above 0: export it again",
+        ),
+    ],
+)
+def test_a_header_that_cannot_be_true(patched, offset, content, fault):
+    path = patched(offset, content)
+    with pytest.raises(InputError) as error:
+        read(path, slice_index=1)
+    assert str(error.value).startswith(f"{path}: {fault}")
+
+
+def test_a_second_version_whose_voxels_start_in_the_header(tmp_path):
+    path = tmp_path / "x.nii"
+    stored = bytearray(nibabel.Nifti2Image(VOXELS, np.diag([0.7, 0.9, 2.5, 1])).to_bytes())
+    stored[168:176] = bytes(8)
+    path.write_bytes(stored)
+    with pytest.raises(InputError, match="its vox_offset is 0, within the header of 544 bytes"):
+        read(path, slice_index=1)
+
+
+def test_a_damaged_qform_beside_a_sform_is_told_of(patched):
+    path = patched(256, struct.pack("<3f", 0.9, 0.9, 0.9))
+    picture = read(path, slice_index=3)
+    np.testing.assert_array_equal(picture.image[..., 0], VOXELS[..., 3].T)
+    np.testing.assert_allclose(picture.spacing_mm, [0.9, 0.7], rtol=1e-6)
+    assert picture.caveats == ("Header damaged: its qform is no rotation; the sform was taken.",)
+    mask = np.ones((1, 12, 9), np.uint8)
+    (content,) = images.encode_masks("x", mask, picture, names=["a"], notes=["b"]).values()
+    written = nibabel.Nifti1Image.from_bytes(gzip.decompress(content))
+    np.testing.assert_allclose(written.affine, np.diag([0.7, 0.9, 2.5, 1]), rtol=1e-6)
+
+
+def test_a_range_that_clips_is_told_of(save):
+    path = save(VOXELS, np.diag([0.7, 0.9, 2.5, 1]))
+    picture = images.read(path, slice_index=3, value_range=(-1000, -500))
+    share = np.mean(VOXELS[..., 3] > -500)
+    assert picture.caveats == (
+        f"Clipped: {share:.0%} of the pixels lie beyond the range -1000 to -500 and became 0 or 1.",
+    )
+    assert images.read(path, slice_index=3, value_range=(-1000, 400)).caveats == ()

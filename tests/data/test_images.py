@@ -214,7 +214,7 @@ def test_a_real_slice(real_data, tmp_path):
 
 
 def test_dicom_other_than_ct_keeps_its_values(make_dicom):
-    picture = images.read(make_dicom(Modality="MR", RescaleSlope=None))
+    picture = images.read(make_dicom(Modality="MR", RescaleSlope=None, RescaleIntercept=None))
     np.testing.assert_array_equal(picture.image[..., 0], pydicom.dcmread(picture.path).pixel_array)
     assert picture.intensity_unit == "arbitrary"
 

@@ -78,6 +78,15 @@ def test_a_faulty_file_is_refused(make_npz, make_settings, changes, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("simulated", ["False", [0, 2.5], [b"1"], np.nan])
+def test_simulated_is_true_or_false(make_npz, simulated):
+    path = make_npz(simulated=np.array(simulated))
+    with pytest.raises(InputError) as caught:
+        npz.provenance(path)
+    assert str(caught.value) == f"{path}: simulated is not boolean; store True or False"
+    assert npz.provenance(make_npz(simulated=np.array(1))) == ("", True)
+
+
 def test_a_truncated_file_is_refused_wherever_it_ends(make_npz, make_settings):
     path = make_npz()
     content = path.read_bytes()

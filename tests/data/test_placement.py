@@ -57,11 +57,13 @@ def test_the_pixel_at_the_point_becomes_the_middle(make_settings, point):
 @pytest.mark.parametrize(
     "point", [(-1, 0), (0, 50), (40, 3), (float("nan"), 1), (39.5, 0), (1, float("inf"))]
 )
-def test_a_point_outside_is_refused(make_settings, point):
+def test_a_point_outside_is_refused(tmp_path, point):
+    path = tmp_path / "x.npz"
+    np.savez(path, image=noise(40, 50), intensity_unit="arbitrary")
     with pytest.raises(InputError) as error:
-        images.to_model(picture(noise(40, 50))._replace(point=point), make_settings("x"))
+        images.read(path, point=point)
     assert str(error.value) == (
-        f"x.png: the point ({point[0]:g}, {point[1]:g}) is outside of the image; give "
+        f"{path}: the point ({point[0]:g}, {point[1]:g}) is outside of the image; give "
         "(row, column) within 0..39 and 0..49"
     )
 

@@ -1,6 +1,8 @@
 """Gray values and masks of PNG, JPEG and TIFF: transparency, palettes, depth, refusals."""
 
 import collections
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -119,6 +121,83 @@ def test_a_tiff_whose_white_is_zero_is_inverted(save, dtype):
     content = path.read_bytes()
     shown = white - pixels if pixels.tobytes() in content else pixels  # as Pillow wrote them
     np.testing.assert_allclose(white * images.read(path).image[..., 0], shown, rtol=1e-5)
+    # A range is that of the stored values, and HU are bright where high.
+    ranged = images.read(path, value_range=(0, white // 2)).image[..., 0]
+    stored = white - shown
+    np.testing.assert_allclose(ranged, 1 - np.minimum(stored / (white // 2), 1), atol=1e-6)
+    np.testing.assert_array_equal(images.read(path, unit="HU").image[..., 0], stored)
+    np.testing.assert_array_equal(images.read(path, unit="arbitrary").image[..., 0], -1.0 * stored)
+
+
+def tiff(pixels, *, white_is_zero=False):
+    """Returns a TIFF file of any type of numbers, which Pillow does not write."""
+    height, width = pixels.shape
+    form = {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
+    tags = {
+        256: width, 257: height, 258: 8 * pixels.dtype.itemsize, 259: 1,
+        262: 0 if white_is_zero else 1, 273: 8 + 2 + 12 * 10 + 4, 277: 1, 278: height,
+        279: pixels.nbytes, 339: form,
+    }  # fmt: skip
+    entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items()]
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + b"".join(entries) + bytes(4)
+    return head + pixels.tobytes()
+
+
+def test_integers_of_a_tiff_keep_their_sign(tmp_path):
+    path = tmp_path / "x.tif"
+    for dtype, low in (("<i2", -1000), ("<i4", -1000), ("<u4", 3_000_000_000)):
+        path.write_bytes(tiff((low + 100 * RAMP).astype(dtype)))
+        picture = images.read(path, unit="arbitrary")
+        np.testing.assert_allclose(picture.image[..., 0], low + 100.0 * RAMP, rtol=1e-6)
+        assert refused(images.read, path).startswith("its numbers are signed or have 32 bits, and")
+    path.write_bytes(tiff((RAMP - 60).astype("<i1")))
+    assert refused(images.read, path) == ("its numbers are signed and have 8 bits; save them as 16")
+    path.write_bytes(tiff(RAMP.astype("<f8")))
+    assert refused(images.read, path) == (
+        "not a readable PNG, JPEG or TIFF, truncated or damaged: it is a TIFF image (or one of a "
+        "kind that is not read, such as numbers of 64 bits); save it again as PNG"
+    )
+
+
+def test_a_mask_whose_white_is_zero(tmp_path):
+    path = tmp_path / "x.tif"
+    path.write_bytes(tiff(np.where(DRAWN, 0, 255).astype("<u1"), white_is_zero=True))
+    np.testing.assert_array_equal(raster.read_mask(path), DRAWN)
+    path.write_bytes(tiff(np.where(DRAWN, 0, 65535).astype("<u2"), white_is_zero=True))
+    assert refused(raster.read_mask, path) == (
+        f"its white is 0 (WhiteIsZero), so black is none{SAVE}"
+    )
+
+
+@pytest.mark.parametrize(("colours", "kind"), [(3, 2), (2, 4), (4, 6)])
+@pytest.mark.parametrize("read", [images.read, raster.read_mask])
+def test_colours_of_16_bits_are_refused(tmp_path, colours, kind, read):
+    """Pillow cuts them to 8: 12 bits in them would become 16 grays, and a mask of 1 empty."""
+
+    def chunk(name, content):
+        checksum = struct.pack(">I", zlib.crc32(name + content))
+        return struct.pack(">I", len(content)) + name + content + checksum
+
+    pixels = np.repeat(RAMP[..., None], colours, axis=-1).astype(">u2")
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    path = tmp_path / "x.png"
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 10, 12, 16, kind, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+    assert refused(read, path) == (
+        "its colours have 16 bits, of which Pillow keeps 8; save it as gray, of 8 or 16 bits"
+    )
+
+
+def test_an_image_of_a_telephone_is_one_jpeg(save):
+    """MPO: a JPEG with previews, which no mask may be."""
+    pixels = Image.fromarray((RAMP + 40).astype(np.uint8))
+    path = save(pixels, "x.jpg", format="MPO", save_all=True, append_images=[pixels])
+    np.testing.assert_allclose(255 * images.read(path).image[..., 0], RAMP + 40, atol=6)
+    assert refused(raster.read_mask, path).startswith("is a JPEG image, which changes")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])
@@ -126,8 +205,8 @@ def test_a_tiff_of_32_bits_needs_a_unit(save, dtype):
     hounsfield = (RAMP * 10 - 1000).astype(dtype)
     path = save(hounsfield, "x.tif")
     assert refused(images.read, path) == (
-        "its numbers have 32 bits, and the file does not say what they are; give the unit, HU or "
-        "arbitrary, or the range that becomes 0..1"
+        "its numbers are signed or have 32 bits, and the file does not say what they are; give the "
+        "unit, HU or arbitrary, or the range that becomes 0..1"
     )
     picture = images.read(path, unit="HU")
     np.testing.assert_array_equal(picture.image[..., 0], hounsfield)
@@ -148,8 +227,11 @@ def test_pages_of_a_tiff_are_slices(save):
 def test_twelve_bits_in_sixteen_are_scaled_by_their_range(save):
     path = save((RAMP * 34).astype(np.uint16))
     assert images.read(path).image.max() < 0.07
-    np.testing.assert_allclose(
-        images.read(path, value_range=(0, 4095)).image[..., 0], RAMP * 34 / 4095, rtol=1e-5
+    picture = images.read(path, value_range=(0, 4095))
+    np.testing.assert_allclose(picture.image[..., 0], RAMP * 34 / 4095, rtol=1e-5)
+    assert picture.caveats == ()
+    assert images.read(path, value_range=(0, 340)).caveats == (
+        "Clipped: 91% of the pixels lie beyond the range 0 to 340 and became 0 or 1.",
     )
     assert refused(lambda path: images.read(path, unit="HU", value_range=(0, 1)), path) == (
         "a range makes 0..1 of the numbers; leave 'HU' out"

@@ -156,21 +156,17 @@ def test_a_sentence_of_the_training_is_its_own_nearest(trained, ask):
         assert each["far"] is False
 
 
-def test_a_sentence_far_from_all_training_is_marked(trained, ask, caplog):
+def test_a_sentence_far_from_all_training_is_marked(trained, ask):
     """The measure is the held-out sentences', of which one in twenty is as far."""
     held_out = [sentence for style in sentences_of(trained, "held_out") for sentence in style]
-    with caplog.at_level(logging.WARNING):
-        record, _ = ask([*held_out, FAR])
+    record, _ = ask([*held_out, FAR])
     far = [each["prompt"] for each in record["prompts"] if each["far"]]
     assert far[-1] == FAR
     assert len(far) - 1 == math.floor(0.05 * (len(held_out) - 1)) + 1
     similarity = [each["nearest"]["similarity"] for each in record["prompts"]]
     assert similarity[-1] < min(similarity[:-1]) < 0.5
     warning = record["caveats"][-1]
-    assert warning.startswith(
-        f"Prompt {len(held_out) + 1}, {FAR!r}, is far from all that the model was trained on"
-    )
-    assert warning in caplog.text
+    assert warning.startswith(f"The prompt {FAR!r} is far from all that the model was trained on")
 
 
 def test_blanks_do_not_count(ask):
@@ -186,8 +182,8 @@ def test_a_sentence_longer_than_the_encoder_reads_is_cut_with_a_warning(ask, cap
     assert "reads 256 tokens at most" in caplog.text
     assert [each["cut"] for each in record["prompts"]] == [True, False]
     assert (
-        "Prompt 1, 'outline the core outline the core outline the core outline the core outline "
-        "...', was cut after 256 tokens, all that the text encoder reads."
+        "The prompt 'outline the core outline the core outline the core outline the core outline "
+        "...' was cut after 256 tokens, all that the text encoder reads."
     ) in record["caveats"]
 
 

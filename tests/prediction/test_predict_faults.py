@@ -88,11 +88,11 @@ def test_workdirs_that_cannot_answer(trained, tmp_path):
     )
 
     def without_text(run):
-        run["config"]["stage_two"]["query"], run["prompts"] = "id", None
+        run["config"]["stage_two"]["query"], run["prompts"] = "none", None
 
-    assert line("id", without_text) == (
-        "/id: was trained with config.stage_two.query = 'id', which reads no text; name a workdir "
-        "trained with 'text'"
+    assert line("none", without_text) == (
+        "/none: was trained with config.stage_two.query = 'none', which reads no text; ask for a "
+        "style or for samples, or name a workdir trained with 'text'"
     )
     digest = workdir.read(folder).prompts["encoder"]["digest"]
     assert line("other", lambda run: run["prompts"]["encoder"].update(digest="0" * 16)) == (
@@ -143,6 +143,7 @@ def test_the_command(trained, ask, disc, tmp_path):
     bad = start(*common, f"--output={tmp_path / 'bad'}", "--point=20")
     said = good.communicate(timeout=300)[1]
     assert good.returncode == 0, said
+    assert "Research use only, no clinical evidence." in said
     error = bad.communicate(timeout=300)[1]
     assert (bad.returncode, error) == (2, "--point=20: give row,col, such as 120,87\n")
     assert not (tmp_path / "bad").exists()

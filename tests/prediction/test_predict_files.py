@@ -26,7 +26,7 @@ def test_png(ask, disc, tmp_path):
                 "Description": "Research use only, no clinical evidence. Model trained on "
                 f"simulated CT. Prompt: {sentence}",
             }
-    assert record["spacing_mm"] is None
+    assert [record[name] for name in ("spacing_mm", "axis", "value_range")] == [None] * 3
     assert record["prompts"][0]["area_mm2"] is None
     assert record["caveats"][2:] == [
         "Other intensities: these are from 0 to 1, and the model was trained on ones of an "
@@ -53,7 +53,7 @@ def test_prompts_of_any_script(ask, disc, tmp_path):
         "crop_3_حول-النواة.png",
     ]
     said = (
-        "Prompt 1, '" + "固い芯をぎりぎりに囲む" * 6 + "固い芯をぎりぎりに囲 ...', is far from all"
+        "The prompt '" + "固い芯をぎりぎりに囲む" * 6 + "固い芯をぎりぎりに囲 ...' is far from all"
     )
     assert any(caveat.startswith(said) for caveat in record["caveats"])
 
@@ -98,6 +98,21 @@ def test_asked_again_the_folder_keeps_no_mask_of_before(ask, disc, tmp_path):
     for damaged in (b"\xff{", b"[]"):
         second[-1].write_bytes(damaged)
         assert saving._earlier(str(tmp_path / "out"), image) == []
+
+
+def test_a_slice_along_another_axis_is_another_image(make_nifti, ask, disc):
+    """Slice 3 of one axis and slice 3 of another have masks of other names of sentences."""
+    pytest.importorskip("nibabel", reason="the extra [nifti] is not installed")
+    path = make_nifti(np.tile(disc[..., None], 40).astype(np.float32), "ct.nii")
+    asked = {"image": path, "slice_index": 3, "value_range": (0.0, 1.0)}
+    record, first = ask(SENTENCES[:1], axis=0, **asked)
+    assert (record["slice"], record["axis"], record["value_range"]) == (3, 0, [0, 1])
+    record, second = ask(SENTENCES[1:2], axis=2, **asked)
+    assert record["axis"] == 2
+    assert first[0].exists()
+    assert ask(SENTENCES[2:], axis=2, **asked)[0]["axis"] == 2
+    assert first[0].exists()
+    assert not second[0].exists()
 
 
 def test_nifti(make_nifti, ask, disc):

@@ -1,0 +1,72 @@
+"""How a command begins and ends: its own manual and flags, one line for what can be mended."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+from absl import flags
+
+from prosona_jax import cli
+from prosona_jax.types import Diverged, InputError, Preempted
+from tests.programs import ROOT
+
+COMMANDS = {
+    "prosona_jax.main": ("config", "distributed", "mode", "workdir"),
+    "prosona_jax.compare": ("config", "distributed", "folds", "methods", "seeds", "workdir"),
+    "prosona_jax.predict": (
+        *("axis", "encoder", "image", "output", "point", "probability", "prompt", "range"),
+        *("samples", "slice", "spacing", "strength", "style", "unit", "workdir"),
+    ),
+    "prosona_jax.score": (),
+    "data_pipelines.prepare": ("config", "export"),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_the_manual_and_its_own_flags(name):
+    module = importlib.import_module(name)
+    said = cli._help(module._FLAGS, module.__doc__)
+    assert said.startswith(module.__doc__.strip())
+    assert f"python -m {name} " in said  # an example
+    listed = [line.strip() for line in said.splitlines() if line.startswith("  --")]
+    assert sorted(listed) == sorted(f"--{flag}" for flag in COMMANDS[name])
+    assert len(said.splitlines()) < 70  # no more than a screen and a half
+    assert max(map(len, said.splitlines())) <= 104
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "prosona_jax.score", *arguments],
+        capture_output=True, text=True, cwd=ROOT, check=False,
+    )  # fmt: skip
+
+
+def test_help_ends_well_and_an_unknown_flag_does_not():
+    helped, unknown = run("--help"), run("--colour=red")
+    assert (helped.returncode, helped.stderr) == (0, "")
+    assert helped.stdout.startswith("Scores any model's masks")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert unknown.stderr == "Unknown command line flag 'colour'\n"
+
+
+@pytest.mark.parametrize(
+    ("event", "status"), [(InputError("x"), 2), (Diverged("x"), 3), (Preempted("x"), 143)]
+)
+def test_what_ends_a_command_is_one_line_and_a_status(capsys, event, status):
+    with pytest.raises(SystemExit) as end, cli.ending():
+        raise event
+    assert (end.value.code, capsys.readouterr().err) == (status, "x\n")
+
+
+def test_a_pair_of_numbers():
+    values = flags.FlagValues()
+    flag = flags.DEFINE_list("point", None, "x", flag_values=values)
+    for given, pair in ((None, None), ("1,2.5", (1.0, 2.5)), ("-1,0", (-1.0, 0.0))):
+        values(["x", *([] if given is None else [f"--point={given}"])])
+        assert cli.pair(flag, "row,col") == pair
+    for given in ("1", "1,2,3", "a,b", ""):
+        values(["x", f"--point={given}"])
+        with pytest.raises(InputError) as fault:
+            cli.pair(flag, "row,col")
+        assert str(fault.value) == f"--point={given}: give row,col"
