@@ -6,7 +6,7 @@ full: the embedded contours with simulated CT, or real CT by `--config.data.sour
     python -m prosona_jax.main --config=configs/lidc.py --workdir=runs/lidc
 
 crops64: real CT, an npz of native 64x64 crops. Two CPU cores: about 10 minutes alone. GED@50 .113,
-    matched Dice 92.3 on the 148 test nodules of 95 patients; all numbers are in README.md.
+    matched Dice 92.3 on the 148 test nodules of 95 patients; all numbers are in docs/results.md.
 
     python -m prosona_jax.main --config=configs/lidc.py:crops64 --workdir=runs/crops64 \
       --config.data.path=$DATA/lidc_crops.npz

@@ -1,4 +1,4 @@
-"""The README's tables say what the scores say that are published with them."""
+"""The tables of results and the README say what the published scores say."""
 
 import csv
 import gzip
@@ -66,10 +66,13 @@ STYLES = {
 }
 
 
+def _text(page):
+    return " ".join((ROOT / page).read_text(encoding="utf-8").replace("*", "").split())
+
+
 @pytest.fixture(scope="module")
-def readme():
-    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("*", "")
-    return " ".join(text.split())
+def results():
+    return _text("docs/results.md")
 
 
 def _read(pattern):
@@ -109,7 +112,7 @@ def _line(*cells):
     return " ".join(f"| {' | '.join(cells)} |".split())
 
 
-def test_samples_of_the_main_run(main_run, readme):
+def test_samples_of_the_main_run(main_run, results):
     found = collect(main_run, bootstrap=BOOTSTRAP)
     lines = []
     for label, name in SAMPLES.items():
@@ -122,10 +125,10 @@ def test_samples_of_the_main_run(main_run, readme):
         _cell(dice, found.leave_one_out[x]["loo_dice"]) for x in ("raters", "samples")
     )
     lines.append(f"one reader has a mean Dice of {reader} and one sample {sample}")
-    assert [line for line in lines if line not in readme] == []
+    assert [line for line in lines if line not in results] == []
 
 
-def test_prompts_of_the_main_run(main_run, readme):
+def test_prompts_of_the_main_run(main_run, results):
     found = collect_styles(main_run, styles=4, bootstrap=BOOTSTRAP)
     lines = []
     for label, name in STYLES.items():
@@ -142,7 +145,7 @@ def test_prompts_of_the_main_run(main_run, readme):
         f"a sentence alone finds its reader's latent in {known[0]} of all cases and its reader's "
         f"features in {known[1]}; a new one in {new[0]} and {new[1]};"
     )
-    assert [line for line in lines if line not in readme] == []
+    assert [line for line in lines if line not in results] == []
 
 
 def _gain(rows, method, base):
@@ -157,7 +160,7 @@ def _less(rows, method, base):
     return f"{-100 * part.mean:.1f} % [{low:.1f}, {high:.1f}]"
 
 
-def test_methods_on_lungs(styled, readme):
+def test_methods_on_lungs(styled, results):
     lines = []
     for method, label in LINES.items():
         own = means(styled, label, (DICE, GED, ORDERED), BOOTSTRAP)
@@ -166,15 +169,30 @@ def test_methods_on_lungs(styled, readme):
         lines.append(
             _line(method, _cell(DICE, own["dice_mean"]), _cell(GED, own["ged"]), ordered, *gain)
         )
-    assert [line for line in lines if line not in readme] == []
+    assert [line for line in lines if line not in results] == []
 
 
-def test_where_the_gain_on_lungs_comes_from(styled, readme):
+def test_the_readme_repeats_the_results(styled, results):
+    page = (ROOT / "README.md").read_text(encoding="utf-8").replace("*", "")
+    rows = [line for line in page.splitlines() if "], 8" in line or "] | ." in line]
+    assert len(rows) == len(LINES)
+    assert [row for row in rows if " ".join(row.split()) not in results] == []
+    dice = differences(styled, "prosona", "dpersona", (DICE,), BOOTSTRAP)["dice_mean"]
+    ordered = means(styled, f"prosona{HELD_OUT}", (ORDERED,), BOOTSTRAP)["ordered"]
+    claims = (
+        f"GED@4 falls by {_less(styled, 'prosona', 'dpersona')} and Dice rises by "
+        f"{_cell(DICE, dice)} points",
+        f"only {DICE.number(ordered.mean)} % of the images have the areas of four new sentences",
+    )
+    assert [claim for claim in claims if claim not in " ".join(page.split())] == []
+
+
+def test_where_the_gain_on_lungs_comes_from(styled, results):
     lines = [_line(step, *_gain(styled, *pair)) for step, pair in STEPS.items()]
-    assert [line for line in lines if line not in readme] == []
+    assert [line for line in lines if line not in results] == []
 
 
-def test_what_the_text_says_of_lungs(rows, styled, readme):
+def test_what_the_text_says_of_lungs(rows, styled, results):
     patients = {row["record_id"]: row["patient_id"] for row in rows}
     dice = differences(styled, "prosona", "dpersona", (DICE,), BOOTSTRAP)["dice_mean"]
     shuffled = means(styled, "prosona", named(STYLE_METRICS, "dice_others"), BOOTSTRAP)
@@ -195,7 +213,7 @@ def test_what_the_text_says_of_lungs(rows, styled, readme):
         f"{_cell(GED, apart['ged'], sign=True)}",
         f"soft Dice {_cell(soft, apart['dice_soft'], sign=True)}",
     )
-    assert [claim for claim in claims if claim not in readme] == []
+    assert [claim for claim in claims if claim not in results] == []
 
 
 def _of_fold_0(patients, *parts):
@@ -219,7 +237,7 @@ def _of_fold_0(patients, *parts):
         (["validation", "test"], "Without those of fold 0's test, too, {count} in all: {ged} and "),
     ],
 )
-def test_the_difference_without_patients_on_whom_something_was_chosen(styled, readme, parts, said):
+def test_the_difference_without_patients_on_whom_something_was_chosen(styled, results, parts, said):
     """Those of fold 0's validation are test patients of other folds."""
     known = _of_fold_0(sorted({row["patient_id"] for row in styled}), *parts)
     others = [row for row in styled if row["patient_id"] not in known]
@@ -227,4 +245,4 @@ def test_the_difference_without_patients_on_whom_something_was_chosen(styled, re
     dice, ged = _gain(others, "prosona", "dpersona")
     assert known
     claim = f"{said.format(count=count, ged=ged)}{dice}"
-    assert [claim for claim in [claim] if claim not in readme] == []
+    assert [claim for claim in [claim] if claim not in results] == []
