@@ -31,7 +31,7 @@ lint: install  ## style, format and types
 	$(RUN) -m mypy
 
 bench: install  ## print the tables of benchmarks/
-	@set -e; for name in metrics training sampling; do $(RUN) -m benchmarks.$$name; echo; done
+	@set -e; for name in metrics training sampling predicting; do $(RUN) -m benchmarks.$$name; echo; done
 
 clean:  ## remove .venv, caches and builds; runs/ stays
 	rm -rf $(VENV) build dist *.egg-info .jax_cache .pytest_cache .ruff_cache .mypy_cache

@@ -27,10 +27,10 @@ def each_in_own_process(
             yield pool.apply(measure, case)
 
 
-def seconds(call: Callable[[], Any]) -> float:
-    """Returns seconds per call; what it returns is waited for."""
+def seconds(call: Callable[[], Any], *, least: float = SECONDS) -> float:
+    """Returns seconds per call, of calls for `least` seconds; what it returns is waited for."""
     start, calls = time.perf_counter(), 0
-    while not calls or time.perf_counter() - start < SECONDS:
+    while not calls or time.perf_counter() - start < least:
         jax.block_until_ready(call())
         calls += 1
     return (time.perf_counter() - start) / calls

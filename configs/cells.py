@@ -2,7 +2,8 @@
 
 Five persons drew each cell with two tools (BU-BIL, Gurari et al., WACV 2015): place k of the masks
 is the same person and tool in every image, so a style is a real one. The data are an npz of 128x128
-crops in docs/data.md's format. Two CPU cores: about 6 minutes alone; all numbers are in docs/results.md.
+crops in docs/data.md's format. Two CPU cores: about 6 minutes alone; docs/results.md has the
+numbers.
 
     python -m prosona_jax.main --config=configs/cells.py --workdir=runs/cells \
       --config.data.path=$DATA/cells_10_raters.npz

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from prosona_jax.evaluation.masks import score
     from prosona_jax.experiments.grid import compare
     from prosona_jax.experiments.runs import evaluate, train
-    from prosona_jax.prediction.model import Model, load
+    from prosona_jax.prediction.loading import load
+    from prosona_jax.prediction.model import Model
     from prosona_jax.prediction.saving import save
     from prosona_jax.prediction.segmentation import Segmentation
     from prosona_jax.types import InputError
 
 _WHERE = {  # each public name: its module, and what it is called there
-    "load": ("prosona_jax.prediction.model", "load"),
+    "load": ("prosona_jax.prediction.loading", "load"),
     "read_image": ("data_pipelines.images", "read"),
     "save": ("prosona_jax.prediction.saving", "save"),
     "train": ("prosona_jax.experiments.runs", "train"),

@@ -16,7 +16,7 @@ from absl import flags
 
 from data_pipelines import images
 from prosona_jax import cli
-from prosona_jax.prediction.model import load
+from prosona_jax.prediction.loading import load
 from prosona_jax.prediction.saving import save
 from prosona_jax.prediction.segmentation import Segmentation
 from prosona_jax.types import InputError

@@ -16,7 +16,7 @@ from data_pipelines import splits
 from prosona_jax import checksum
 from prosona_jax.evaluation.results import BASELINES
 from prosona_jax.experiments import grid, runs
-from prosona_jax.prediction.model import load
+from prosona_jax.prediction.loading import load
 from prosona_jax.runtime import workdir
 from prosona_jax.runtime.monitor import read_history
 from prosona_jax.types import InputError

@@ -3,11 +3,11 @@
 import collections
 import dataclasses
 import functools
+import hashlib
 import pathlib
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import ml_collections
 import numpy as np
 
@@ -15,8 +15,9 @@ from data_pipelines import images, transforms
 from data_pipelines.images.picture import Picture
 from data_pipelines.settings import Settings
 from data_pipelines.transforms import Placement
-from prosona_jax.experiments import build, inputs, predictions, stages
+from prosona_jax.experiments import inputs, predictions
 from prosona_jax.prediction import caveats, sentences
+from prosona_jax.prediction.drawing import Drawer, Encoded
 from prosona_jax.prediction.segmentation import Segmentation, Style
 from prosona_jax.prediction.sentences import Reading
 from prosona_jax.runtime import workdir
@@ -29,17 +30,17 @@ _IMAGES_KEPT = 8  # whose features stay in memory
 class _Seen(NamedTuple):
     """What is kept of an image."""
 
-    picture: Picture  # held, so that its arrays stay where they are
-    encoded: tuple[jax.Array, Any]  # U(x) and p(z|x)
+    picture: Picture
+    encoded: Encoded
     placement: Placement
     shown: np.ndarray  # f32 [H, W]
     caveats: tuple[str, ...]
 
 
 class Model:
-    """Both stages of a trained run, compiled once for each shape.
+    """A trained run: what it draws on an image for a sentence, a style, or at random.
 
-    Features and prior of an image are computed once and kept for the images that were asked last.
+    Features and prior of an image are computed once, and kept for the images that were asked last.
     """
 
     def __init__(
@@ -58,10 +59,7 @@ class Model:
         self._encoder_place = encoder
         self._second = second
         self._steps = steps
-        # On one device: a mesh has nothing to split here.
-        self._stage_one = jax.device_put(jax.device_get(stage_one), jax.devices()[0])
-        self._stage_two = second and jax.device_put(jax.device_get(second.params), jax.devices()[0])
-        self._root = jax.random.key(self.config.seed)
+        self._drawer = Drawer(self.config, stage_one, second and second.params)
         self._seen: collections.OrderedDict[Hashable, _Seen] = collections.OrderedDict()
 
     @property
@@ -126,7 +124,8 @@ class Model:
         strength = self._checked_strength(strength)
         seen = self._see(image)
         if style is not None:
-            return self._draw(seen, strength * self._style_query(seen, style), [style], [None])[0]
+            probs = self._drawer.draw(seen.encoded, strength * self._style_query(seen, style))
+            return self._segmentations(seen, probs, [style])[0]
         asked = sentences.check([prompts] if isinstance(prompts, str) else prompts or ())
         text = self.encoder.embed(asked)  # InputError where there is no second stage to read it
         second, described = self._second, self.run.prompts
@@ -135,7 +134,9 @@ class Model:
         readings = sentences.read(
             asked, text, second=second, described=described, encoder=self.encoder
         )
-        drawn = self._draw(seen, strength * self._query(seen, text), asked, readings)
+        query = strength * self._drawer.queries(seen.encoded, text)
+        probs = self._drawer.draw(seen.encoded, query)
+        drawn = self._segmentations(seen, probs, asked, readings)
         return drawn[0] if isinstance(prompts, str) else drawn
 
     def sample(self, image: Picture, count: int = 16, *, seed: int | None = None) -> list[Any]:
@@ -151,10 +152,8 @@ class Model:
         if count < 1:
             raise InputError(f"{count} samples are asked for; ask for at least one")
         seen = self._see(image)
-        root = self._root if seed is None else jax.random.key(seed)
-        probs = self._compiled(build.sample_step, count)(self._stage_one, seen.encoded, root)
-        names = [f"sample {number}" for number in range(1, count + 1)]
-        return self._segmentations(seen, np.asarray(probs)[0], names, [None] * count)
+        probs = self._drawer.sample(seen.encoded, count, seed)
+        return self._segmentations(seen, probs, [f"sample {n}" for n in range(1, count + 1)])
 
     def interpolate(
         self, image: Picture, start: str, end: str, *, steps: int = 20
@@ -179,10 +178,11 @@ class Model:
                 ends.append(self._style_query(seen, asked))
             else:
                 text = self.encoder.embed(sentences.check([asked]))
-                ends.append(self._query(seen, text))
-        share = np.linspace(0, 1, steps, dtype=np.float32)[None, :, None]
-        names = [f"{start} → {end}, {part:.0%}" for part in share[0, :, 0]]
-        return self._draw(seen, (1 - share) * ends[0] + share * ends[1], names, [None] * steps)
+                ends.append(self._drawer.queries(seen.encoded, text))
+        share = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
+        probs = self._drawer.draw(seen.encoded, (1 - share) * ends[0] + share * ends[1])
+        names = [f"{start} → {end}, {part:.0%}" for part in share[:, 0]]
+        return self._segmentations(seen, probs, names)
 
     def _checked_strength(self, strength: float) -> float:
         if not np.isfinite(strength):
@@ -196,8 +196,10 @@ class Model:
 
     def _see(self, image: Picture) -> _Seen:
         """Returns what is computed of an image once."""
-        # The size of a pixel by its bytes: one that is unknown is NaN, which equals nothing.
-        key = (id(image.image), image.point, image.intensity_unit, image.spacing_mm.tobytes())
+        # By its bytes: an array may be changed in its place, and NaN equals nothing.
+        content = (np.ascontiguousarray(image.image), image.spacing_mm)
+        digests = (hashlib.blake2b(part.tobytes(), digest_size=16).digest() for part in content)
+        key = (*digests, image.image.shape, image.point, image.intensity_unit)
         if key in self._seen:
             self._seen.move_to_end(key)
             return self._seen[key]
@@ -208,7 +210,7 @@ class Model:
                 "another workdir"
             )
         crop, placement = images.to_model(image, self.settings)
-        encoded = self._compiled(build.encode_image_step)(self._stage_one, crop[None])
+        encoded = self._drawer.encode(crop)
         scaled = transforms.scale(
             image.image, image.intensity_unit, self.settings, where=str(image.path)
         )
@@ -226,49 +228,30 @@ class Model:
             self._seen.popitem(last=False)
         return seen
 
-    def _query(self, seen: _Seen, text: np.ndarray) -> np.ndarray:
-        """Returns the queries f32 [1, s, d] of embeddings f32 [s, e]."""
-        asked = self._compiled(build.query_step)(self._stage_two, _padded(text), seen.encoded[0])
-        return np.asarray(asked)[:, : len(text)]
-
     def _style_query(self, seen: _Seen, style: str) -> np.ndarray:
-        """Returns a style's query f32 [1, 1, d]: the mean of its sentences', or its own."""
+        """Returns a style's query f32 [1, d]: the mean of its sentences', or its own."""
         names = [each.name for each in self.styles]
         if style not in names:
             known = f"choose one of {', '.join(names)}" if names else "it has none: ask for samples"
             raise InputError(f"{self.folder}: has no style {style!r}; {known}")
         assert self._second is not None
-        text, k = self._second.text["train"], names.index(style)  # [k, p, e]
+        k = names.index(style)
         if self.run.prompts is None:
-            return self._query_of_place(seen, text, k)
-        return self._query(seen, text[k]).mean(axis=1, keepdims=True)
-
-    def _query_of_place(self, seen: _Seen, text: np.ndarray, k: int) -> np.ndarray:
-        """Returns the query of place k where no text is read, but the places are counted."""
-        asked = self._compiled(build.query_step)(self._stage_two, text[:, 0], seen.encoded[0])
-        return np.asarray(asked)[:, k : k + 1]
-
-    def _draw(
-        self,
-        seen: _Seen,
-        query: np.ndarray,
-        names: Sequence[str],
-        readings: Sequence[Reading | None],
-    ) -> list[Segmentation]:
-        count = query.shape[1]
-        padded = _padded(query[0])[None]
-        probs = self._compiled(build.draw_step)(self._stage_one, seen.encoded, padded, self._root)
-        return self._segmentations(seen, np.asarray(probs)[0, :count], names, readings)
+            return self._drawer.place_queries(seen.encoded, len(names))[k : k + 1]
+        queries = self._drawer.queries(seen.encoded, self._second.text["train"][k])
+        return queries.mean(axis=0, keepdims=True)
 
     def _segmentations(
         self,
         seen: _Seen,
         probs: np.ndarray,
         names: Sequence[str],
-        readings: Sequence[Reading | None],
+        readings: Sequence[Reading] | None = None,
     ) -> list[Segmentation]:
+        """Returns probabilities f32 [s, size, size] of the model's grid on the image's own."""
         pixel_mm2 = float(np.prod(seen.picture.spacing_mm, dtype=float))
         own = images.from_model(probs, seen.placement)
+        known: Sequence[Reading | None] = readings or [None] * len(names)
         return [
             Segmentation(
                 name,
@@ -284,7 +267,7 @@ class Model:
                 seen.placement,
                 seen.shown,
             )
-            for name, probability, reading in zip(names, own, readings, strict=True)
+            for name, probability, reading in zip(names, own, known, strict=True)
         ]
 
     @property
@@ -308,40 +291,3 @@ class Model:
             "simulated_training_data": self.run.simulated,
             "encoder": self.run.prompts["encoder"] if self.run.prompts else None,
         }
-
-    @functools.cached_property
-    def _steps_compiled(self) -> dict[Hashable, Callable[..., Any]]:
-        return {}
-
-    def _compiled(self, make: Callable[..., Callable[..., Any]], *options: Any) -> Any:
-        """Returns the step that `make` builds of the config, the same one each time."""
-        key = (make, *options)
-        if key not in self._steps_compiled:
-            self._steps_compiled[key] = jax.jit(make(self.config, *options))
-        return self._steps_compiled[key]
-
-
-def load(folder: str | pathlib.Path, *, encoder: str | None = None) -> Model:
-    """Reads the best checkpoints of a workdir.
-
-        >>> import prosona_jax as pj
-        >>> model = pj.load("runs/demo")  # doctest: +SKIP
-
-    Args:
-        folder: the workdir of a run, or of one method of a comparison.
-        encoder: folder or name of the text encoder, where it is another than in training.
-
-    Raises:
-        InputError: no run was trained there, or a checkpoint is missing or damaged.
-    """
-    folder = pathlib.Path(folder).expanduser()
-    run = workdir.read(folder)
-    one, params, second = stages.read_stages(folder, run)
-    steps = {"stage_one": one} | ({"stage_two": second.step} if second else {})
-    return Model(folder, run, params, second, steps=steps, encoder=encoder)
-
-
-def _padded(rows: np.ndarray) -> np.ndarray:
-    """Repeats the last of [s, ...] up to a power of two: few shapes are compiled for any s."""
-    count = 1 << (len(rows) - 1).bit_length()
-    return np.concatenate([rows, np.repeat(rows[-1:], count - len(rows), axis=0)])

@@ -6,7 +6,7 @@ import pytest
 from configs import lidc
 from data_pipelines import images
 from prosona_jax.experiments import inputs, stages
-from prosona_jax.prediction.model import load
+from prosona_jax.prediction.loading import load
 from prosona_jax.prediction.saving import save
 from prosona_jax.runtime import workdir
 from tests.programs import PATIENTS, SIZE, write_discs

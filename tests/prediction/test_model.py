@@ -128,14 +128,21 @@ def test_a_walk_has_its_ends_and_goes_by_equal_steps(model, image):
 
 def test_an_image_is_seen_once_and_steps_are_compiled_once(model, image, monkeypatch):
     model.segment(image, SENTENCES[0])
-    compiled = dict(model._steps_compiled)
+    compiled = dict(model._drawer.compiled)
     sizes = {key: step._cache_size() for key, step in compiled.items()}
     monkeypatch.setattr(
         "data_pipelines.images.to_model", lambda *_: pytest.fail("seen a second time")
     )
     model.segment(image, SENTENCES[1])
-    assert model._steps_compiled == compiled
+    assert model._drawer.compiled == compiled
     assert {key: step._cache_size() for key, step in compiled.items()} == sizes
+
+
+def test_an_array_that_is_changed_in_its_place_is_seen_anew(model, image):
+    before = model.segment(image, SENTENCES[0]).probability
+    image.image[...] = image.image[::-1].copy()
+    after = model.segment(image, SENTENCES[0]).probability
+    assert (before != after).any()
 
 
 def test_what_cannot_be_asked_is_one_line(model, image):
@@ -195,4 +202,4 @@ def test_a_bank_has_no_strength(trained, image, tmp_path):
 
 
 def test_parameters_lie_on_one_device(model):
-    assert {len(x.devices()) for x in jax.tree.leaves(model._stage_one)} == {1}
+    assert {len(x.devices()) for x in jax.tree.leaves(model._drawer._stage_one)} == {1}

@@ -1,0 +1,90 @@
+"""Milliseconds of a contour with a loaded model: first call, later calls, 100 sentences, samples.
+
+    python -m benchmarks.predicting
+
+The model has the size of `configs/lidc.py:crops64` and random parameters: what it draws means
+nothing, and takes as long as what a trained one draws.
+"""
+
+import pathlib
+import tempfile
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from benchmarks.common import seconds
+from configs import lidc
+from data_pipelines.images.picture import Picture
+from prosona_jax.experiments import build, predictions
+from prosona_jax.prediction.model import Model
+from prosona_jax.runtime.workdir import Run
+from prosona_jax.text import encoder
+from prosona_jax.training import stage_two
+
+STYLES = ("tight", "normal", "wide", "very wide")
+SENTENCES = [f"Draw it {style}, number {k}." for k in range(25) for style in STYLES]
+
+
+def make_model(folder: pathlib.Path) -> Model:
+    """Returns a model of random parameters that reads sentences."""
+    config = lidc.get_config("crops64")
+    root, size = jax.random.key(0), config.data.size
+    network = build.model(config)
+    one = build.initialise(config, network, root, (size, size, 1), len(STYLES))
+    read = encoder.load(config.prompts.encoder)
+    text = np.stack([read.embed([f"Draw it {style}."]) for style in STYLES])  # [k, 1, e]
+    two = stage_two.initialise(
+        build.prompter(config),
+        root,
+        network,
+        image_shape=(size, size, 1),
+        styles=len(STYLES),
+        text_dim=read.dim,
+    )
+    styles = [
+        {"name": style, "train": [f"Draw it {style}."], "held_out": [f"Draw it {style}."]}
+        for style in STYLES
+    ]
+    described = {"name": read.name, "digest": read.digest, "dim": read.dim}
+    run = Run(
+        config=config.to_dict(),
+        data_digest="",
+        patients={},
+        channels=1,
+        raters=len(STYLES),
+        prompts={"encoder": described, "styles": styles},
+        intensity_unit="HU",
+        native_spacing_mm=[[0.7, 0.7], [0.7, 0.7]],
+        simulated=False,
+    )
+    second = predictions.StageTwo(0, two, {"train": text, "held_out": text})
+    return Model(folder, run, one, second, steps={})
+
+
+def main() -> None:
+    """Prints the table."""
+    rng = np.random.default_rng(0)
+    crops = rng.normal(-500, 300, (500, 64, 64, 1)).astype(np.float32)
+    spacing = np.full(2, 0.7, np.float32)
+    images = [Picture(x, "HU", spacing, pathlib.Path("x"), "npz", None) for x in crops]
+    image, others = images[0], iter(images[1:])
+    with tempfile.TemporaryDirectory() as folder:
+        model = make_model(pathlib.Path(folder))
+        again = iter(SENTENCES * 1000)
+        cases: dict[str, Callable[[], object]] = {
+            "one sentence, another each time": lambda: model.segment(image, next(again)),
+            "another image each time": lambda: model.segment(next(others), SENTENCES[0]),
+            "100 sentences on one image": lambda: model.segment(image, SENTENCES),
+            "16 samples": lambda: model.sample(image, 16),
+            "a walk of 20 steps": lambda: model.interpolate(image, "tight", "wide"),
+        }
+        print("| 64x64 pixels, ms | first call, compiles | later calls |")
+        print("|---|---|---|")
+        for name, call in cases.items():
+            first = seconds(call, least=0.0)
+            print(f"| {name} | {1e3 * first:.0f} | {1e3 * seconds(call):.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
