@@ -12,22 +12,22 @@ import numpy as np
 import optax
 
 from prosona_jax.evaluation import sample_steps, style_steps
+from prosona_jax.experiments import methods
 from prosona_jax.models import encoding
 from prosona_jax.models.prob_unet import ProbUNet
 from prosona_jax.models.projection import Projector
-from prosona_jax.models.query import HeadsQuery, IdQuery, Prompter, TextQuery
+from prosona_jax.models.query import Prompter
 from prosona_jax.training import augment, feature_cache, stage_one, stage_two, step
 from prosona_jax.types import InputError, Params
 
 Config: TypeAlias = ml_collections.ConfigDict
-
 
 _CHOICES = {
     "parallel": ("mesh", "pmap"),
     "model.norm": ("none", "group"),
     "model.posterior_input": ("single", "all"),
     "model.dtype": ("float32", "bfloat16"),
-    "stage_two.query": ("text", "id", "heads", "none"),
+    "stage_two.query": tuple(methods.METHODS),
     "stage_two.projection": ("analytic", "bank"),
 }
 _WEIGHTS = tuple(f"loss.{term}" for term in stage_one.TERMS)
@@ -87,12 +87,13 @@ def check(config: Config) -> None:
     if config.optimizer.warmup_steps >= config.steps:
         raise InputError("config.optimizer.warmup_steps must be below config.steps")
     two = config.stage_two
-    if two.query != "text" and (two.latent or two.visual):
+    if not methods.of(config).reads_text and (two.latent or two.visual):
         raise InputError(
             f"config.stage_two.query is {two.query!r} and reads no text: set stage_two.latent and "
             "stage_two.visual to 0"
         )
-    if two.query != "none" and not any(_value(config, field) for field in _WEIGHTS_OF_STAGE_TWO):
+    weighed = any(_value(config, field) for field in _WEIGHTS_OF_STAGE_TWO)
+    if methods.has_second_stage(config) and not weighed:
         raise InputError(
             f"{', '.join(_WEIGHTS_OF_STAGE_TWO)} are all 0, and nothing is left to train on; raise "
             "one, or set stage_two.query to 'none'"
@@ -206,14 +207,10 @@ def encode_step_of_evaluation(config: Config) -> Callable[..., encoding.Encoded]
 
 
 def prompter(config: Config) -> Prompter:
-    """Returns the trained modules of config.stage_two."""
-    two, d = config.stage_two, config.model.latent_dim
-    queries = {
-        "text": lambda: TextQuery(d, two.width),
-        "id": lambda: IdQuery(d),
-        "heads": lambda: HeadsQuery(d),
-    }
-    return Prompter(queries[two.query](), two.width)
+    """Returns the trained modules of config.stage_two, which must have a second stage."""
+    query = methods.of(config).query
+    assert query is not None
+    return Prompter(query(config), config.stage_two.width)
 
 
 def train_step_of_stage_two(

@@ -13,6 +13,7 @@ import ml_collections
 from configs.methods import METHODS
 from prosona_jax import checksum
 from prosona_jax.experiments import inputs, predictions, stages
+from prosona_jax.experiments import methods as second_stages
 from prosona_jax.experiments.build import Config
 from prosona_jax.report import comparison, document
 from prosona_jax.runtime import parallel, provenance, workdir
@@ -60,9 +61,9 @@ def _configure(config: Config, method: str, *, seed: int, fold: int) -> Config:
     changed = ml_collections.ConfigDict(config.to_dict()).lock()
     changed.seed, changed.data.fold = seed, fold
     changed.update_from_flattened_dict(METHODS[method])
-    if changed.stage_two.query == "heads":
-        changed.stage_two.tau = changed.model.latent_dim**-0.5  # cancels the projection's sqrt(d)
     stages.check(changed)
+    if second_stages.of(changed).unscaled:
+        changed.stage_two.tau = changed.model.latent_dim**-0.5  # cancels the projection's sqrt(d)
     return changed
 
 
@@ -164,7 +165,7 @@ def _sampled(cell: Cell, one: pathlib.Path) -> list[dict[str, Any]]:
 def _styled(cell: Cell, one: pathlib.Path) -> list[dict[str, Any]]:
     """Trains the cell's stage two on that stage one and scores its contours, if it has one."""
     config, data, two = cell.config, cell.data, cell.folder / "stage_two"
-    if config.stage_two.query == "none":
+    if not second_stages.has_second_stage(config):
         return []
     shape = {"channels": data.channels, "raters": data.raters}
     _, params = stages.read_stage_one(config, one, **shape)

@@ -13,7 +13,7 @@ from data_pipelines import fingerprint, loader, prepared, splits
 from data_pipelines.settings import Settings
 from prosona_jax import unicode
 from prosona_jax.evaluation.scoring import Row
-from prosona_jax.experiments import unseen
+from prosona_jax.experiments import methods, unseen
 from prosona_jax.experiments.build import Config
 from prosona_jax.runtime import parallel
 from prosona_jax.runtime.workdir import Run
@@ -117,7 +117,7 @@ def load_prompts(config: Config, raters: int) -> Prompts | None:
 
     A relative path is taken from the working directory, or else from where ``configs/`` lies.
     """
-    if config.stage_two.query != "text":
+    if not methods.of(config).reads_text:
         return None
     path = pathlib.Path(config.prompts.path).expanduser()
     if not path.exists() and (_ROOT / path).exists():
@@ -192,7 +192,7 @@ def check_fits(config: Config, data: Data, run: Run) -> None:
     A posterior that sees one mask, alone, is indifferent to how many there are.
     """
     needed = {"channels": (data.channels, run.channels)}
-    if config.model.posterior_input == "all" or config.stage_two.query != "none":
+    if config.model.posterior_input == "all" or methods.has_second_stage(config):
         needed["raters"] = (data.raters, run.raters)
     for what, (has, needs) in needed.items():
         if has != needs:

@@ -10,7 +10,7 @@ import numpy as np
 
 from prosona_jax.evaluation import scoring, style_steps
 from prosona_jax.evaluation.sample_steps import Prediction
-from prosona_jax.experiments import build, inputs
+from prosona_jax.experiments import build, inputs, methods
 from prosona_jax.experiments.build import Config
 from prosona_jax.experiments.inputs import Data
 from prosona_jax.models.encoding import Encoded
@@ -77,7 +77,7 @@ def score_prompts(
     config: Config, stage_one: Params, second: StageTwo, data: Data, split: str
 ) -> list[scoring.Row]:
     """Scores a mask per style, and where text is read, every sentence alone."""
-    parts = ("mean", "train", "held_out") if config.stage_two.query == "text" else ("mean",)
+    parts = ("mean", "train", "held_out") if methods.of(config).reads_text else ("mean",)
     return score_stage_two(config, stage_one, second, data, split, prompts_of=parts)
 
 

@@ -13,7 +13,7 @@ import ml_collections
 import numpy as np
 
 from prosona_jax.evaluation import scoring
-from prosona_jax.experiments import build, inputs, predictions, stages
+from prosona_jax.experiments import build, inputs, methods, predictions, stages
 from prosona_jax.experiments.build import Config
 from prosona_jax.experiments.inputs import Data
 from prosona_jax.report import document, summary
@@ -24,13 +24,6 @@ from prosona_jax.types import InputError, Params, Record
 
 _WALK_POINTS = 61
 _PLANE_SAMPLES = 300
-_METHOD = {  # by the query
-    "none": "Probabilistic U-Net",
-    "text": "ProSona",
-    "heads": "D-Persona's heads",
-    "id": "A learned vector per style",
-}
-
 _LOG = logging.getLogger(__name__)
 
 
@@ -181,7 +174,7 @@ def _panels(
 def title(config: Config, *, simulated: bool) -> str:
     """Returns what a report is headed: the method that the config trains, and its data."""
     data = (config.data.path and pathlib.Path(config.data.path).stem) or config.data.source
-    return f"{_METHOD[config.stage_two.query]} on {data}" + (" (simulated CT)" if simulated else "")
+    return f"{methods.of(config).title} on {data}" + (" (simulated CT)" if simulated else "")
 
 
 def _styled(

@@ -17,7 +17,7 @@ import numpy as np
 
 from data_pipelines import loader
 from prosona_jax.evaluation import scoring
-from prosona_jax.experiments import build, inputs, predictions
+from prosona_jax.experiments import build, inputs, methods, predictions
 from prosona_jax.experiments.build import Config
 from prosona_jax.experiments.inputs import Data
 from prosona_jax.models import encoding
@@ -48,7 +48,7 @@ def check(config: Config) -> None:
     build.check(config)
     two, devices = config.stage_two, jax.device_count()
     sizes = {"batch_size": config.batch_size}
-    if two.query != "none":
+    if methods.has_second_stage(config):
         sizes["stage_two.batch_size"] = two.batch_size
     for field, size in sizes.items():
         if size % devices:
@@ -60,7 +60,7 @@ def check(config: Config) -> None:
 
 def check_raters(config: Config, raters: int) -> None:
     """Raises InputError if images of that many raters cannot train the second stage."""
-    if config.stage_two.query != "none" and raters < 2:
+    if methods.has_second_stage(config) and raters < 2:
         raise InputError(
             "the images have one mask each, and a second stage learns how readers differ: set "
             "stage_two.query to 'none', and stage_two.latent and stage_two.visual to 0"
@@ -70,7 +70,7 @@ def check_raters(config: Config, raters: int) -> None:
 def fit(config: Config, folder: pathlib.Path, data: Data, written: inputs.Prompts | None) -> None:
     """Trains what the config asks for in ``<folder>/stage_one`` and ``<folder>/stage_two``."""
     fit_stage_one(config, folder / "stage_one", data)
-    if config.stage_two.query != "none":
+    if methods.has_second_stage(config):
         _, params = read_stage_one(
             config, folder / "stage_one", channels=data.channels, raters=data.raters
         )
@@ -128,7 +128,7 @@ def stage_one_folder(folder: pathlib.Path, run: workdir.Run) -> pathlib.Path:
 def unfinished(folder: pathlib.Path, run: workdir.Run) -> list[str]:
     """Returns which stages of a folder's run have steps left to do, one caveat each."""
     stages = {"one": (stage_one_folder(folder, run), run.config["steps"])}
-    if run.config["stage_two"]["query"] != "none":
+    if methods.has_second_stage(ml_collections.ConfigDict(run.config)):
         stages["two"] = (folder / "stage_two", run.config["stage_two"]["steps"])
     said = []
     for stage, (place, steps) in stages.items():
@@ -148,7 +148,7 @@ def read_stages(
     config = ml_collections.ConfigDict(run.config)
     shape = {"channels": run.channels, "raters": run.raters}
     best, params = read_stage_one(config, stage_one_folder(folder, run), **shape)
-    if config.stage_two.query == "none":
+    if not methods.has_second_stage(config):
         return best, params, None
     return best, params, read_stage_two(config, folder / "stage_two", run.prompts, **shape)
 

@@ -1,0 +1,57 @@
+"""The second stages that a config can name in `stage_two.query`: one entry each.
+
+To add one, write its module in models/query.py and give it an entry here. A comparison knows it by
+a name in configs/methods.py.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import flax.linen as nn
+import ml_collections
+
+from prosona_jax.models.query import HeadsQuery, IdQuery, TextQuery
+
+Config: TypeAlias = ml_collections.ConfigDict
+
+
+class Method(NamedTuple):
+    """What a second stage is, and what the rest of the program must know of it."""
+
+    title: str  # of a report
+    query: Callable[[Config], nn.Module] | None  # None: there is no second stage
+    reads_text: bool  # prompts are embedded, trained with, and aligned with readers
+    unscaled: bool  # chooses by softmax(q . z), so that tau cancels the projection's sqrt(d)
+
+
+METHODS = {
+    "text": Method(
+        "ProSona",
+        lambda c: TextQuery(c.model.latent_dim, c.stage_two.width),
+        reads_text=True,
+        unscaled=False,
+    ),
+    "id": Method(
+        "A learned vector per style",
+        lambda c: IdQuery(c.model.latent_dim),
+        reads_text=False,
+        unscaled=False,
+    ),
+    "heads": Method(
+        "D-Persona's heads",
+        lambda c: HeadsQuery(c.model.latent_dim),
+        reads_text=False,
+        unscaled=True,
+    ),
+    "none": Method("Probabilistic U-Net", None, reads_text=False, unscaled=False),
+}
+
+
+def of(config: Config) -> Method:
+    """Returns the second stage that a checked config names."""
+    return METHODS[config.stage_two.query]
+
+
+def has_second_stage(config: Config) -> bool:
+    """Returns whether there is a second stage to train."""
+    return of(config).query is not None
