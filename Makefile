@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo test lint docs bench clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -22,13 +22,16 @@ $(INSTALLED): requirements.txt requirements-nodeps.txt setup.py prosona_jax/__in
 demo: install  ## train on the CPU in minutes; the report is runs/demo/report/report.html
 	$(RUN) -m prosona_jax.main --config=configs/lidc.py:demo --workdir=runs/demo
 
-test: lint  ## lint, then all tests
+test: lint docs  ## lint, the pages, then all tests
 	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: install  ## style, format and types
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	$(RUN) -m mypy
+
+docs: install  ## build the pages of docs/; they start at build/docs/index.html
+	$(RUN) -m sphinx -W --keep-going -q -b html docs build/docs
 
 bench: install  ## print the tables of benchmarks/
 	@set -e; for name in metrics training sampling predicting; do $(RUN) -m benchmarks.$$name; echo; done
