@@ -51,6 +51,9 @@ def read(
 ) -> Picture:
     """Reads one image; see the module for the formats.
 
+        >>> pj.read_image("crop.dcm", point=(210, 143))  # doctest: +SKIP
+        >>> pj.read_image("ct.nii.gz", slice_index=40, unit="HU")  # doctest: +SKIP
+
     Args:
         path: the file.
         slice_index: which one of a volume or a set, 0-based; None if the file holds one.
