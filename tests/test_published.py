@@ -124,7 +124,7 @@ def test_samples_of_the_main_run(main_run, results):
     reader, sample = (
         _cell(dice, found.leave_one_out[x]["loo_dice"]) for x in ("raters", "samples")
     )
-    lines.append(f"one reader has a mean Dice of {reader} and one sample {sample}")
+    lines.append(f"one rater has a mean Dice of {reader} and one sample {sample}")
     assert [line for line in lines if line not in results] == []
 
 
@@ -142,8 +142,8 @@ def test_prompts_of_the_main_run(main_run, results):
         for column in (found.trained, found.held_out)
     )
     lines.append(
-        f"a sentence alone finds its reader's latent in {known[0]} of all cases and its reader's "
-        f"features in {known[1]}; a new one in {new[0]} and {new[1]};"
+        f"A training sentence finds its rater's latent in {known[0]} of all cases and its rater's "
+        f"features in {known[1]}. A held-out sentence finds them in {new[0]} and {new[1]}."
     )
     assert [line for line in lines if line not in results] == []
 
@@ -204,10 +204,10 @@ def test_what_the_text_says_of_lungs(rows, styled, results):
         f"{len(patients)} nodules of {len({*patients.values()})} patients, one seed",
         f"GED@4 falls by {_less(styled, 'prosona', 'dpersona')} and Dice rises by "
         f"{_cell(DICE, dice)} points",
-        "by single training sentences it falls by "
+        "single training sentences, GED@4 falls by "
         f"{_less(styled, f'prosona{TRAINED}', 'dpersona')}",
-        f"Against `dpersona_heads` it falls by {_less(styled, 'prosona', 'dpersona_heads')} and "
-        f"{_less(styled, f'prosona{TRAINED}', 'dpersona_heads')}",
+        f"Against `dpersona_heads`, GED@4 falls by {_less(styled, 'prosona', 'dpersona_heads')} "
+        f"and {_less(styled, f'prosona{TRAINED}', 'dpersona_heads')}",
         f"Shuffled prompts have a Dice of {_cell(DICE, shuffled['dice_others'])}",
         f"GED@50 {_cell(GED, ours)} against {_cell(GED, theirs)}, difference "
         f"{_cell(GED, apart['ged'], sign=True)}",
@@ -233,8 +233,11 @@ def _of_fold_0(patients, *parts):
 @pytest.mark.parametrize(
     ("parts", "said"),
     [
-        (["validation"], "Without the {count} records of patients on whom they were: {ged} and "),
-        (["validation", "test"], "Without those of fold 0's test, too, {count} in all: {ged} and "),
+        (["validation"], "Without their {count} records, the differences are {ged} and "),
+        (
+            ["validation", "test"],
+            "Without the records of both groups, {count} in total, the differences are {ged} and ",
+        ),
     ],
 )
 def test_the_difference_without_patients_on_whom_something_was_chosen(styled, results, parts, said):
