@@ -116,8 +116,9 @@ def test_the_walk_between_prompts_stops_where_predict_draws(walked, model):
     image = jnp.asarray(data.dataset[position].image[None])
     stage_one, stage_two, text = parts
     encoded = build.encode_image_step(config)(stage_one, image)
-    query = build.query_step(config)(stage_two, text, encoded[0])
-    probs = build.draw_step(config)(stage_one, encoded, query, jax.random.key(config.seed))[0]
+    query = jax.jit(build.query_step(config))(stage_two, text, encoded[0])
+    root = jax.random.key(config.seed)
+    probs = jax.jit(build.draw_step(config))(stage_one, encoded, query, root)[0]
     points, stops = int(kept["POINTS"]), len(text)
     assert len(kept["prompt_areas"]) == (stops - 1) * points + 1
     _assert_same_areas(kept["prompt_areas"][::points], _areas(probs))

@@ -6,6 +6,7 @@ The suite tries a few of each, the same every time. For many, drawn anew:
 """
 
 import collections
+import importlib
 import io
 import pathlib
 import pickle
@@ -21,11 +22,13 @@ from PIL import Image
 
 from data_pipelines import images, lidc, prepared
 from data_pipelines.fingerprint import Tally
-from prosona_jax import score, unicode
+from prosona_jax import unicode
+from prosona_jax.evaluation import masks
 from prosona_jax.text import prompts
 from prosona_jax.types import InputError
 from tests.data.conftest import arrays
 
+SCORE = importlib.import_module("prosona_jax.score")  # the package names a function so
 RAMP = np.arange(20 * 20).reshape(20, 20) % 251
 SUFFIXES = (".png", ".jpg", ".tif", ".npz", ".nii", ".nii.gz", ".dcm", ".pickle", ".txt", "")
 
@@ -143,9 +146,9 @@ def test_images(sound, tmp_path, data):
         unit = data.draw(st.sampled_from((None, "HU", "arbitrary")))
         picture = images.read(path, slice_index=index, unit=unit)
         assert np.isfinite(picture.image).all()
-        masks = np.zeros((2, *picture.image.shape[:2]), np.uint8)
-        masks[0, 1:3] = 1
-        files = images.encode_masks("x", masks, picture, names=["a", "b"], notes=["c", "d"])
+        drawn = np.zeros((2, *picture.image.shape[:2]), np.uint8)
+        drawn[0, 1:3] = 1
+        files = images.encode_masks("x", drawn, picture, names=["a", "b"], notes=["c", "d"])
         assert sorted(images.write(out, files, picture)) == sorted(out.iterdir())
 
     if not ends_well(path, work):
@@ -165,7 +168,7 @@ def test_npz_data_sets(make_settings, tmp_path, steps, inner, skip):
     path.write_bytes(within(content, steps) if inner else damaged(content, steps))
     settings = make_settings(path, on_error="skip" if skip else "raise")
     ends_well(path, records(settings))
-    ends_well(path, lambda: score.read_masks(path))
+    ends_well(path, lambda: SCORE.read(path))
 
 
 @hypothesis.given(steps=damages, inner=st.booleans())
@@ -174,7 +177,7 @@ def test_masks_to_score(tmp_path, steps, inner):
     labels = np.zeros((3, 2, 6, 6), np.uint8)
     content = npz(labels=labels, probs=labels[:, :1] + 0.5, patient_id=["a", "b", "c"])
     path.write_bytes(within(content, steps) if inner else damaged(content, steps))
-    ends_well(path, lambda: score.score_masks(path, score.read_masks(path)))
+    ends_well(path, lambda: masks.score(**SCORE.read(path), where=str(path)))
 
 
 @hypothesis.given(steps=damages, protocol=st.sampled_from((2, 4)), skip=st.booleans())

@@ -20,7 +20,7 @@ from tests.tiny import MODEL, ROOT, D
 
 K, E = 3, 5
 PROMPTERS = {
-    "text": Prompter(TextQuery(D, 6, False), 6),
+    "text": Prompter(TextQuery(D, 6), 6),
     "id": Prompter(IdQuery(D), 6),
     "heads": Prompter(HeadsQuery(D), 6),
 }

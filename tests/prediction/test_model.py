@@ -101,10 +101,11 @@ def test_samples_are_those_of_an_evaluation_and_of_a_seed(model, image, trained)
 
 
 def test_strength_walks_along_the_style_and_ends_in_the_prior_mean(model, image):
-    short, half, at = (
-        model.segment(image, style="core", strength=s).mask.sum() for s in (0.0, 0.5, 1.0)
+    start, half, end = (
+        model.segment(image, style="core", strength=s).probability for s in (0.0, 0.5, 1.0)
     )
-    assert short > half > at > 0
+    np.testing.assert_array_equal(end, model.segment(image, style="core").probability)
+    assert 0 < np.abs(half - start).max() < np.abs(end - start).max()
     none, other = (model.segment(image, style=s, strength=0.0) for s in ("core", "margin"))
     np.testing.assert_allclose(none.probability, other.probability, atol=1e-6)
     with pytest.raises(pj.InputError, match="strength is nan; give a finite number"):

@@ -261,7 +261,7 @@ def test_a_folder_that_is_not_there_is_not_sought_on_the_hub(
 def test_the_module_imports_without_transformers() -> None:
     late = ("transformers", "tokenizers", "huggingface_hub", "torch")
     program = (
-        f"import sys, prosona_jax.text_encoder; print([m for m in {late} if m in sys.modules])"
+        f"import sys, prosona_jax.text.encoder; print([m for m in {late} if m in sys.modules])"
     )
     found = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
