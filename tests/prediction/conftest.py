@@ -1,7 +1,11 @@
 """One workdir, the smoke config trained on small made-up discs until its styles differ."""
 
+import functools
+import pathlib
+
 import numpy as np
 import pytest
+import yaml
 
 from configs import lidc
 from data_pipelines import images
@@ -9,9 +13,18 @@ from prosona_jax.experiments import inputs, stages
 from prosona_jax.prediction.loading import load
 from prosona_jax.prediction.saving import save
 from prosona_jax.runtime import workdir
-from tests.programs import PATIENTS, SIZE, write_discs
+from tests.programs import PATIENTS, ROOT, SIZE, write_discs
 
 SENTENCES = ("Draw a very small contour.", "Draw a very large contour.", "hug the solid core")
+
+
+def write_prompts(path, whole):
+    """Writes a part of the project's own prompts: to embed a thousand takes longest of all."""
+    content = yaml.safe_load((pathlib.Path(ROOT) / whole).read_text(encoding="utf-8"))
+    for style in content["styles"]:
+        style["train"], style["held_out"] = style["train"][:40], style["held_out"][:20]
+    path.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +35,7 @@ def trained(tmp_path_factory):
     config = lidc.get_config("smoke")
     config.data.update(source="npz", path=str(folder / "discs.npz"), folds=3)
     config.data.update(cache_dir=str(folder / "cache"), validation_share=0.3)
+    config.prompts.path = str(write_prompts(folder / "prompts.yaml", config.prompts.path))
     config.steps = config.stage_two.steps = 300
     config.evaluate.every_steps = config.checkpoint_every_steps = 300
     config.log_every_steps = 300
@@ -33,10 +47,13 @@ def trained(tmp_path_factory):
     return folder / "run", data
 
 
+loaded = functools.cache(load)  # what a workdir holds does not change within a test
+
+
 def draw(folder, image, sentences, output, *, encoder=None, **asked):
     """Draws on an image file and saves it, as the command does."""
     picture = images.read(image, **asked)
-    model = load(folder, encoder=encoder)
+    model = loaded(folder, encoder=encoder)
     return save(model.segment(picture, sentences), picture, output)
 
 
