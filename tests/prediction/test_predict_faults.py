@@ -15,7 +15,7 @@ from PIL import Image
 from prosona_jax.runtime import workdir
 from prosona_jax.text import encoder as text_encoder
 from prosona_jax.types import InputError
-from tests.prediction.conftest import SENTENCES, draw
+from tests.prediction.conftest import SENTENCES, draw, loaded
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -119,6 +119,7 @@ def test_a_moved_text_encoder_is_the_same_with_its_own_pooling_alone(ask, tmp_pa
     pooling = tmp_path / "moved" / "1_Pooling" / "config.json"
     pooling.unlink()
     pooling.write_text('{"pooling_mode_cls_token": true}')
+    loaded.cache_clear()  # the folder has changed
     assert refusal(ask, tmp_path, encoder=str(tmp_path / "moved")).endswith(
         "; install it with its own tokenizer and pooling"
     )
