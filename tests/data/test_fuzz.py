@@ -137,13 +137,13 @@ def test_images(sound, tmp_path, data):
     content = within(content, steps) if inner else damaged(content, steps)
     if data.draw(st.integers(0, 3)) == 0:
         suffix = data.draw(st.sampled_from(SUFFIXES))
+    index = data.draw(st.sampled_from((None, 0, 1)))
+    unit = data.draw(st.sampled_from((None, "HU", "arbitrary")))
     path, out = tmp_path / f"x{suffix}", tmp_path / "out"
     path.write_bytes(content)
     shutil.rmtree(out, ignore_errors=True)
 
     def work():
-        index = data.draw(st.sampled_from((None, 0, 1)))
-        unit = data.draw(st.sampled_from((None, "HU", "arbitrary")))
         picture = images.read(path, slice_index=index, unit=unit)
         assert np.isfinite(picture.image).all()
         drawn = np.zeros((2, *picture.image.shape[:2]), np.uint8)
