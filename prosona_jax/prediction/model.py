@@ -199,7 +199,8 @@ class Model:
         # By its bytes: an array may be changed in its place, and NaN equals nothing.
         content = (np.ascontiguousarray(image.image), image.spacing_mm)
         digests = (hashlib.blake2b(part.tobytes(), digest_size=16).digest() for part in content)
-        key = (*digests, image.image.shape, image.point, image.intensity_unit)
+        told = image.point, image.intensity_unit, image.caveats  # two files may share their pixels
+        key = (*digests, image.image.shape, *told)
         if key in self._seen:
             self._seen.move_to_end(key)
             return self._seen[key]

@@ -146,6 +146,12 @@ def test_an_array_that_is_changed_in_its_place_is_seen_anew(model, image):
     assert (before != after).any()
 
 
+def test_the_same_pixels_from_another_file_keep_their_own_caveats(model, image):
+    for said in ((), ("Header disagrees.",)):
+        drawn = model.segment(image._replace(caveats=said), SENTENCES[0])
+        assert ("Header disagrees." in drawn.caveats) == bool(said)
+
+
 def test_what_cannot_be_asked_is_one_line(model, image):
     for ask, fault in (
         (lambda: model.segment(image), "nothing or two things are asked"),
