@@ -7,7 +7,7 @@ import ml_collections
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """Returns the defaults: the full-size run on the embedded reader contours."""
+    """Returns the defaults: the full-size run on the embedded rater contours."""
     c = ml_collections.ConfigDict()
     c.seed = 0  # root of every random stream
     c.parallel = "mesh"  # "mesh": jit over all devices; "pmap": the same step under pmap
@@ -15,14 +15,14 @@ def get_config() -> ml_collections.ConfigDict:
     c.steps = 30_000  # optimiser updates
 
     c.data = data = ml_collections.ConfigDict()
-    data.source = "readers"  # readers | dicom | npz | pickle | crops
-    data.path = ""  # file or folder of the source; the embedded readers need none
+    data.source = "simulated"  # simulated | dicom | npz | pickle | crops
+    data.path = ""  # file or folder of the source; the embedded raters need none
     data.cache_dir = (
         "~/.cache/prosona_jax"  # prepared data sets, one folder per source and settings
     )
     data.size = 128  # height and width of the model's input, pixels
     data.spacing_mm = 0.5  # resample to this pixel size; 0 keeps each image's own
-    data.slices = "all"  # of a 3-D nodule: "all" slices that all readers drew on, or the "largest"
+    data.slices = "all"  # of a 3-D nodule: "all" slices that all raters drew on, or the "largest"
     data.window_hu = (-1000.0, 400.0)  # images in HU: clipped and scaled to -1..1
     data.percentiles = (1.0, 99.0)  # images in arbitrary units: clipped at these, scaled to -1..1
     data.folds = 4  # patient folds; 0 takes the splits that the source itself declares
@@ -73,8 +73,8 @@ def get_config() -> ml_collections.ConfigDict:
     two.test_codes = 500  # samples of the bank in evaluation
     two.dice = 1.0  # per-image soft Dice of style k's mask, mean over styles
     two.cross_entropy = 1.0  # mean pixel cross-entropy of the same
-    two.latent = 0.1  # contrast of prompts and readers' latent offsets
-    two.visual = 0.1  # contrast of prompts and features under readers' masks
+    two.latent = 0.1  # contrast of prompts and raters' latent offsets
+    two.visual = 0.1  # contrast of prompts and features under raters' masks
     two.views = 4  # augmented copies of the training images; each takes H W (2 F + R) bytes of RAM
     two.batch_size = 12  # images per step, over all devices and processes
     two.steps = 2000  # optimiser updates; validation and checkpoints come as often as in stage one

@@ -1,4 +1,4 @@
-"""Both stages on LIDC-IDRI: four readers, patients in four folds.
+"""Both stages on LIDC-IDRI: four raters, patients in four folds.
 
 full: the embedded contours with simulated CT, or real CT by `--config.data.source=dicom` and
     `--config.data.path`; for a GPU or TPU. Not yet run on one: no time and no numbers.

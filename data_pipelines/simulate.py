@@ -1,20 +1,20 @@
 """A CT slice invented around contours that are real.
 
-The image is rendered *from* the readers' masks, so a score on it is an exercise: it says that a
+The image is rendered *from* the raters' masks, so a score on it is an exercise: it says that a
 model learns and samples, and is no clinical evidence. What the image is made of:
 
 - lung with texture and branching vessels, some of which end at the nodule;
 - in most records a chest wall with fat and ribs, or an organ; part of them touch the nodule,
-  none covers what a reader drew;
+  none covers what a rater drew;
 - the nodule: solid, calcified, part-solid or ground glass. Its edge follows an unequal,
-  random weighting of the readers, roughened and blurred: where they disagree the image is
+  random weighting of the raters, roughened and blurred: where they disagree the image is
   ambiguous, and it tells less than the masks do;
 - partial volume (the point spread) and noise; a sharp kernel comes with more noise.
 
 Each record stands alone: neighbouring slices of a nodule share its contours and nothing else.
 
 Its constants were set by eye and against 612 real crops of LIDC-IDRI (71 x 71 pixels around a
-nodule where it is largest), with the same readers' masks. Percentiles over crops, in HU:
+nodule where it is largest), with the same raters' masks. Percentiles over crops, in HU:
 
     10 / 50 / 90 %                               real                  simulated
     lung outside the nodule, mean           -900  -848  -784       -900  -851  -803
@@ -22,7 +22,7 @@ nodule where it is largest), with the same readers' masks. Percentiles over crop
     noise above 1 pixel's blur                10    17    50          9    17    44
     gradient at the majority's edge per mm   186   299   529        197   329   462
      5 / 50 / 95 %
-    mean where all four readers agree       -486   -49   875       -514   -31   535
+    mean where all four raters agree       -486   -49   875       -514   -31   535
     mean where they disagree                -706  -457  -144       -714  -443  -159
 
 What it lacks: fissures, bronchi, emphysema, cavities, streaks, and anatomy as such.
@@ -48,7 +48,7 @@ PATH_POINTS = 48  # along a vessel's centre line
 class _Scene(NamedTuple):
     """What every part of the image is drawn with."""
 
-    union: np.ndarray  # bool [H, W], what any reader drew
+    union: np.ndarray  # bool [H, W], what any rater drew
     spacing_mm: float
     rng: np.random.Generator
     fine: np.ndarray  # f32 [H, W], noise of unit variance with grains of about 1 mm
@@ -62,10 +62,10 @@ def generator(record_id: str) -> np.random.Generator:
 
 
 def simulate_ct(masks: np.ndarray, spacing_mm: float, rng: np.random.Generator) -> np.ndarray:
-    """Returns a CT slice f32 [H, W] in HU on which the readers could have drawn the masks.
+    """Returns a CT slice f32 [H, W] in HU on which the raters could have drawn the masks.
 
     Args:
-        masks: u8 {0, 1} [R, H, W], one per reader; at least one is not empty.
+        masks: u8 {0, 1} [R, H, W], one per rater; at least one is not empty.
         spacing_mm: size of a pixel.
         rng: the record's stream, see `generator`.
     """

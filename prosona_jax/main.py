@@ -9,7 +9,7 @@ r"""Trains, evaluates and reports.
 Run again with the same flags, it goes on where it was. --config.FIELD=VALUE changes a field of the
 config; configs/base.py lists all of them. Those that matter most:
 
-    --config.data.source, --config.data.path   what is read: readers, dicom, npz, pickle, crops
+    --config.data.source, --config.data.path   what is read: raters, dicom, npz, pickle, crops
     --config.data.size, --config.data.spacing_mm   the model's input, in pixels and mm
     --config.data.fold, --config.data.split   the test fold, and what is scored
     --config.steps, --config.stage_two.steps   how long each stage is trained

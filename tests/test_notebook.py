@@ -129,7 +129,7 @@ def test_styles_and_readers_lie_where_the_report_sees_them(walked, model):
     _, _, kept = walked
     ((_, walk),) = predictions.walk_between_styles(*model, order=range(4), points=2, samples=1)
     np.testing.assert_allclose(kept["style_stops"], walk.styles[0], rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(kept["reader_stops"], walk.readers[0], rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(kept["reader_stops"], walk.raters[0], rtol=1e-3, atol=1e-3)
 
 
 def test_what_is_drawn_on_the_way_and_on_the_map_is_what_the_model_decodes(walked, model):

@@ -54,11 +54,11 @@ SAMPLES = {
     "GED@50 (D-Persona's convention)": "ged_dpersona",
     "Dice, matched": "dice_match",
     "Dice, soft": "dice_soft",
-    "Dice, best sample for each reader": "dice_max_samples_per_rater",
-    "Dice, best reader for each sample": "dice_max_raters_per_sample",
+    "Dice, best sample for each rater": "dice_max_samples_per_rater",
+    "Dice, best rater for each sample": "dice_max_raters_per_sample",
 }
 STYLES = {
-    "Dice with the style's own reader": "dice_mean",
+    "Dice with the style's own rater": "dice_mean",
     "the same, prompts shuffled": "dice_others",
     "GED@4": "ged",
     "areas in order, % of images": "ordered",
@@ -121,10 +121,8 @@ def test_samples_of_the_main_run(main_run, results):
         cells = [_cell(metric, column[name]) for column in columns]
         lines.append(_line(label, *cells, _cell(metric, found.difference[name], sign=True)))
     (dice,) = named(LEAVE_ONE_OUT, "loo_dice")
-    reader, sample = (
-        _cell(dice, found.leave_one_out[x]["loo_dice"]) for x in ("raters", "samples")
-    )
-    lines.append(f"one rater has a mean Dice of {reader} and one sample {sample}")
+    rater, sample = (_cell(dice, found.leave_one_out[x]["loo_dice"]) for x in ("raters", "samples"))
+    lines.append(f"one rater has a mean Dice of {rater} and one sample {sample}")
     assert [line for line in lines if line not in results] == []
 
 

@@ -178,7 +178,7 @@ def test_other_keys_are_ignored(run):
     assert run(arrays | {"image": np.zeros(3)}) == run(arrays)
 
 
-def test_real_readers_agree_with_themselves(run, real_data):
+def test_real_raters_agree_with_themselves(run, real_data):
     with np.load(real_data / "lidc_crops.npz") as file:
         masks, patients = file["masks"][:60], file["patient_id"][:60]
     printed = run({"labels": masks, "probs": masks, "patient_id": patients})

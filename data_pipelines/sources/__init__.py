@@ -1,21 +1,19 @@
-"""Sources of records behind one interface; a source's readers are imported when it is chosen."""
+"""Sources of records behind one interface.
+
+A source is a module of this folder and an entry of `settings.SOURCES`. It has a function `records`,
+and `provenance` if it knows the citation of its data or simulates them.
+"""
 
 import collections
 import importlib
 from collections.abc import Collection, Iterator
+from types import ModuleType
 from typing import NamedTuple
 
 from data_pipelines import lidc
-from data_pipelines.settings import Settings
+from data_pipelines.settings import SOURCES, Settings
 from prosona_jax.types import InputError, Record
 
-_MODULES = {
-    "readers": "readers",
-    "dicom": "dicom",
-    "npz": "npz",
-    "pickle": "pickled",
-    "crops": "crops",
-}
 # Every release of LIDC-IDRI names its patients or its series so.
 _LIDC_PREFIXES = ("LIDC-IDRI-", lidc.SERIES_PREFIX)
 _LIDC_CITATION = (
@@ -44,17 +42,19 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
     Raises:
         InputError: the whole file or folder is unusable.
     """
-    module = importlib.import_module(f"data_pipelines.sources.{_MODULES[settings.source]}")
-    return module.records(settings, skipped)
+    return _module(settings).records(settings, skipped)
 
 
 def provenance(settings: Settings, patient_ids: Collection[str]) -> Provenance:
     """Returns the citation and whether images are simulated, as the source or its ids say."""
-    citation, simulated = "", settings.source == "readers"
-    if settings.source == "npz":
-        from data_pipelines.sources import npz
-
-        citation, simulated = npz.provenance(settings.location())
+    citation, simulated = "", False
+    if hasattr(module := _module(settings), "provenance"):
+        citation, simulated = module.provenance(settings)
     if not citation and any(patient.startswith(_LIDC_PREFIXES) for patient in patient_ids):
         citation = _LIDC_CITATION
     return Provenance(citation, simulated)
+
+
+def _module(settings: Settings) -> ModuleType:
+    """Imports the source when it is needed: some sources need an extra."""
+    return importlib.import_module(f"data_pipelines.sources.{SOURCES[settings.source]}")

@@ -1,4 +1,4 @@
-"""Real CT of LIDC-IDRI: a folder of DICOM files from TCIA, joined with the readers' contours.
+"""Real CT of LIDC-IDRI: a folder of DICOM files from TCIA, joined with the raters' contours.
 
 The folder may be nested in any way and hold any part of the collection, radiographs included: a
 CT series is known by its SeriesInstanceUID, a slice by its ImagePositionPatient.
@@ -61,7 +61,7 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
     for patient, series in sorted(index.patients.items()):
         skipped[f"CT series that is not LIDC-IDRI's, of patient {patient}"] += len(series)
     yield from index.faults
-    for nodule in lidc.four_reader_nodules(database):
+    for nodule in lidc.four_rater_nodules(database):
         if nodule.series_uid not in index.slices:
             skipped[ABSENT_SERIES] += 1
             continue
@@ -98,7 +98,7 @@ def _read_hu(path: pathlib.Path, spacing_mm: float, crop: lidc.Window) -> np.nda
     row, column = crop.row + crop.size // 2, crop.column + crop.size // 2
     if row >= slice_hu.shape[0] or column >= slice_hu.shape[1]:
         raise InputError(
-            f"{path}: pixels are {list(slice_hu.shape)}, but the readers drew at row {row}, column "
+            f"{path}: pixels are {list(slice_hu.shape)}, but the raters drew at row {row}, column "
             f"{column}; {AGAIN}"
         )
     return _crop(slice_hu, crop)

@@ -44,8 +44,9 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
             yield fault
 
 
-def provenance(path: pathlib.Path) -> tuple[str, bool]:
+def provenance(settings: Settings) -> tuple[str, bool]:
     """Returns the file's citation, "" if it has none, and whether its images are simulated."""
+    path = settings.location()
     stored = read(path, ("citation", "simulated"))
     citation = texts(path, "citation", stored.get("citation", np.array("")))
     if citation.ndim:

@@ -9,7 +9,7 @@ from prosona_jax.evaluation.intervals import Interval
 
 ACTIVE_NATS = 0.01  # a latent dimension is active if its mean KL exceeds this
 LEGEND = (
-    "s, s′: samples; y, y′: readers' masks; E: mean over all pairs; IoU: intersection over union; "
+    "s, s′: samples; y, y′: raters' masks; E: mean over all pairs; IoU: intersection over union; "
     "Dice: twice the intersection over the sum of both areas, 1 for two empty masks, 0 if one of "
     "them is empty."
 )
@@ -53,7 +53,7 @@ class Metric(NamedTuple):
 METRICS = (
     Metric(
         "ged", "GED@S", "lower", False,
-        "Distance between the set of samples and the set of readers' masks, 0 if the sets are "
+        "Distance between the set of samples and the set of raters' masks, 0 if the sets are "
         "the same: `2 E d(s,y) − E d(s,s′) − E d(y,y′)`, `d = 1 − IoU`, pairs of a mask with "
         "itself included; two empty masks have `d = 0`.",
     ),
@@ -63,30 +63,30 @@ METRICS = (
     ),
     Metric(
         "dice_match", "Dice, matched", "higher", True,
-        "Samples and readers are paired one to one so that the sum of Dice is greatest; mean "
+        "Samples and raters are paired one to one so that the sum of Dice is greatest; mean "
         "over the pairs.",
     ),
     Metric(
         "dice_soft", "Dice, soft", "higher", True,
-        "The mean of all samples against the mean of all readers, both cut at 0.1, 0.3, 0.5, 0.7 "
+        "The mean of all samples against the mean of all raters, both cut at 0.1, 0.3, 0.5, 0.7 "
         "and 0.9; mean Dice of the five cuts.",
     ),
     Metric(
-        "dice_max_samples_per_rater", "Dice, best sample of each reader", "higher", True,
-        "Is every reader covered? The best Dice of any sample with a reader; mean over readers.",
+        "dice_max_samples_per_rater", "Dice, best sample of each rater", "higher", True,
+        "Is every rater covered? The best Dice of any sample with a rater; mean over raters.",
     ),
     Metric(
-        "dice_max_raters_per_sample", "Dice, best reader of each sample", "higher", True,
-        "Is every sample plausible? The best Dice of any reader with a sample; mean over samples.",
+        "dice_max_raters_per_sample", "Dice, best rater of each sample", "higher", True,
+        "Is every sample plausible? The best Dice of any rater with a sample; mean over samples.",
     ),
 )  # fmt: skip
 STYLE_METRICS = (
     Metric(
         "dice_mean",
-        "Dice, own reader",
+        "Dice, own rater",
         "higher",
         True,
-        "The mask that style k's prompt draws against reader k's; mean over styles.",
+        "The mask that style k's prompt draws against rater k's; mean over styles.",
     ),
     Metric(
         "dice_others",
@@ -101,14 +101,14 @@ STYLE_METRICS = (
         "Style gain",
         "higher",
         True,
-        "Dice with the own reader minus mean Dice of the other prompts' masks with that reader.",
+        "Dice with the own rater minus mean Dice of the other prompts' masks with that rater.",
     ),
     Metric(
         "ged",
         "GED@S",
         "lower",
         False,
-        "Distance between the set of the prompts' masks and the set of readers' masks.",
+        "Distance between the set of the prompts' masks and the set of raters' masks.",
     ),
     Metric(
         "ged_dpersona",
@@ -122,22 +122,22 @@ STYLE_METRICS = (
         "Dice, matched",
         "higher",
         True,
-        "The prompts' masks and readers paired one to one at best: the distance to `dice_mean` is "
+        "The prompts' masks and raters paired one to one at best: the distance to `dice_mean` is "
         "what a wrong order costs.",
     ),
     Metric(
         "dice_max_samples_per_rater",
-        "Dice, best prompt of each reader",
+        "Dice, best prompt of each rater",
         "higher",
         True,
-        "The best Dice of any prompt's mask with a reader; mean over readers.",
+        "The best Dice of any prompt's mask with a rater; mean over raters.",
     ),
     Metric(
         "own_best",
         "Own prompt is the best",
         "higher",
         True,
-        "Share of readers [%] whose own prompt's mask is closest to theirs of all prompts' masks, "
+        "Share of raters [%] whose own prompt's mask is closest to theirs of all prompts' masks, "
         "by Dice; guessing finds one in K.",
     ),
     Metric(
@@ -156,39 +156,39 @@ STYLE_METRICS = (
         "Spearman's correlation of area and style within an image.",
     ),
     Metric(
-        "reader_correlation",
-        "Rank correlation with readers",
+        "rater_correlation",
+        "Rank correlation with raters",
         "higher",
         False,
         "Spearman's correlation within an image of the areas that the prompts draw and those that "
-        "their readers drew.",
+        "their raters drew.",
     ),
 )
 RETRIEVAL = (
     Metric(
         "latent_text_to_visual",
-        "Prompt finds the reader's latent",
+        "Prompt finds the rater's latent",
         "higher",
         True,
-        "Of an image's readers, the one whose latent offset is closest to the prompt is its own.",
+        "Of an image's raters, the one whose latent offset is closest to the prompt is its own.",
     ),
     Metric(
         "latent_visual_to_text",
-        "Reader's latent finds the prompt",
+        "Rater's latent finds the prompt",
         "higher",
         True,
-        "Of the prompts, the one closest to a reader's latent offset is that reader's.",
+        "Of the prompts, the one closest to a rater's latent offset is that rater's.",
     ),
     Metric(
         "visual_text_to_visual",
-        "Prompt finds the reader's features",
+        "Prompt finds the rater's features",
         "higher",
         True,
-        "The same with features averaged under the reader's mask, its rim and outside.",
+        "The same with features averaged under the rater's mask, its rim and outside.",
     ),
     Metric(
         "visual_visual_to_text",
-        "Reader's features find the prompt",
+        "Rater's features find the prompt",
         "higher",
         True,
         "The same, from features to prompts.",

@@ -124,8 +124,8 @@ def style_scores(overlaps: Overlaps, rater_valid: Bool[Array | np.ndarray, "b k"
     area [b, k]           pixels of mask i
     ordered               1 if area_1 <= ... <= area_K and area_1 < area_K, else 0
     rank_correlation      Spearman's of area and k, 0 if all areas are equal
-    reader_correlation    Spearman's of area and the readers' areas, 0 if all areas are equal, NaN
-                          if all readers' are
+    rater_correlation    Spearman's of area and the raters' areas, 0 if all areas are equal, NaN
+                          if all raters' are
 
     Args: as in :func:`score_batch`, S = R = K >= 2.
     """
@@ -138,7 +138,7 @@ def style_scores(overlaps: Overlaps, rater_valid: Bool[Array | np.ndarray, "b k"
     best = table == table.max(axis=1, keepdims=True)  # [b, i, j]; Dice of counts, so ties are exact
     own_best = np.diagonal(best, axis1=1, axis2=2) / best.sum(axis=1)
     share = _shares(rater_valid)
-    drawn = np.diagonal(pairs, axis1=1, axis2=2)  # [b, 2 k]: prompts' areas, then readers'
+    drawn = np.diagonal(pairs, axis1=1, axis2=2)  # [b, 2 k]: prompts' areas, then raters'
     area = drawn[:, :k]
     ordered = (np.diff(area, axis=1) >= 0).all(axis=1) & (area[:, 0] < area[:, -1])
     scores = {
@@ -149,7 +149,7 @@ def style_scores(overlaps: Overlaps, rater_valid: Bool[Array | np.ndarray, "b k"
         "area": area.copy(),
         "ordered": ordered.astype(np.float64),
         "rank_correlation": _rank_correlation(area, np.broadcast_to(np.arange(k), area.shape)),
-        "reader_correlation": _rank_correlation(
+        "rater_correlation": _rank_correlation(
             np.where(rater_valid, area, np.nan), np.where(rater_valid, drawn[:, k:], np.nan)
         ),
     }

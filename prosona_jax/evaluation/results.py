@@ -68,7 +68,7 @@ class StyleResults(NamedTuple):
     trained: Intervals  # training sentences, each alone; {} where no text is read
     held_out: Intervals  # held-out sentences, likewise
     difference: Intervals  # held-out minus training sentences
-    table: list[list[Interval]]  # Dice of style i's mask (row) with reader j
+    table: list[list[Interval]]  # Dice of style i's mask (row) with rater j
     areas: list[Interval]  # pixels of style i's mask
 
 
@@ -94,7 +94,7 @@ class Comparison(NamedTuple):
     seeds: list[int]
     personal: dict[str, Intervals]  # by method, one contour per style
     gains: dict[str, dict[str, Intervals]]  # by baseline, the others' differences to it
-    tables: dict[str, list[list[Interval]]]  # by method, Dice of style i with reader j
+    tables: dict[str, list[list[Interval]]]  # by method, Dice of style i with rater j
     diversified: dict[int, dict[str, Intervals]]  # by number of samples, of each method
     diversity_gains: dict[int, dict[str, Intervals]]  # the same, others' differences to DIVERSE
 
@@ -161,7 +161,7 @@ def _differences_to(
 
 
 def dice_table(rows: Rows, styles: int, bootstrap: int) -> list[list[Interval]]:
-    """Returns the Dice of style i's mask (row) with reader j (column); mean NaN: no row has it."""
+    """Returns the Dice of style i's mask (row) with rater j (column); mean NaN: no row has it."""
     k = range(1, styles + 1)
     return [[_mean(rows, f"dice_{i}_{j}", bootstrap) for j in k] for i in k]
 

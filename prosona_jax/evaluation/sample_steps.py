@@ -1,4 +1,4 @@
-"""What evaluation asks of stage one: samples of the prior, counted against the readers."""
+"""What evaluation asks of stage one: samples of the prior, counted against the raters."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -20,8 +20,8 @@ EvalStep = Callable[[Params, Batch, jax.Array], "Prediction"]
 class Prediction(NamedTuple):
     """What evaluation needs of one batch, S samples of d latent dimensions."""
 
-    samples: Overlaps  # of S masks f(x, z), z ~ p(z|x), and the R readers'
-    prior_mean: Overlaps  # of f(x, mu_p), min(S, R) times, and the readers'
+    samples: Overlaps  # of S masks f(x, z), z ~ p(z|x), and the R raters'
+    prior_mean: Overlaps  # of f(x, mu_p), min(S, R) times, and the raters'
     kl: Float[Array, "b d"]  # KL(q || p) per dimension, averaged over the record's raters, nats
     probs: Float[Array, "b s h w"] | None  # of the samples, None unless they are to be drawn
 

@@ -22,9 +22,9 @@ from prosona_jax.types import Params
 class Personalised(NamedTuple):
     """What evaluation needs of one batch; P sets of prompts, one prompt per style each."""
 
-    overlaps: Overlaps  # of the K masks of each set and the readers', [b, p, ...]
+    overlaps: Overlaps  # of the K masks of each set and the raters', [b, p, ...]
     probs: Float[Array, "b p k h w"] | None  # None unless they are to be drawn
-    # Of each level: 1 where text k finds its own reader's place, and where that place finds it.
+    # Of each level: 1 where text k finds its own rater's place, and where that place finds it.
     text_to_visual: Float[Array, "b p l k"]
     visual_to_text: Float[Array, "b p l k"]
 
@@ -34,8 +34,8 @@ class Walk(NamedTuple):
 
     probs: Float[Array, "b t h w"]
     path: Float[Array, "b t d"]  # latents are given as (z - mu_p) / sigma_p throughout
-    styles: Float[Array, "b k d"]  # in that order, as the readers are
-    readers: Float[Array, "b k d"]  # NaN where one is missing
+    styles: Float[Array, "b k d"]  # in that order, as the raters are
+    raters: Float[Array, "b k d"]  # NaN where one is missing
     samples: Float[Array, "b s d"]  # of the prior
 
 
@@ -144,9 +144,9 @@ def make_walk_step(
         others = rng.example_keys(root, "evaluate", 1, encoded.index)
         drawn = distributions.sample(prior, others, samples)
         probs = _probs(model, stage_one_params, encoded.features, z)
-        # What stands for a missing mask is no reader's opinion.
-        readers = jnp.where(encoded.rater_valid[:, :, None], encoded.latent, jnp.nan)[:, on_the_way]
-        return Walk(probs, whiten(z), whiten(at_styles), readers, whiten(drawn))
+        # What stands for a missing mask is no rater's opinion.
+        raters = jnp.where(encoded.rater_valid[:, :, None], encoded.latent, jnp.nan)[:, on_the_way]
+        return Walk(probs, whiten(z), whiten(at_styles), raters, whiten(drawn))
 
     return walk_step
 
@@ -171,9 +171,9 @@ def _probs(model: ProbUNet, params: Params, features: jax.Array, z: jax.Array) -
 
 
 def _retrieve(aligned: dict[str, Any], encoded: Encoded) -> tuple[jax.Array, jax.Array]:
-    """Returns which texts find their reader, and which readers their text, [b, levels, k] each.
+    """Returns which texts find their rater, and which raters their text, [b, levels, k] each.
 
-    Within one image: K texts against the K readers' places, chance 1/K. NaN where a place is
+    Within one image: K texts against the K raters' places, chance 1/K. NaN where a place is
     missing, and everywhere for a query that reads no text.
     """
     b, k = encoded.rater_valid.shape

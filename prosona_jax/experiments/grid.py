@@ -153,7 +153,7 @@ def _sampled(cell: Cell, one: pathlib.Path) -> list[dict[str, Any]]:
     config, data = cell.config, cell.data
     stages.fit_stage_one(config, one, data)
     _, params = stages.read_stage_one(config, one, channels=data.channels, raters=data.raters)
-    # Both counts: many samples show the range, as many as readers can be held against styles.
+    # Both counts: many samples show the range, as many as raters can be held against styles.
     return [
         inputs.with_ids(row, data.dataset) | {"method": f"samples@{samples}"}
         for samples in dict.fromkeys((config.evaluate.samples, data.raters))

@@ -22,7 +22,7 @@ from prosona_jax.text.encoder import TextEncoder, load
 from prosona_jax.types import Batch, InputError
 
 SIMULATED = (
-    "CT simulated: the contours are real, but the images are rendered from the readers' own "
+    "CT simulated: the contours are real, but the images are rendered from the raters' own "
     "shapes. A score on them is an exercise and no clinical evidence."
 )
 _ROOT = pathlib.Path(__file__).resolve().parents[2]  # where configs/ lies
@@ -234,7 +234,7 @@ def caveats(config: Config, data: Data, run: Run) -> list[str]:
     if run.simulated and not dataset.simulated:
         said.append(
             "Trained on simulated CT: the images that trained this model were rendered from the "
-            "readers' own shapes, and those scored here were not."
+            "raters' own shapes, and those scored here were not."
         )
     said += about_prompts(run.prompts)
     if not own:

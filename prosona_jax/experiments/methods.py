@@ -20,7 +20,7 @@ class Method(NamedTuple):
 
     title: str  # of a report
     query: Callable[[Config], nn.Module] | None  # None: there is no second stage
-    reads_text: bool  # prompts are embedded, trained with, and aligned with readers
+    reads_text: bool  # prompts are embedded, trained with, and aligned with raters
     unscaled: bool  # chooses by softmax(q . z), so that tau cancels the projection's sqrt(d)
 
 

@@ -62,7 +62,7 @@ def check_raters(config: Config, raters: int) -> None:
     """Raises InputError if images of that many raters cannot train the second stage."""
     if methods.has_second_stage(config) and raters < 2:
         raise InputError(
-            "the images have one mask each, and a second stage learns how readers differ: set "
+            "the images have one mask each, and a second stage learns how raters differ: set "
             "stage_two.query to 'none', and stage_two.latent and stage_two.visual to 0"
         )
 

@@ -1,4 +1,4 @@
-"""What stage one knows of images and their readers, for the stage that draws styles.
+"""What stage one knows of images and their raters, for the stage that draws styles.
 
 It is computed once per image: stage two and its evaluation read it instead of the image.
 """
@@ -20,7 +20,7 @@ class Encoded(NamedTuple):
 
     features: Array  # f32 [b, h, w, f], U(x); f16 while it is kept
     prior: Gaussian  # p(z|x), [b, d] each
-    latent: Float[Array, "b k d"]  # (mu_q(x, y_(k)) - mu_p) / sigma_p, the reader's latent offset
+    latent: Float[Array, "b k d"]  # (mu_q(x, y_(k)) - mu_p) / sigma_p, the rater's latent offset
     visual: Float[Array, "b k v"]  # U(x) pooled under mask k, its rim and its outside, v = 3 f
     masks: UInt8[Array, "b k h w"]
     rater_valid: Bool[Array, "b k"]

@@ -87,7 +87,7 @@ def unit_length(x: Float[Array, "*shape q"]) -> Float[Array, "*shape q"]:
 
 
 class Alignment(nn.Module):
-    """Projections of text, reader's latent and pooled features to one space, unit length.
+    """Projections of text, rater's latent and pooled features to one space, unit length.
 
     ``log_temperature`` is learned, from log 0.07, as in CLIP.
     """
@@ -119,7 +119,7 @@ class Prompter(nn.Module):
 
     Attributes:
         query: a module of models/query.py.
-        width: of the space in which texts and readers are compared.
+        width: of the space in which texts and raters are compared.
     """
 
     query: nn.Module

@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 
 from prosona_jax.evaluation.catalogue import bounds
 from prosona_jax.evaluation.intervals import Interval
-from prosona_jax.report.figures import FAINT, INK, LINES, READERS, WIDTH_IN, plain_axes, set_names
+from prosona_jax.report.figures import FAINT, INK, LINES, RATERS, WIDTH_IN, plain_axes, set_names
 
 
 def latent_plane(
@@ -17,14 +17,14 @@ def latent_plane(
     samples: Num[np.ndarray, "s 2"],
     path: Num[np.ndarray, "t 2"],
     styles: Num[np.ndarray, "k 2"],
-    readers: Num[np.ndarray, "k 2"],
+    raters: Num[np.ndarray, "k 2"],
     names: Sequence[str],
     axes: tuple[str, str],
 ) -> Figure:
     """Draws two latent dimensions in units of the prior's sigma around its mean.
 
     Dots: samples of the prior; line: the way from style to style; stars: styles; rings: where the
-    posterior puts each reader, none for one that is missing (NaN).
+    posterior puts each rater, none for one that is missing (NaN).
     """
     figure = Figure(figsize=(5.2, 4.2), layout="constrained")
     ax = figure.subplots()
@@ -32,10 +32,10 @@ def latent_plane(
     (way,) = ax.plot(path[:, 0], path[:, 1], color=INK, lw=1, zorder=2)
     stars = []
     for k in range(len(names)):
-        colour = READERS[k % len(READERS)]
+        colour = RATERS[k % len(RATERS)]
         ax.scatter(
-            readers[k, 0],
-            readers[k, 1],
+            raters[k, 0],
+            raters[k, 1],
             s=70,
             facecolors="none",
             edgecolors=colour,
@@ -119,9 +119,9 @@ def forest(charts: Mapping[str, Mapping[str, Interval]]) -> Figure:
 
 
 def whose(names: Sequence[str], table: Float[np.ndarray, "k k"]) -> Figure:
-    """Draws how much closer to each reader (column) a style's masks (row) are than all styles'.
+    """Draws how much closer to each rater (column) a style's masks (row) are than all styles'.
 
-    A cell is table[i, j] - mean_i table[i, j] in points: readers who are hard for every style are
+    A cell is table[i, j] - mean_i table[i, j] in points: raters who are hard for every style are
     comparable with the others. The diagonal is bold, the greatest of each column has a frame.
     """
     above = 100 * (table - table.mean(axis=0))
@@ -131,7 +131,7 @@ def whose(names: Sequence[str], table: Float[np.ndarray, "k k"]) -> Figure:
     ax = figure.subplots()
     most = np.nanmax(np.abs(above), initial=0.1)
     heat = ax.imshow(above, cmap="PuOr", vmin=-most, vmax=most)
-    for i, j in np.argwhere(~np.isnan(above)).tolist():  # a reader may be absent from all records
+    for i, j in np.argwhere(~np.isnan(above)).tolist():  # a rater may be absent from all records
         number = f"{above[i, j].round(1) + 0.0:+.1f}".replace("-", "\N{MINUS SIGN}")  # no -0.0
         weight = "bold" if i == j else "normal"
         colour = "white" if abs(above[i, j]) > 0.6 * most else INK
@@ -146,7 +146,7 @@ def whose(names: Sequence[str], table: Float[np.ndarray, "k k"]) -> Figure:
         parse_math=False,
     )  # fmt: skip
     ax.set_yticks(range(k), ticks, fontfamily=family, parse_math=False)
-    ax.set_xlabel("reader", fontsize=8, color=INK)
+    ax.set_xlabel("rater", fontsize=8, color=INK)
     ax.set_ylabel("asked for", fontsize=8, color=INK)
     ax.tick_params(labelsize=7, colors=INK, length=0)
     ax.spines[:].set_visible(False)

@@ -37,8 +37,8 @@ def write_report(
             "samples@<S>", "prompts_mean", "prompts_train" or "prompts_held_out", metric: value}.
         methods: the runs in the order of the tables, and the config fields that each changes.
         samples: S of the diversified scores.
-        styles: names of the K styles, as many as readers.
-        by_area: the readers have no identity; place k is an image's k-th smallest mask.
+        styles: names of the K styles, as many as raters.
+        by_area: the raters have no identity; place k is an image's k-th smallest mask.
         bootstrap: resamples of patients behind each interval.
         caveats: what a reader must know first, "Short claim: explanation." each.
         citation: of the data.
@@ -71,7 +71,7 @@ def write_report(
     ]
     page = document.Document(
         title=f"Methods on {found.records} records of {found.patients} patients",
-        subtitle=f"{', '.join(methods)}, each against the same {raters} readers.",
+        subtitle=f"{', '.join(methods)}, each against the same {raters} raters.",
         warnings=caveats,
         sections=[section for section in sections if section.blocks],
     )
@@ -127,7 +127,7 @@ def _personal(
     if not personal:
         return document.Section(heading, [])
     text = (
-        "Each method draws one contour for every style, and style k's is held against reader k's. "
+        "Each method draws one contour for every style, and style k's is held against rater k's. "
         f"{meaning} Prompts shuffled: no style keeps its own query, be it a sentence or not, which "
         "leaves the set of contours, hence GED and matched Dice, as it is."
     )
@@ -150,7 +150,7 @@ def _personal(
     figure = document.Figure(
         "styles",
         png(drawn),
-        "Dice with the own reader, and GED, of each method, with intervals",
+        "Dice with the own rater, and GED, of each method, with intervals",
         "Means and 95 % intervals over patients. Where two intervals overlap the paired difference "
         "below can still be clear of zero.",
     )
@@ -192,7 +192,7 @@ def _whose(
     table: list[list[Interval]], method: str, styles: Sequence[str], png: Png
 ) -> document.Section:
     blocks = style_summary.whose(styles, table, png, name=f"whose-{method}")
-    return document.Section(f"Styles against readers: {method}", blocks)
+    return document.Section(f"Styles against raters: {method}", blocks)
 
 
 def _diverse(

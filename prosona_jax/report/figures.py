@@ -24,12 +24,12 @@ DPI = 200
 WIDTH_IN = 10.0
 INK, FAINT = "#333333", "#dddddd"
 # Okabe and Ito's colours, told apart by colour-blind readers too; yellow is too pale for lines.
-READERS = (
+RATERS = (
     *("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2"),
-    *("#9C6ADE", "#A3A500", "#F8766D", "#A0785A"),  # ours, where there are more readers than that
+    *("#9C6ADE", "#A3A500", "#F8766D", "#A0785A"),  # ours, where there are more raters than that
 )
 _SAMPLE = "#4DD0E1"
-_PROMPT = "#FF4FD8"  # no reader's colour, and seen on black and on white
+_PROMPT = "#FF4FD8"  # no rater's colour, and seen on black and on white
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 _NAME_LENGTH = 100  # of a style, or of a sentence in its place
 _BAR_UM = tuple(digit * 10**power for power in range(6) for digit in (1, 2, 5))
@@ -38,7 +38,7 @@ Limits = tuple[tuple[float, float], tuple[float, float]]  # (lowest, highest) ro
 
 
 class Panel(NamedTuple):
-    """One image, what its readers drew and what a model sampled; R readers, S samples."""
+    """One image, what its raters drew and what a model sampled; R raters, S samples."""
 
     record_id: str
     image: Float32[np.ndarray, "H W"]  # one channel, scaled to -1..1
@@ -74,10 +74,10 @@ def outlines(mask: Num[np.ndarray, "H W"]) -> list[Float[np.ndarray, "points 2"]
 
 
 def panel(shown: Panel, *, max_samples: int = 16) -> Figure:
-    """Draws the image, the readers' contours, sample contours, and the two maps of agreement.
+    """Draws the image, the raters' contours, sample contours, and the two maps of agreement.
 
     All but the first picture show the part of the image that anyone drew on. The maps give, for
-    each pixel, the share of readers and the share of all samples that include it.
+    each pixel, the share of raters and the share of all samples that include it.
     """
     masks = shown.masks[shown.rater_valid]  # [valid R, H, W]
     samples = (shown.probs > 0.5).astype(np.uint8)  # [S, H, W]
@@ -90,8 +90,8 @@ def panel(shown: Panel, *, max_samples: int = 16) -> Figure:
         draw_image(ax, shown.image, shown.spacing_mm, part)
     axes[0].add_patch(frame(window))
     widths = np.linspace(2.4, 0.8, len(masks))  # where contours coincide, each still shows
-    for mask, reader, width in zip(masks, np.flatnonzero(shown.rater_valid), widths, strict=True):
-        draw_outlines(axes[1], mask, READERS[reader % len(READERS)], width)
+    for mask, rater, width in zip(masks, np.flatnonzero(shown.rater_valid), widths, strict=True):
+        draw_outlines(axes[1], mask, RATERS[rater % len(RATERS)], width)
     for prob in few:
         draw_outlines(axes[2], prob, to_rgba(_SAMPLE, 0.8), 0.6)
     for ax, drawn in zip(axes[3:], (masks, samples), strict=True):
@@ -101,9 +101,9 @@ def panel(shown: Panel, *, max_samples: int = 16) -> Figure:
 
     titles = (
         f"Image, {shown.image.shape[0]} × {shown.image.shape[1]} px",
-        _count("reader", masks),
+        _count("rater", masks),
         f"{len(few)} of {_count('sample', samples)}",
-        "Share of readers",
+        "Share of raters",
         "Share of samples",
     )
     for ax, title in zip(axes, titles, strict=True):
@@ -116,7 +116,7 @@ def panel(shown: Panel, *, max_samples: int = 16) -> Figure:
 
 
 def styles_panel(shown: Panel, names: Sequence[str]) -> Figure:
-    """Draws for each style the reader's contour, thick, and what its prompt draws, thin."""
+    """Draws for each style the rater's contour, thick, and what its prompt draws, thin."""
     assert shown.prompted is not None
     drawn = np.concatenate([shown.masks, (shown.prompted > 0.5).astype(np.uint8)])
     window = around(drawn.max(0) > 0)
@@ -136,7 +136,7 @@ def styles_panel(shown: Panel, names: Sequence[str]) -> Figure:
         k = place - 1
         ax.set_title(titles[k], fontsize=8, color=INK, fontfamily=family, parse_math=False)
         if shown.rater_valid[k]:
-            draw_outlines(ax, shown.masks[k], READERS[k % len(READERS)], 2.4)
+            draw_outlines(ax, shown.masks[k], RATERS[k % len(RATERS)], 2.4)
         draw_outlines(ax, shown.prompted[k], _PROMPT, 1.2)
     return figure
 
@@ -163,7 +163,7 @@ def walk(
     ax.plot(places, areas, color=LINES[0], lw=1.4)
     for k, mask in enumerate(shown.masks):
         if shown.rater_valid[k]:
-            colour = READERS[k % len(READERS)]
+            colour = RATERS[k % len(RATERS)]
             ax.plot(k, mask.sum(), "o", color=colour, ms=6, clip_on=False, zorder=3)
     ticks, family = set_names(names, size=7.0, inches=0.9 * WIDTH_IN / len(names), most=5)
     ax.set_xticks(range(len(names)), ticks, fontfamily=family, parse_math=False)

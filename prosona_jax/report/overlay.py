@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from prosona_jax.report import fonts
 from prosona_jax.report.figures import (
-    READERS,
+    RATERS,
     Limits,
     around,
     draw_image,
@@ -54,7 +54,7 @@ def draw(
     figure = Figure(figsize=(_SIDE_IN * len(views), _SIDE_IN), layout="constrained")
     axes = figure.subplots(1, len(views), squeeze=False)[0]
     looks = [
-        (READERS[k % len(READERS)], _LINE_STYLES[k // len(READERS) % len(_LINE_STYLES)], line)
+        (RATERS[k % len(RATERS)], _LINE_STYLES[k // len(RATERS) % len(_LINE_STYLES)], line)
         for k, line in enumerate(np.linspace(2.4, 0.8, len(masks)))
     ]
     for ax, view in zip(axes, views, strict=True):

@@ -1,4 +1,4 @@
-"""What the first stage adds to the report: samples against readers, in tables and pictures."""
+"""What the first stage adds to the report: samples against raters, in tables and pictures."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,21 +17,21 @@ GED, MATCHED = named(METRICS, "ged", "dice_match")
 def pictures(
     panels: Sequence[Panel], scored: Rows, samples: int, png: Callable[..., bytes]
 ) -> document.Section:
-    """Returns the panels: one record a figure, what readers and samples drew on it."""
+    """Returns the panels: one record a figure, what raters and samples drew on it."""
     if not panels:
         return document.Section("Pictures", [])
     text = (
         "From left to right: the image, with a frame around the part that the others enlarge; the "
-        "readers' contours, a colour for each, thin over thick where they coincide; contours of "
-        "samples; and for each pixel the share of readers and of all samples that include it. The "
-        "closer the last two maps, the better the model knows where readers disagree."
+        "raters' contours, a colour for each, thin over thick where they coincide; contours of "
+        "samples; and for each pixel the share of raters and of all samples that include it. The "
+        "closer the last two maps, the better the model knows where raters disagree."
     )
     score_of = {row["record_id"]: row for row in scored}
     drawn = [
         document.Figure(
             f"panel-{number:02d}",
             png(figures.panel(panel)),
-            f"{panel.record_id}: image, contours of readers and samples, maps of agreement",
+            f"{panel.record_id}: image, contours of raters and samples, maps of agreement",
             f"`{panel.record_id}`: {_scored(score_of.get(panel.record_id, {}), samples)}",
         )
         for number, panel in enumerate(panels, 1)
@@ -65,7 +65,7 @@ def scores(results: Results, note: str, raters: int, samples: int) -> document.S
     )
     meanings = [(metric.label(samples), f"`{metric.name}`", metric.meaning) for metric in METRICS]
     warning = (
-        f"GED depends on the number of samples and of readers (S = {samples}, R = {raters}): "
+        f"GED depends on the number of samples and of raters (S = {samples}, R = {raters}): "
         "compare it only with figures of the same S, the same R and the same convention."
     )
     return document.Section(
@@ -78,13 +78,13 @@ def scores(results: Results, note: str, raters: int, samples: int) -> document.S
     )
 
 
-def readers(results: Results, note: str, raters: int) -> document.Section:
-    """Returns each reader's own scores beside those of one sample in the same place."""
-    heading = "Beside the readers themselves"
+def beside_raters(results: Results, note: str, raters: int) -> document.Section:
+    """Returns each rater's own scores beside those of one sample in the same place."""
+    heading = "Beside the raters themselves"
     if not results.leave_one_out["raters"]:
         return document.Section(heading, [])
     columns = {
-        "raters": "One reader",
+        "raters": "One rater",
         "samples": "One sample",
         "prior_mean": "Prior mean",
     }
@@ -98,11 +98,11 @@ def readers(results: Results, note: str, raters: int) -> document.Section:
         for metric in LEAVE_ONE_OUT
     ]
     text = (
-        f"How well does one reader stand for the other {raters - 1}? Each in turn is scored "
-        "against them, as if that reader's mask were a model's only sample. Then one random sample "
-        "of the model takes that reader's place, under the same formulas: a model that draws as "
-        "the readers do scores as they do. The prior mean, a middle course, may score above them, "
-        "for these scores do not ask whether a model shows the readers' whole range."
+        f"How well does one rater stand for the other {raters - 1}? Each in turn is scored "
+        "against them, as if that rater's mask were a model's only sample. Then one random sample "
+        "of the model takes that rater's place, under the same formulas: a model that draws as "
+        "the raters do scores as they do. The prior mean, a middle course, may score above them, "
+        "for these scores do not ask whether a model shows the raters' whole range."
     )
     table = document.Table(
         ("Metric", "Better", *columns.values(), "What it says"), rows, "llrrrl", note
@@ -113,10 +113,10 @@ def readers(results: Results, note: str, raters: int) -> document.Section:
 def latent(kl: Float[np.ndarray, " d"], active: int, png: Callable[..., bytes]) -> document.Section:
     """Returns the use of each latent dimension."""
     text = (
-        "How far does sight of a reader's mask move each latent dimension? The mean KL divergence "
+        "How far does sight of a rater's mask move each latent dimension? The mean KL divergence "
         "of the posterior, which sees it, from the prior, which does not. A dimension above "
         f"{ACTIVE_NATS} nats is called active; {active} of {kl.size} are. The others carry next to "
-        "nothing about the reader, though samples may still vary along them."
+        "nothing about the rater, though samples may still vary along them."
     )
     bars = charts.threshold_bars(kl, threshold=ACTIVE_NATS, label="mean KL, nats", prefix="z")
     values = ", ".join(f"z{i} {value:.3g}" for i, value in enumerate(kl))

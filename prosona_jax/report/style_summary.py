@@ -1,4 +1,4 @@
-"""What the second stage adds to the report: which reader does each prompt draw, and how surely."""
+"""What the second stage adds to the report: which rater does each prompt draw, and how surely."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -29,7 +29,7 @@ class Styled(NamedTuple):
     walk: Float32[np.ndarray, "t H W"]  # masks on the way; here and below, styles are in its order
     path: Float[np.ndarray, "t d"]  # latents here and below: (z - mu_p) / sigma_p
     at_styles: Float[np.ndarray, "k d"]
-    at_readers: Float[np.ndarray, "k d"]  # NaN: missing in this image
+    at_raters: Float[np.ndarray, "k d"]  # NaN: missing in this image
     samples: Float[np.ndarray, "s d"]
 
 
@@ -90,7 +90,7 @@ def _styles(results: StyleResults, styled: Styled, note: str, png: Png) -> docum
     ]
     columns = ["Style", *(["One of its sentences"] if styled.sentences else [])]
     table = document.Table(
-        (*columns, "Dice with its reader", "Area, pixels"), rows, "l" * len(columns) + "rr", note
+        (*columns, "Dice with its rater", "Area, pixels"), rows, "l" * len(columns) + "rr", note
     )
     return document.Section(
         "Styles",
@@ -107,7 +107,7 @@ def meaning(by_area: bool) -> str:
     if by_area:
         return (
             "Style k is the k-th smallest of an image's masks, in training and in scoring, since "
-            "nobody knows which reader drew which. All that a style can mean is how generously to "
+            "nobody knows which rater drew which. All that a style can mean is how generously to "
             "draw; nothing else was there to be learned."
         )
     return "Style k is rater k, the same person or tool in every image."
@@ -116,24 +116,24 @@ def meaning(by_area: bool) -> str:
 def whose(
     names: Sequence[str], table: list[list[Interval]], png: Png, *, name: str = "whose"
 ) -> list[document.Block]:
-    """Returns table and picture of which reader each style draws; `name` is the picture's."""
+    """Returns table and picture of which rater each style draws; `name` is the picture's."""
     caption = (
-        "Whose reader does each prompt draw? Dice of the row's masks with the column's reader, and "
+        "Whose rater does each prompt draw? Dice of the row's masks with the column's rater, and "
         "its interval as above: the diagonal should be the greatest of its column."
     )
     rows = [
         (name, *(_MEAN.cell(interval) for interval in line))
         for name, line in zip(names, table, strict=True)
     ]
-    header = ("Asked for", *(f"{name}'s reader" for name in names))
+    header = ("Asked for", *(f"{name}'s rater" for name in names))
     return [
         document.Table(header, rows, "l" + "r" * len(names), caption),
         document.Figure(
             name,
             png(charts.whose(names, np.array([[x.mean for x in line] for line in table]))),
-            "How much closer to each reader each style's masks are than those of all styles",
-            "The same, less each column's mean, since some readers are hard for every style. Bold: "
-            "a style with its own reader; framed: the greatest of a column.",
+            "How much closer to each rater each style's masks are than those of all styles",
+            "The same, less each column's mean, since some raters are hard for every style. Bold: "
+            "a style with its own rater; framed: the greatest of a column.",
         ),
     ]
 
@@ -141,12 +141,12 @@ def whose(
 def _pictures(panels: Sequence[Panel], styled: Styled, png: Png) -> document.Section:
     if not panels:
         return document.Section("What each style draws", [])
-    text = "For each style: the contour of its reader, thick, and what the style draws, pink."
+    text = "For each style: the contour of its rater, thick, and what the style draws, pink."
     drawn = [
         document.Figure(
             f"styles-{number:02d}",
             png(figures.styles_panel(panel, styled.names)),
-            f"{panel.record_id}: reader's and prompted contour for each style",
+            f"{panel.record_id}: rater's and prompted contour for each style",
             f"`{panel.record_id}`",
         )
         for number, panel in enumerate(panels, 1)
@@ -167,7 +167,7 @@ def _scores(results: StyleResults, styled: Styled, note: str) -> document.Sectio
         "rather than by language. "
         if worded
         else ""
-    ) + f"GED is that of {k} masks against {k} readers: never compare it with other counts."
+    ) + f"GED is that of {k} masks against {k} raters: never compare it with other counts."
     meanings = [(m.label(k), f"`{m.name}`", m.meaning) for m in known]
     return document.Section(
         "Scores of the styles",
@@ -186,8 +186,8 @@ def _retrieval(results: StyleResults, styled: Styled, note: str) -> document.Sec
     chance = f"{100 / len(styled.names):.1f}"
     rows = [(metric.title, chance, *_cells(results, metric), metric.meaning) for metric in known]
     text = (
-        "Do sentences and readers meet in one space? Shares of styles [%], within each image, "
-        "against what guessing would find; where a reader is missing, a prompt has fewer to choose "
+        "Do sentences and raters meet in one space? Shares of styles [%], within each image, "
+        "against what guessing would find; where a rater is missing, a prompt has fewer to choose "
         "from, and guessing finds more. Styles: by the mean direction of a style's training "
         "sentences; the others by one sentence per style at a time."
     )
@@ -219,7 +219,7 @@ def _walk(styled: Styled, png: Png) -> document.Section:
             document.Text(
                 "The query moves in straight lines from style to style, in the order of the mean "
                 "areas that they draw. Above, masks on the way; below, their area, with a dot for "
-                "each reader's."
+                "each rater's."
             ),
             document.Figure(
                 "walk", png(strip), "Contours and area on the way", f"`{shown.record_id}`"
@@ -237,7 +237,7 @@ def _plane(styled: Styled, names: Sequence[str], png: Png) -> list[document.Bloc
         samples=styled.samples[:, pick],
         path=styled.path[:, pick],
         styles=styled.at_styles[:, pick],
-        readers=styled.at_readers[:, pick],
+        raters=styled.at_raters[:, pick],
         names=names,
         axes=(f"z{first}", f"z{second}"),
     )
@@ -245,10 +245,10 @@ def _plane(styled: Styled, names: Sequence[str], png: Png) -> list[document.Bloc
         document.Text(
             "The same way in the latent space of this image, in the two of its dimensions "
             "along which the styles lie furthest apart. Rings: where the posterior, which sees "
-            "a reader's mask, puts each reader."
+            "a rater's mask, puts each rater."
         ),
         document.Figure(
-            "latent-plane", png(plane), "Prior samples, styles, readers and the way between",
+            "latent-plane", png(plane), "Prior samples, styles, raters and the way between",
             "Two dimensions of the latent, in units of the prior's standard deviation.",
         ),
     ]  # fmt: skip

@@ -62,10 +62,10 @@ def write_report(
         caveats: "Short claim: explanation." each; a box above the report shows them whole, and
             every figure shows the claim.
         citation: of the data, printed on every figure; "" for none.
-        raters: R, readers of the data set.
+        raters: R, raters of the data set.
         samples: S, prior samples per record.
         styled: what the second stage draws; None without one.
-        by_area: the readers have no identity; place k is an image's k-th smallest mask.
+        by_area: the raters have no identity; place k is an image's k-th smallest mask.
         bootstrap: resamples of patients behind each interval.
 
     Returns:
@@ -92,7 +92,7 @@ def write_report(
         *(style_summary.sections(second, styled, panels, note, png) if second and styled else ()),
         sample_summary.pictures(panels, scored, samples, png),
         sample_summary.scores(results, note, raters, samples),
-        sample_summary.readers(results, note, raters),
+        sample_summary.beside_raters(results, note, raters),
         sample_summary.latent(latent_kl, active, png),
         *(_training(stage, lines, png) for stage, lines in history.items()),
         document.origin(provenance),
@@ -101,7 +101,7 @@ def write_report(
         title=title,
         subtitle="A probabilistic U-Net that draws many segmentations of one image"
         + (", and a second stage that draws the one asked for" if styled else "")
-        + f", scored against {raters} reader{'s' * (raters > 1)} on {len(scored)} records of "
+        + f", scored against {raters} rater{'s' * (raters > 1)} on {len(scored)} records of "
         f"{patients} patients.",
         warnings=caveats,
         sections=[section for section in sections if section.blocks],
@@ -198,19 +198,19 @@ def _setting(
     described: Mapping[str, str], raters: int, samples: int, d: int, by_area: bool
 ) -> document.Section:
     paragraphs = (
-        "Readers who outline the same structure disagree, and no one mask is the truth. This model "
+        "Raters who outline the same structure disagree, and no one mask is the truth. This model "
         "learns the range of their answers. A U-Net turns the image x into features `U(x)`; a "
         "prior network turns it into a normal distribution, with mean mu_p, of a latent z of "
         f"d = {d} numbers; a few 1×1 convolutions turn features and z into a segmentation "
-        "`f(x, z)`. In training, a posterior network that also sees what the readers drew says "
+        "`f(x, z)`. In training, a posterior network that also sees what the raters drew says "
         f"which z to use. Afterwards z is drawn from the prior, here S = {samples} times per "
         "image: these S segmentations are the samples. A pixel belongs to one where its "
         "probability is above 0.5.",
-        "The readers of an image are a set without order: nobody knows which person drew "
-        "which mask, so no model trained on it can tell how one particular reader draws. Their "
+        "The raters of an image are a set without order: nobody knows which person drew "
+        "which mask, so no model trained on it can tell how one particular rater draws. Their "
         "masks are put in order of area."
         if by_area
-        else f"Reader k of {raters} is the same person or tool in every image.",
+        else f"Rater k of {raters} is the same person or tool in every image.",
     )
     rows = list(described.items())
     table = [document.Table(("What was scored", ""), rows, "ll")] if rows else []

@@ -165,7 +165,7 @@ def _apply_each(
 def _contrast(
     aligned: dict[str, Any], level: str, encoded: Encoded, axis_name: str | None
 ) -> jax.Array:
-    """Returns InfoNCE between texts and readers of the batch, mean of both directions, [b, k].
+    """Returns InfoNCE between texts and raters of the batch, mean of both directions, [b, k].
 
     The same style in any image is positive; with pmap the candidates are those of all devices.
     """
@@ -179,7 +179,7 @@ def _contrast(
     positive = style[:, None] == jnp.tile(jnp.arange(k), len(valid) // k)[None]
     log_temperature = jnp.mean(aligned["log_temperature"], axis=0)[LEVELS.index(level)]
     temperature = jnp.maximum(jnp.exp(log_temperature), _LOWEST_TEMPERATURE)
-    text, reader = (aligned[name].reshape(b * k, -1) for name in (f"text_{level}", level))
-    from_text = losses.info_nce(text, everywhere(reader), positive, valid, temperature)
-    from_reader = losses.info_nce(reader, everywhere(text), positive, valid, temperature)
-    return 0.5 * (from_text + from_reader).reshape(b, k)
+    text, rater = (aligned[name].reshape(b * k, -1) for name in (f"text_{level}", level))
+    from_text = losses.info_nce(text, everywhere(rater), positive, valid, temperature)
+    from_rater = losses.info_nce(rater, everywhere(text), positive, valid, temperature)
+    return 0.5 * (from_text + from_rater).reshape(b, k)

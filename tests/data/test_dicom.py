@@ -81,9 +81,9 @@ def one_nodule(request, monkeypatch):
     """The collection becomes one nodule on slices z = 1 and z = 2, unless real files are read."""
     if "real_data" in request.fixturenames:
         return
-    reader = (contour(1.0, 4, 10), contour(2.0, 4, 12))
-    nodule = lidc.Nodule("LIDC-IDRI-0001", SERIES, 1, 0.5, (reader,) * 4)
-    monkeypatch.setattr(lidc, "four_reader_nodules", lambda database: [nodule])
+    rater = (contour(1.0, 4, 10), contour(2.0, 4, 12))
+    nodule = lidc.Nodule("LIDC-IDRI-0001", SERIES, 1, 0.5, (rater,) * 4)
+    monkeypatch.setattr(lidc, "four_rater_nodules", lambda database: [nodule])
     monkeypatch.setattr(lidc, "read_series", lambda database: {SERIES: "p"})
 
 
@@ -187,7 +187,7 @@ def test_a_file_without_its_preamble(tmp_path):
             "unreadable or truncated (1152 bytes of pixels, where its header asks for 576: 12 "
             "rows, 24 columns, frames: 1)",
         ),
-        (6, 6, "pixels are [6, 24], but the readers drew at row 7, column 7"),
+        (6, 6, "pixels are [6, 24], but the raters drew at row 7, column 7"),
     ],
 )
 def test_pixels_that_do_not_hold_the_contours(tmp_path, rows, size, message):

@@ -20,7 +20,7 @@ def nodules():
 
 @pytest.fixture(scope="module")
 def four(nodules):
-    return [nodule for nodule in nodules if len(nodule.readers) == 4]
+    return [nodule for nodule in nodules if len(nodule.raters) == 4]
 
 
 def square(low, high, z_mm=0.0, inclusion=True):
@@ -37,8 +37,8 @@ def square(low, high, z_mm=0.0, inclusion=True):
     return lidc.Contour(z_mm, inclusion, xy)
 
 
-def nodule_of(*readers, spacing_mm=0.5):
-    return lidc.Nodule("LIDC-IDRI-0001", "1.2", 1, spacing_mm, readers)
+def nodule_of(*raters, spacing_mm=0.5):
+    return lidc.Nodule("LIDC-IDRI-0001", "1.2", 1, spacing_mm, raters)
 
 
 def database(path, annotations):
@@ -126,7 +126,7 @@ def test_the_window_centres_on_the_largest_contour(size):
     assert (crop.row + size // 2, crop.column + size // 2) == (20, 20)
 
 
-def test_slices_are_those_that_every_reader_includes():
+def test_slices_are_those_that_every_rater_includes():
     hole = square(3, 7, z_mm=3.0, inclusion=False)
     one = (square(2, 8, 1.0), square(2, 12, 2.0), square(2, 8, 3.0))
     other = (square(2, 9, 1.0), square(2, 8, 2.0), hole, square(2, 30, 4.0))
@@ -140,17 +140,17 @@ def test_slices_are_those_that_every_reader_includes():
 
 def test_outlines_within_the_slice_thickness_are_one_nodule(tmp_path):
     path = database(tmp_path / "a.sqlite", [0, 3, 10])  # 1.5 mm, then 3.5 mm apart; 2 mm slices
-    assert [len(nodule.readers) for nodule in lidc.read_nodules(path)] == [2, 1]
+    assert [len(nodule.raters) for nodule in lidc.read_nodules(path)] == [2, 1]
 
 
 def test_the_tolerance_shrinks_until_no_group_exceeds_four(tmp_path):
     path = database(tmp_path / "a.sqlite", [0, 1, 2, 3, 6])  # 1.5 mm > 2 mm x 0.9^3
-    assert [len(nodule.readers) for nodule in lidc.read_nodules(path)] == [4, 1]
+    assert [len(nodule.raters) for nodule in lidc.read_nodules(path)] == [4, 1]
 
 
 def test_what_cannot_be_told_apart_stays_together(tmp_path):
     path = database(tmp_path / "a.sqlite", [0, 0, 0, 0, 0])
-    assert [len(nodule.readers) for nodule in lidc.read_nodules(path)] == [5]
+    assert [len(nodule.raters) for nodule in lidc.read_nodules(path)] == [5]
 
 
 def test_a_missing_wheel_names_the_line_to_run(monkeypatch):
@@ -169,7 +169,7 @@ def test_a_file_that_is_no_database(tmp_path):
 
 
 def corner(masks):
-    """The first row and the first column that any reader's mask touches."""
+    """The first row and the first column that any rater's mask touches."""
     union = masks.any(axis=0)
     return union.any(axis=1).argmax(), union.any(axis=0).argmax()
 

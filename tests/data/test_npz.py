@@ -44,7 +44,7 @@ def test_optional_keys_have_defaults(make_npz, make_settings):
     assert record.rater_valid.all()
     assert np.isnan(record.spacing_mm).all()
     assert (record.site, record.split, record.image.shape) == ("", "", (20, 20, 1))
-    assert npz.provenance(path) == ("", False)
+    assert npz.provenance(make_settings(path)) == ("", False)
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_a_faulty_file_is_refused(make_npz, make_settings, changes, message):
 
 
 @pytest.mark.parametrize("simulated", ["False", [0, 2.5], [b"1"], np.nan])
-def test_simulated_is_true_or_false(make_npz, simulated):
+def test_simulated_is_true_or_false(make_npz, make_settings, simulated):
     path = make_npz(simulated=np.array(simulated))
     with pytest.raises(InputError) as caught:
-        npz.provenance(path)
+        npz.provenance(make_settings(path))
     assert str(caught.value) == f"{path}: simulated is not boolean; store True or False"
-    assert npz.provenance(make_npz(simulated=np.array(1))) == ("", True)
+    assert npz.provenance(make_settings(make_npz(simulated=np.array(1)))) == ("", True)
 
 
 def test_a_truncated_file_is_refused_wherever_it_ends(make_npz, make_settings):
@@ -166,7 +166,7 @@ def test_a_faulty_mask_is_the_fault_of_its_record_alone(
 def test_what_is_written_is_read_back(make_npz, make_settings, tmp_path):
     records = read(make_settings(make_npz()))
     npz.write(tmp_path / "again.npz", records, "Someone 2024", simulated=True)
-    assert npz.provenance(tmp_path / "again.npz") == ("Someone 2024", True)
+    assert npz.provenance(make_settings(tmp_path / "again.npz")) == ("Someone 2024", True)
     for a, b in zip(records, read(make_settings(tmp_path / "again.npz")), strict=True):
         for before, after in zip(a, b, strict=True):
             np.testing.assert_array_equal(after, before, strict=True)

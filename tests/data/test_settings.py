@@ -17,7 +17,11 @@ def test_settings_come_from_the_fields_of_a_config(make_settings):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("source", "nifti", r"data.source='nifti' is unknown; choose one of \('readers', 'dicom'"),
+        (
+            "source",
+            "nifti",
+            r"data.source='nifti' is unknown; choose one of \('simulated'",
+        ),
         ("slices", "some", r"data.slices='some' is unknown; choose one of \('all', 'largest'\)"),
         ("on_error", "warn", r"data.on_error='warn' is unknown; choose one of \('raise', 'skip'\)"),
         ("size", 0, "data.size=0: give the input's height in pixels, above 0"),

@@ -62,15 +62,15 @@ def test_walls_do_not_cover_what_was_drawn():
     assert np.median(slices(masks)[:, rim].mean(axis=1)) < -550
 
 
-def test_the_reader_order_means_nothing_to_the_average():
-    """Readers are weighted at random, so none of them owns the edge."""
+def test_the_rater_order_means_nothing_to_the_average():
+    """Raters are weighted at random, so none of them owns the edge."""
     ring = discs(9)[0].astype(bool) & ~discs(7)[0].astype(bool)
     one = slices(discs(6, 6, 11, 11), 200)[:, ring].mean()
     other = slices(discs(11, 11, 6, 6), 200)[:, ring].mean()
     assert abs(one - other) < 60
 
 
-def test_neither_one_reader_nor_a_mere_pixel_breaks_it():
+def test_neither_one_rater_nor_a_mere_pixel_breaks_it():
     point = np.zeros((1, 16, 16), np.uint8)
     point[0, 8, 8] = 1
     assert np.isfinite(simulate.simulate_ct(point, 0.5, simulate.generator("a"))).all()

@@ -1,4 +1,4 @@
-"""Masks in order of area: which mask gets which place, with readers missing or equal."""
+"""Masks in order of area: which mask gets which place, with raters missing or equal."""
 
 import numpy as np
 import pytest
@@ -60,7 +60,7 @@ def test_masks_of_equal_area_keep_their_order():
         ([9, 4], [False, False], [None, None]),
     ],
 )
-def test_places_without_a_reader_are_spread_evenly(areas, valid, places):
+def test_places_without_a_rater_are_spread_evenly(areas, valid, places):
     found = styles.by_area(_record(areas, valid))
     assert found.rater_valid.tolist() == [place is not None for place in places]
     assert _areas(found) == [place or 0 for place in places]  # missing ones are blank

@@ -165,7 +165,7 @@ def test_missing_raters_do_not_count():
     valid[:] = [True, False, True, True]
     kept = _score(probs, labels[:, [0, 2, 3]], np.ones((5, 3), bool))
     _equal(_score(probs, labels, valid), kept, rtol=1e-12)
-    labels[:, 1] = 255  # what an absent reader's mask holds is nobody's business
+    labels[:, 1] = 255  # what an absent rater's mask holds is nobody's business
     _equal(_score(probs, labels, valid), kept, rtol=1e-12)
 
 

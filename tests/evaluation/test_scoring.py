@@ -178,7 +178,7 @@ def _styled(*batches):
 
 @pytest.fixture(scope="module")
 def styled():
-    """Six records on four devices, padding besides; record 14 lacks its second reader."""
+    """Six records on four devices, padding besides; record 14 lacks its second rater."""
     second = _host_batch(14, 2, padding=2)
     second.rater_valid[0, 1] = False
     return _styled(_host_batch(10, 4), second)

@@ -1,4 +1,4 @@
-"""Scores of K prompted masks against K readers: loops, shuffles, areas by hand, missing ones."""
+"""Scores of K prompted masks against K raters: loops, shuffles, areas by hand, missing ones."""
 
 import itertools
 
@@ -115,28 +115,28 @@ def test_order_and_rank_correlation_by_hand(areas, ordered, correlation):
         np.testing.assert_allclose(scores["rank_correlation"], [expected], atol=1e-12)
 
 
-def test_areas_are_held_against_those_of_the_readers_who_are_there():
-    """Ranks 1 2 3 4 against 2 1 3 4; without the second reader 1 2 3 against 1 2 3."""
+def test_areas_are_held_against_those_of_the_raters_who_are_there():
+    """Ranks 1 2 3 4 against 2 1 3 4; without the second rater 1 2 3 against 1 2 3."""
     probs, masks = _of_areas(1, 2, 3, 4).astype(np.float32), _of_areas(5, 2, 6, 9)
     all_there, one_less = np.ones((1, K), bool), np.array([[True, False, True, True]])
-    assert _style_scores(probs, masks, all_there)["reader_correlation"] == pytest.approx(0.8)
-    assert _style_scores(probs, masks, one_less)["reader_correlation"] == pytest.approx(1.0)
+    assert _style_scores(probs, masks, all_there)["rater_correlation"] == pytest.approx(0.8)
+    assert _style_scores(probs, masks, one_less)["rater_correlation"] == pytest.approx(1.0)
     alike = _of_areas(7, 7, 7, 7)
     same = alike.astype(np.float32)
-    assert _style_scores(same, masks, all_there)["reader_correlation"] == 0.0
-    assert np.isnan(_style_scores(probs, alike, all_there)["reader_correlation"])
+    assert _style_scores(same, masks, all_there)["rater_correlation"] == 0.0
+    assert np.isnan(_style_scores(probs, alike, all_there)["rater_correlation"])
 
 
 def test_areas_of_random_masks_agree_with_scipy():
     probs, labels, valid = _random()
-    found = _style_scores(probs, labels, valid)["reader_correlation"]
+    found = _style_scores(probs, labels, valid)["rater_correlation"]
     for i, there in enumerate(valid):
         areas = ((probs[i, there] > 0.5).sum((1, 2)), labels[i, there].sum((1, 2)))
         expected = spearmanr(*areas).statistic if there.sum() > 1 else np.nan
         assert found[i] == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
-def test_prompts_that_draw_their_readers_gain_what_the_readers_differ():
+def test_prompts_that_draw_their_raters_gain_what_the_raters_differ():
     """Widths 2, 4, 8: Dice 2/3, 2/5, 2/3 for pairs 12, 13, 23."""
     masks = _of_areas(2, 4, 8)
     scores = _style_scores(masks.astype(np.float32), masks, np.ones((1, 3), bool))
@@ -158,7 +158,7 @@ def test_one_mask_for_every_prompt_gains_nothing():
     np.testing.assert_array_equal(scores["rank_correlation"], 0.0)
 
 
-def test_what_an_absent_reader_drew_is_nobodys_business():
+def test_what_an_absent_rater_drew_is_nobodys_business():
     probs, labels, valid = _random()
     other = np.where(valid[:, :, None, None], labels, 1 - labels)
     expected = _style_scores(probs, labels, valid)

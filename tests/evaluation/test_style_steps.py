@@ -140,7 +140,7 @@ def test_retrieval_takes_each_prompt_alone_or_their_mean_direction(together):
     aligned = [_asked(prompts)[2] for prompts in text]
     valid = np.asarray(_batch().rater_valid)
     for level, name in enumerate(stage_two.LEVELS):
-        readers = np.asarray(aligned[0][name])
+        raters = np.asarray(aligned[0][name])
         sets = np.stack([vectors[f"text_{name}"] for vectors in aligned])  # [p, b, k, q]
         if together:
             sets = np.mean(sets, axis=0, keepdims=True)
@@ -152,14 +152,14 @@ def test_retrieval_takes_each_prompt_alone_or_their_mean_direction(together):
             if k not in there:
                 assert np.isnan(hits).all()
                 continue
-            assert hits[0] == (there[np.argmax(readers[i, there] @ texts[k])] == k)
-            assert hits[1] == (np.argmax(texts @ readers[i, k]) == k)
+            assert hits[0] == (there[np.argmax(raters[i, there] @ texts[k])] == k)
+            assert hits[1] == (np.argmax(texts @ raters[i, k]) == k)
 
 
-def _retrieved(readers, valid):
+def _retrieved(raters, valid):
     """One image; texts are the unit vectors e1, e2, e3 at both levels."""
     aligned = {f"text_{level}": jnp.eye(K)[None] for level in stage_two.LEVELS}
-    aligned |= {level: jnp.asarray(readers, jnp.float32)[None] for level in stage_two.LEVELS}
+    aligned |= {level: jnp.asarray(raters, jnp.float32)[None] for level in stage_two.LEVELS}
     encoded = _asked(_text(1)[0])[0]._replace(rater_valid=jnp.asarray([valid]))
     found = style_steps._retrieve(aligned, encoded)
     for share in found:
@@ -172,7 +172,7 @@ def test_retrieval_by_hand():
     assert _retrieved(perfect, [True] * 3) == [[1, 1, 1], [1, 1, 1]]
     assert _retrieved(perfect[[1, 2, 0]], [True] * 3) == [[0, 0, 0], [0, 0, 0]]
     assert _retrieved(perfect[[1, 0, 2]], [True] * 3) == [[0, 0, 1], [0, 0, 1]]
-    # All readers lie nearest to text 1, reader 2 least: text 2 still finds its own.
+    # All raters lie nearest to text 1, rater 2 least: text 2 still finds its own.
     drawn = [[0.9, 0.1, 0.1], [0.8, 0.6, 0.1], [0.9, 0.1, 0.4]]
     assert _retrieved(drawn, [True] * 3) == [[1, 1, 1], [1, 0, 0]]
 
@@ -205,7 +205,7 @@ def test_the_walk_passes_every_style_in_order_and_ends_at_the_last(projector, or
     for place, (k, point) in enumerate(zip(order, (0, 4, 8), strict=True)):
         np.testing.assert_allclose(walk.probs[:, point], styles[:, k], atol=1e-5)
         np.testing.assert_allclose(walk.path[:, point], walk.styles[:, place], atol=1e-4)
-        np.testing.assert_array_equal(walk.readers[:, place], stored.readers[:, k])
+        np.testing.assert_array_equal(walk.raters[:, place], stored.raters[:, k])
 
 
 def test_the_analytic_path_is_straight_between_styles():
@@ -217,18 +217,18 @@ def test_the_analytic_path_is_straight_between_styles():
 
 
 def test_latents_of_a_walk_are_in_sigmas_of_the_prior():
-    """A style lies at sigma q / (tau sqrt d), a reader at its offset, samples are standard.
+    """A style lies at sigma q / (tau sqrt d), a rater at its offset, samples are standard.
 
-    Of the readers two are missing, who lie nowhere.
+    Of the raters two are missing, who lie nowhere.
     """
     walk, (encoded, query, _) = _walk("analytic"), _asked(_text(1)[0])
     sigma = np.exp(encoded.prior.log_sigma)[:, None]
     expected = sigma * query.query / (0.3 * np.sqrt(D))
     np.testing.assert_allclose(walk.styles, expected, atol=1e-4)
     there = np.asarray(encoded.rater_valid)
-    np.testing.assert_allclose(walk.readers[there], encoded.latent[there], atol=1e-5)
-    assert np.isnan(walk.readers[~there]).all()
-    assert walk.readers[~there].shape == (2, D)
+    np.testing.assert_allclose(walk.raters[there], encoded.latent[there], atol=1e-5)
+    assert np.isnan(walk.raters[~there]).all()
+    assert walk.raters[~there].shape == (2, D)
     keys = rng.example_keys(ROOT, "evaluate", 1, _batch().index)
     standard = distributions.Gaussian(jnp.zeros((4, D)), jnp.zeros((4, D)))
     np.testing.assert_allclose(walk.samples, distributions.sample(standard, keys, 2000), atol=1e-4)

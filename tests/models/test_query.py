@@ -149,7 +149,7 @@ def test_alignment_has_unit_vectors_and_parameters_of_its_own_for_each_side():
 
 
 def test_alignment_is_finite_where_there_is_nothing():
-    """A reader's offset or features of zero have no direction, and no infinite gradient."""
+    """A rater's offset or features of zero have no direction, and no infinite gradient."""
     module, params, vectors = _align()
     nothing = jax.tree.map(jnp.zeros_like, vectors)
 

@@ -37,7 +37,7 @@ def test_png(ask, disc, tmp_path):
     with Image.open(files[-2]) as picture:
         assert files[-2].name == "overlay.png"
         drawn = np.asarray(picture.convert("RGB")).reshape(-1, 3)
-    for colour in figures.READERS[:3]:
+    for colour in figures.RATERS[:3]:
         rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
         assert (drawn == rgb).all(axis=1).sum() > 100
 

@@ -39,12 +39,12 @@ def test_a_line_has_its_colour_whichever_chart_comes_first():
         assert [line.get_color() for line in legend.get_lines()] == [train, validation]
 
 
-def test_a_missing_reader_has_no_ring_and_every_style_its_star():
+def test_a_missing_rater_has_no_ring_and_every_style_its_star():
     rng = np.random.default_rng(0)
-    styles, readers = rng.normal(size=(2, 3, 2))
-    readers[1] = np.nan
+    styles, raters = rng.normal(size=(2, 3, 2))
+    raters[1] = np.nan
     figure = charts.latent_plane(
-        samples=rng.normal(size=(9, 2)), path=styles, styles=styles, readers=readers,
+        samples=rng.normal(size=(9, 2)), path=styles, styles=styles, raters=raters,
         names=("small", "middle", "large"), axes=("z0", "z1"),
     )  # fmt: skip
     assert figures.png(figure).startswith(b"\x89PNG")  # without a warning
@@ -52,7 +52,7 @@ def test_a_missing_reader_has_no_ring_and_every_style_its_star():
     for k in range(3):
         np.testing.assert_array_equal(stars[k].get_offsets(), styles[k : k + 1])
         shown = rings[k].get_offsets().compressed()
-        np.testing.assert_array_equal(shown, readers[k] if k != 1 else [])
+        np.testing.assert_array_equal(shown, raters[k] if k != 1 else [])
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts == ["samples of the prior", "from style to style", "small", "middle", "large"]
 
@@ -72,7 +72,7 @@ def test_names_of_any_script_and_length_are_drawn_within_the_figure():
     rng, k = np.random.default_rng(0), len(NAMES)
     plane = charts.latent_plane(
         samples=rng.normal(size=(9, 2)), path=rng.normal(size=(3, 2)), names=NAMES,
-        styles=rng.normal(size=(k, 2)), readers=rng.normal(size=(k, 2)), axes=("z0", "z1"),
+        styles=rng.normal(size=(k, 2)), raters=rng.normal(size=(k, 2)), axes=("z0", "z1"),
     )  # fmt: skip
     heat = charts.whose(NAMES, rng.uniform(size=(k, k)))
     masks = np.zeros((k, 20, 30), np.uint8)
@@ -120,8 +120,8 @@ def test_a_forest_has_a_dot_and_a_line_for_each_method():
     assert dice.get_ylim()[0] > dice.get_ylim()[1]  # the first method is on top
 
 
-def test_each_style_is_held_against_the_mean_of_a_readers_column():
-    """Column means .6, .5; the third reader was never there."""
+def test_each_style_is_held_against_the_mean_of_a_raters_column():
+    """Column means .6, .5; the third rater was never there."""
     table = np.array([[0.7, 0.5, np.nan], [0.6, 0.2, np.nan], [0.5, 0.8, np.nan]])
     ax = charts.whose(["small", "middle", "large"], table).axes[0]
     found = {tuple(map(int, text.get_position())): text.get_text() for text in ax.texts}

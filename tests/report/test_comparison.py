@@ -198,7 +198,7 @@ def test_the_share_is_the_difference_relative_to_the_baseline(write):
     assert to_dpersona["GED@4 (D-Persona) ↓"] == [
         "+0.020 [+0.020, +0.020]", "−0.100 [−0.100, −0.100]", "−0.040 [−0.040, −0.040]",
     ]  # fmt: skip
-    assert to_dpersona["Dice, own reader ↑"][1] == "−10.0 [−10.0, −10.0]"
+    assert to_dpersona["Dice, own rater ↑"][1] == "−10.0 [−10.0, −10.0]"
     to_heads = _table(text, "Differences to dpersona_heads")[label]
     assert [cell.split()[0] for cell in to_heads] == ["−4.0", "−24.0", "−12.0"]
 
@@ -235,7 +235,7 @@ def test_without_a_baseline_there_are_no_differences(write):
     content, text = write(rows=_rows("prosona"), methods={"prosona": {}})
     assert content["differences"] == {}
     assert _headings(text) == [
-        "One contour per style", "Styles against readers: prosona",
+        "One contour per style", "Styles against raters: prosona",
         "50 samples of the first stage", "4 samples of the first stage",
         "What the scores of one contour per style say", "What the scores of samples say",
         "The methods", "Provenance", "Data",
@@ -290,13 +290,13 @@ def test_one_contour_per_style_has_a_column_per_method_and_a_row_per_metric(writ
     table = _table(text, "One contour per style")
     assert table["Metric"] == list(content["personalised"])
     assert list(table)[1:] == [
-        "Dice, own reader ↑", "Dice, prompts shuffled ↓", "Style gain ↑", "GED@4 ↓",
-        "GED@4 (D-Persona) ↓", "Dice, matched ↑", "Dice, best prompt of each reader ↑",
+        "Dice, own rater ↑", "Dice, prompts shuffled ↓", "Style gain ↑", "GED@4 ↓",
+        "GED@4 (D-Persona) ↓", "Dice, matched ↑", "Dice, best prompt of each rater ↑",
         "Own prompt is the best ↑", "Areas in order ↑", "Rank correlation ↑",
-        "Rank correlation with readers ↑",
+        "Rank correlation with raters ↑",
     ]  # fmt: skip
     _, low, high = content["personalised"]["prosona"]["dice_mean"].values()
-    assert table["Dice, own reader ↑"][2] == f"38.0 [{100 * low:.1f}, {100 * high:.1f}]"
+    assert table["Dice, own rater ↑"][2] == f"38.0 [{100 * low:.1f}, {100 * high:.1f}]"
     assert table["GED@4 ↓"][3].startswith("0.440 [")
     assert (
         "*Means over 4 records, each scored by a model that never saw its patient, and averaged "
@@ -313,10 +313,10 @@ def test_the_picture_of_the_intervals_carries_the_caveat(write, tmp_path, monkey
     monkeypatch.setattr(figures, "png", lambda figure, footnote: footnotes.append(footnote) or b"")
     _, text = write()
     assert footnotes == [f"CT simulated. Data: {CITATION}"] * 4  # and each method's table
-    assert "![Dice with the own reader, and GED, of each method, with intervals](" in text
+    assert "![Dice with the own rater, and GED, of each method, with intervals](" in text
 
 
-def test_each_method_shows_whose_reader_its_styles_draw(write):
+def test_each_method_shows_whose_rater_its_styles_draw(write):
     """A mean over seeds and records is .08 above the method's base, in every cell."""
     content, text = write()
     assert list(content["dice_tables"]) == ["dpersona", "dpersona_heads", "prosona"]
@@ -325,10 +325,10 @@ def test_each_method_shows_whose_reader_its_styles_draw(write):
         for j, cell in enumerate(line, 1):
             base = 0.1 * i + 0.01 * j
             assert cell == _mean([base + x for x in (0.35, 0.37, 0.39, 0.41)])
-    table = _table(text, "Styles against readers: prosona")
-    assert table["Asked for"] == [f"{name}'s reader" for name in NAMES]
+    table = _table(text, "Styles against raters: prosona")
+    assert table["Asked for"] == [f"{name}'s rater" for name in NAMES]
     assert [cell.split()[0] for cell in table["edge"]] == ["69.0", "70.0", "71.0", "72.0"]
-    assert _table(text, "Styles against readers: dpersona")["edge"][0].startswith("79.0 [")
+    assert _table(text, "Styles against raters: dpersona")["edge"][0].startswith("79.0 [")
 
 
 def test_methods_that_share_a_first_stage_share_a_column(write):
@@ -357,7 +357,7 @@ def test_samples_of_other_first_stages_are_held_against_dpersonas(write):
     assert "baseline" not in text.split("## 4 samples of the first stage")[1].split("\n## ")[0]
 
 
-def test_as_many_samples_as_readers_are_told_of_once(write):
+def test_as_many_samples_as_raters_are_told_of_once(write):
     content, text = write(samples=4)
     assert list(content["diversified"]) == ["4"]
     assert _headings(text).count("4 samples of the first stage") == 1

@@ -9,7 +9,7 @@ from PIL import Image
 
 from prosona_jax.report import figures
 
-ORANGE = np.array(to_rgb("#E69F00"))  # the first reader's contour
+ORANGE = np.array(to_rgb("#E69F00"))  # the first rater's contour
 ROWS, COLUMNS = slice(6, 10), slice(12, 18)
 
 
@@ -79,22 +79,22 @@ def test_panel_draws_the_contour_where_the_mask_is():
         assert drawn.max() == pytest.approx(span.stop - 0.5, abs=0.2)
 
 
-def test_panel_maps_are_shares_of_valid_readers_and_of_samples():
+def test_panel_maps_are_shares_of_valid_raters_and_of_samples():
     panel = _panel(rater_valid=np.array([True, True, False]))
     panel.masks[1] = 0
     figure = figures.panel(panel)
-    readers, samples = (figure.axes[i].images[0].get_array() for i in (3, 4))
-    np.testing.assert_array_equal(readers, panel.masks[:2].mean(0))
+    raters, samples = (figure.axes[i].images[0].get_array() for i in (3, 4))
+    np.testing.assert_array_equal(raters, panel.masks[:2].mean(0))
     np.testing.assert_array_equal(samples, 0.75 * panel.masks[0])
     assert _titles(figure) == [
-        "Image, 32 × 40 px", "2 readers, 1 empty", "4 of 4 samples, 1 empty",
-        "Share of readers", "Share of samples",
+        "Image, 32 × 40 px", "2 raters, 1 empty", "4 of 4 samples, 1 empty",
+        "Share of raters", "Share of samples",
     ]  # fmt: skip
 
 
-def test_panel_leaves_out_missing_readers_and_samples_beyond_the_limit():
+def test_panel_leaves_out_missing_raters_and_samples_beyond_the_limit():
     figure = figures.panel(_panel(), max_samples=3)
-    assert _titles(figure)[1:3] == ["1 reader", "3 of 4 samples, 1 empty"]
+    assert _titles(figure)[1:3] == ["1 rater", "3 of 4 samples, 1 empty"]
     assert len(figure.axes[1].lines) - 1 == 1  # less the scale bar
     assert len(figure.axes[2].lines) == 2  # the third of the three is empty
 
@@ -107,7 +107,7 @@ def test_panel_enlarges_what_is_drawn_and_keeps_the_whole_if_nothing_is():
     assert ax.get_xlim() + ax.get_ylim() == (-0.5, 39.5, 31.5, -0.5)
 
 
-def test_panel_without_any_valid_reader_has_an_empty_map():
+def test_panel_without_any_valid_rater_has_an_empty_map():
     figure = figures.panel(_panel(rater_valid=np.zeros(3, bool)))
     assert not figure.axes[3].images[0].get_array().any()
 

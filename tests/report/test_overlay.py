@@ -30,7 +30,7 @@ def test_each_mask_has_its_outline_in_its_own_colour():
         for k, line in enumerate(contours(ax)):
             (expected,) = figures.outlines(masks[k])
             np.testing.assert_array_equal(np.stack(line.get_data(), axis=1)[:, ::-1], expected)
-            assert to_hex(line.get_color()).upper() == figures.READERS[k]
+            assert to_hex(line.get_color()).upper() == figures.RATERS[k]
         assert len(contours(ax)) == 2
         assert ax.get_aspect() == pytest.approx(0.5 / 0.75)
 

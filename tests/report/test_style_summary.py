@@ -47,7 +47,7 @@ def _styled(**changes):
         walk=np.zeros((5, 24, 24), np.float32),
         path=np.zeros((5, 4)),
         at_styles=latent,
-        at_readers=latent,
+        at_raters=latent,
         samples=np.zeros((9, 4)),
     )
     return styled._replace(**changes)
@@ -99,7 +99,7 @@ def test_the_difference_pairs_records_and_leaves_the_others_out():
     assert found.difference["dice_mean"].mean == pytest.approx(-0.02)
 
 
-def test_a_reader_who_is_missing_in_a_record_counts_in_the_others():
+def test_a_rater_who_is_missing_in_a_record_counts_in_the_others():
     rows = _rows("prompts_mean")
     rows[0] |= {f"dice_{a}_2": math.nan for a in (1, 2, 3)}
     rows[1]["dice_1_2"] = 0.0
@@ -113,7 +113,7 @@ def test_a_reader_who_is_missing_in_a_record_counts_in_the_others():
 
 def test_facts_are_the_scores_of_each_styles_own_prompt():
     found = style_summary.facts(_collect(_rows()), 3)
-    assert [fact[0] for fact in found] == ["Dice, own reader", "GED@3", "Areas in order"]
+    assert [fact[0] for fact in found] == ["Dice, own rater", "GED@3", "Areas in order"]
     assert [fact[1] for fact in found] == ["61.5", "0.618", "62.3"]
     assert [fact[2].rpartition("; ")[2] for fact in found] == [
         "higher is better", "lower is better", "higher is better",
@@ -122,16 +122,16 @@ def test_facts_are_the_scores_of_each_styles_own_prompt():
     assert style_summary.facts(_collect(rows), 3)[2][0] == "Own prompt is the best"
 
 
-def test_styles_show_sentence_dice_area_and_the_table_of_all_readers():
+def test_styles_show_sentence_dice_area_and_the_table_of_all_raters():
     text, own, table, picture = _sections(_rows(), _styled())["Styles"]
-    assert own.columns == ("Style", "One of its sentences", "Dice with its reader", "Area, pixels")
+    assert own.columns == ("Style", "One of its sentences", "Dice with its rater", "Area, pixels")
     assert own.caption == NOTE
     area = _collect(_rows()).areas[1]
     assert list(own.rows[1]) == [
         "full", "“Take all.”", "88.0 [88.0, 88.0]",
         f"22 [{area.low:.0f}, {area.high:.0f}]",
     ]  # fmt: skip
-    assert table.columns == ("Asked for", "core's reader", "full's reader", "margin's reader")
+    assert table.columns == ("Asked for", "core's rater", "full's rater", "margin's rater")
     assert [[cell.split(" ")[0] for cell in row] for row in table.rows] == [
         ["core", "89.0", "79.0", "69.0"],
         ["full", "78.0", "88.0", "78.0"],
@@ -160,13 +160,13 @@ def test_held_out_sentences_stand_beside_those_of_training_with_the_difference()
     ]  # fmt: skip
     assert len(table.rows) == len(STYLE)
     first, ged = list(table.rows[0]), list(table.rows[STYLE.index("ged")])
-    assert first[:2] == ["Dice, own reader", "higher"]
+    assert first[:2] == ["Dice, own rater", "higher"]
     assert [cell.partition(" ")[0] for cell in first[2:]] == ["61.5", "60.5", "58.5", "−2.0"]
     assert first[5] == "−2.0 [−2.0, −2.0]"
     assert ged[0] == "GED@3"
     assert [cell.partition(" ")[0] for cell in ged[2:]] == ["0.618", "0.608", "0.588", "−0.020"]
     assert "never trained on" in text.body
-    assert "GED is that of 3 masks against 3 readers" in text.body
+    assert "GED is that of 3 masks against 3 raters" in text.body
 
 
 def test_retrieval_stands_against_chance():
@@ -188,7 +188,7 @@ def test_a_baseline_without_text_has_no_sentence_no_held_out_score_and_no_retrie
     assert list(sections) == ["Styles", "What each style draws", "Scores of the styles"]
     text, own, *_ = sections["Styles"]
     assert "this run is a baseline that knows styles by number" in text.body
-    assert own.columns == ("Style", "Dice with its reader", "Area, pixels")
+    assert own.columns == ("Style", "Dice with its rater", "Area, pixels")
     assert [len(row) for row in own.rows] == [3, 3, 3]
     scores, table, _ = sections["Scores of the styles"]
     assert list(table.columns) == ["Metric", "Better", "Styles"]
@@ -241,18 +241,18 @@ def test_the_walk_goes_from_the_tightest_style_to_the_most_generous(monkeypatch)
     assert shown[0].rater_valid.tolist() == [True, True, False]
 
 
-def test_a_reader_who_is_missing_in_the_walked_image_leaves_the_plane_whole():
+def test_a_rater_who_is_missing_in_the_walked_image_leaves_the_plane_whole():
     """Their place in the latent space is NaN, and their ring is left out."""
-    at_readers = np.ones((3, 4))
-    at_readers[1] = np.nan
+    at_raters = np.ones((3, 4))
+    at_raters[1] = np.nan
     walked = _panel("r2")._replace(rater_valid=np.array([True, False, True]))
-    blocks = _sections(_rows(), _styled(walked=walked, at_readers=at_readers))
+    blocks = _sections(_rows(), _styled(walked=walked, at_raters=at_raters))
     drawn = [block for block in blocks["From core to margin"] if isinstance(block, document.Figure)]
     assert [figure.name for figure in drawn] == ["walk", "latent-plane"]
 
 
 def test_a_latent_of_one_dimension_has_a_walk_and_no_plane():
     one = np.zeros((3, 1))
-    styled = _styled(walked=_panel("r2"), path=np.zeros((5, 1)), at_styles=one, at_readers=one)
+    styled = _styled(walked=_panel("r2"), path=np.zeros((5, 1)), at_styles=one, at_raters=one)
     blocks = _sections(_rows(), styled)["From core to margin"]
     assert [block.name for block in blocks if isinstance(block, document.Figure)] == ["walk"]

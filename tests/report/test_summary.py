@@ -112,10 +112,10 @@ def test_tables_show_the_rounded_means_and_bounds(write):
     ) in text
     cell = f"51.7 [{100 * match['low']:.1f}, {100 * match['high']:.1f}]"
     assert f"| Dice, matched | higher | {cell} | {cell} | +0.0 [+0.0, +0.0] |" in text
-    readers = content["leave_one_out"]["raters"]["loo_dice"]
+    raters = content["leave_one_out"]["raters"]["loo_dice"]
     assert (
-        f"| Dice, all others | higher | 81.5 [{100 * readers['low']:.1f}, "
-        f"{100 * readers['high']:.1f}] | 52.1"
+        f"| Dice, all others | higher | 81.5 [{100 * raters['low']:.1f}, "
+        f"{100 * raters['high']:.1f}] | 52.1"
     ) in text
     for line in (
         "| split | test |",
@@ -164,7 +164,7 @@ def test_absent_and_nan_values_count_nowhere(write):
     assert "dice_soft" not in content["metrics"]
     assert content["prior_mean"] == content["difference"] == {}
     assert "Does the model use its latent?" not in text
-    assert "Beside the readers themselves" not in text
+    assert "Beside the raters themselves" not in text
 
 
 def test_differences_pair_records_whatever_the_order_of_rows(write):
@@ -193,7 +193,7 @@ def test_optional_parts_vanish_with_their_input(write):
     headings = [line for line in text.splitlines() if line.startswith("## ")]
     assert headings == [
         "## In short", "## What was trained, and on what it was scored", "## Scores",
-        "## Beside the readers themselves", "## Use of the latent", "## Provenance",
+        "## Beside the raters themselves", "## Use of the latent", "## Provenance",
     ]  # fmt: skip
     assert "**Mind:**" not in text
 

@@ -90,7 +90,7 @@ def _asked(
 
 
 @pytest.mark.parametrize("projector", [ANALYTIC, BANK])
-def test_overlap_terms_are_means_over_the_styles_that_have_a_reader(projector) -> None:
+def test_overlap_terms_are_means_over_the_styles_that_have_a_rater(projector) -> None:
     encoded = _frozen()
     logits, _ = _asked(encoded, projector)
     found = _terms(encoded, projector)
@@ -260,7 +260,7 @@ def test_without_contrast_the_alignment_stays_as_it_was() -> None:
 
 
 def _discs() -> Batch:
-    """Four images of a blurred disc; the first reader draws its core, the second all of it."""
+    """Four images of a blurred disc; the first rater draws its core, the second all of it."""
     rows, columns = np.indices((8, 8))
     masks = np.zeros((4, 2, 8, 8), np.uint8)
     image = np.zeros((4, 8, 8, 1), np.float32)
@@ -284,7 +284,7 @@ def _train(terms, weights, params, batch, rate: float, steps: int) -> Params:
 
 
 def test_training_both_stages_makes_prompts_choose_the_size() -> None:
-    """Prompt k draws reader k's disc, and neither its shuffle nor the middle."""
+    """Prompt k draws rater k's disc, and neither its shuffle nor the middle."""
     batch = jax.tree.map(jnp.asarray, _discs())
     first = stage_one.Objective(
         dice=1.0, cross_entropy=1.0, kl=0.02, kl_warmup_steps=0, free_bits=0.0, bound=0.0, ged=1.0,

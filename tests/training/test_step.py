@@ -242,7 +242,7 @@ def _two_opinions() -> Batch:
 
 @pytest.mark.parametrize("term", ["bound", "ged"])
 def test_training_learns_two_opinions(term: str) -> None:
-    """The prior's samples become either reader's half, about equally often, and no mixture."""
+    """The prior's samples become either rater's half, about equally often, and no mixture."""
     objective = OBJECTIVE._replace(**{"bound": 0.0, "ged": 0.0, "samples": 8, term: 1.0})
     still = augment.Augmentation(False, 0.0, 0.0, 0.0, 0.0, 0.0)
     tx = optax.adam(5e-3)

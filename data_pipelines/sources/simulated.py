@@ -9,10 +9,10 @@ from prosona_jax.types import InputError, Record
 
 
 def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[Record | InputError]:
-    """Yields a slice of each nodule with four readers: every shared slice, or the largest.
+    """Yields a slice of each nodule with four raters: every shared slice, or the largest.
 
     5079 records of 554 patients with slices="all", 895 with "largest": in one of the 896 nodules
-    the readers share no slice.
+    the raters share no slice.
 
     Args:
         settings: path stays empty.
@@ -23,9 +23,9 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
     """
     if settings.path:
         raise InputError(
-            f"data.path={settings.path}: source 'readers' needs no file; leave data.path empty"
+            f"data.path={settings.path}: source 'simulated' needs no file; leave data.path empty"
         )
-    for nodule in lidc.four_reader_nodules(lidc.find_database()):
+    for nodule in lidc.four_rater_nodules(lidc.find_database()):
         size = settings.native_size(nodule.spacing_mm)
         for z_mm in lidc.slices(nodule, settings.slices, skipped):
             masks = lidc.masks(nodule, z_mm, lidc.window(nodule, z_mm, size))
@@ -35,3 +35,8 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
             rng = simulate.generator(lidc.record_id(nodule, z_mm))
             image = simulate.simulate_ct(masks, nodule.spacing_mm, rng)
             yield lidc.record(nodule, z_mm, image, masks)
+
+
+def provenance(settings: Settings) -> tuple[str, bool]:
+    """Returns no citation, since the patients' names tell it, and that images are simulated."""
+    return "", True

@@ -1,4 +1,4 @@
-"""Source `readers`: real contours, simulated CT, every record by itself reproducible."""
+"""Source `simulated`: real contours, simulated CT, every record by itself reproducible."""
 
 import collections
 import itertools
@@ -8,13 +8,13 @@ import pytest
 
 from data_pipelines import lidc
 from data_pipelines.settings import Settings
-from data_pipelines.sources import readers
+from data_pipelines.sources import simulated
 from prosona_jax.types import InputError
 
 
 def settings(**changes):
     defaults = {
-        "source": "readers",
+        "source": "simulated",
         "path": "",
         "size": 32,
         "spacing_mm": 1.5,
@@ -29,14 +29,14 @@ def settings(**changes):
 
 def test_one_record_per_nodule_with_the_largest_slice():
     skipped = collections.Counter()
-    records = list(readers.records(settings(size=16, spacing_mm=0.0), skipped))
+    records = list(simulated.records(settings(size=16, spacing_mm=0.0), skipped))
     assert (len(records), skipped) == (895, {lidc.NO_SHARED_SLICE: 1})
     assert len({record.patient_id for record in records}) == 554
     assert all(np.isfinite(record.image).all() for record in records)
 
 
 def test_a_record_is_whole():
-    record = next(readers.records(settings(), collections.Counter()))
+    record = next(simulated.records(settings(), collections.Counter()))
     size = 69  # 32 pixels of 1.5 mm, at 0.703125 mm
     assert record.image.shape == (size, size, 1)
     assert record.image.dtype == np.float32
@@ -51,8 +51,8 @@ def test_a_record_is_whole():
 
 def test_a_record_does_not_depend_on_those_before_it():
     """The largest slice is not the nodule's first, but comes first where it is alone."""
-    alone = next(readers.records(settings(), collections.Counter()))
-    every = itertools.islice(readers.records(settings(slices="all"), collections.Counter()), 8)
+    alone = next(simulated.records(settings(), collections.Counter()))
+    every = itertools.islice(simulated.records(settings(slices="all"), collections.Counter()), 8)
     (same,) = (record for record in every if record.record_id == alone.record_id)
     np.testing.assert_array_equal(same.image, alone.image)
     np.testing.assert_array_equal(same.masks, alone.masks)
@@ -60,7 +60,7 @@ def test_a_record_does_not_depend_on_those_before_it():
 
 def test_a_path_is_refused():
     with pytest.raises(InputError) as error:
-        next(readers.records(settings(path="x.npz"), collections.Counter()))
+        next(simulated.records(settings(path="x.npz"), collections.Counter()))
     assert str(error.value) == (
-        "data.path=x.npz: source 'readers' needs no file; leave data.path empty"
+        "data.path=x.npz: source 'simulated' needs no file; leave data.path empty"
     )
