@@ -35,7 +35,7 @@ def make_model(folder: pathlib.Path) -> Model:
     read = encoder.load(config.prompts.encoder)
     text = np.stack([read.embed([f"Draw it {style}."]) for style in STYLES])  # [k, 1, e]
     two = stage_two.initialise(
-        build.prompter(config),
+        build.prompter(config, len(STYLES)),
         root,
         network,
         image_shape=(size, size, 1),
@@ -58,7 +58,7 @@ def make_model(folder: pathlib.Path) -> Model:
         native_spacing_mm=[[0.7, 0.7], [0.7, 0.7]],
         simulated=False,
     )
-    second = predictions.StageTwo(0, two, {"train": text, "held_out": text})
+    second = predictions.StageTwo(0, two, len(STYLES), {"train": text, "held_out": text})
     return Model(folder, run, one, second, steps={})
 
 

@@ -224,7 +224,7 @@ def _group(
             distance <= tolerance_mm, directed=False
         )
         tolerance_mm *= SHRINK
-        if np.bincount(labels).max() <= RATERS or tolerance_mm < LEAST_TOLERANCE_MM:
+        if np.max(np.bincount(labels)) <= RATERS or tolerance_mm < LEAST_TOLERANCE_MM:
             break
     groups: list[list[tuple[Contour, ...]]] = [[] for _ in range(count)]
     for outline, label in zip(outlines, labels, strict=True):

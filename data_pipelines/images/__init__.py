@@ -147,8 +147,8 @@ def _spacing(picture: Picture, given: tuple[float, float]) -> np.ndarray:
     return np.array(given, np.float32)
 
 
-def to_model(picture: Picture, settings: Settings) -> tuple[np.ndarray, Placement]:
-    """Returns the model's input f32 [size, size, C] as preparation makes it, and where it lies.
+def to_model(picture: Picture, settings: Settings) -> tuple[np.ndarray, np.ndarray, Placement]:
+    """Returns the scaled image, the model's input as preparation makes it, and where that lies.
 
     A larger image is cropped around the pixel nearest to its point, a smaller one is padded with
     -1, and where spacing is known it is resampled; see `transforms`.
@@ -157,6 +157,10 @@ def to_model(picture: Picture, settings: Settings) -> tuple[np.ndarray, Placemen
         picture: what `read` returns.
         settings: those of the data that the model learned from; their source is not used.
 
+    Returns:
+        The whole image f32 [H, W, C], scaled to -1..1; the model's input f32 [size, size, C]; and
+        the placement of the second on the first.
+
     Raises:
         InputError: windowing leaves nothing to see.
     """
@@ -164,12 +168,13 @@ def to_model(picture: Picture, settings: Settings) -> tuple[np.ndarray, Placemen
     if picture.point is not None:
         row, column = picture.point
         centre = (int(row + 0.5), int(column + 0.5))
-    image = transforms.scale(
+    scaled = transforms.scale(
         picture.image, picture.intensity_unit, settings, where=str(picture.path)
     )
     shape = (picture.image.shape[0], picture.image.shape[1])
     placement = transforms.place(shape, picture.spacing_mm, settings, centre=centre)
-    return transforms.sample_image(image, placement, background=np.float32(-1)), placement
+    crop = transforms.sample_image(scaled, placement, background=np.float32(-1))
+    return scaled, crop, placement
 
 
 def from_model(probs: np.ndarray, placement: Placement) -> np.ndarray:

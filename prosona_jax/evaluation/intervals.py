@@ -58,7 +58,7 @@ def bootstrap_ratio(
     patients = np.arange(len(above)) if patient_ids is None else np.asarray(patient_ids)
     _, patient = np.unique(patients[known], return_inverse=True)
     over, under = (np.bincount(patient, weights=x[known]) for x in (above, below))  # [p]
-    ratio = float(over.sum() / under.sum())
+    ratio = float(np.divide(over.sum(), under.sum()))
     if len(over) < 2:
         return Interval(ratio, None, None)
     drawn = np.random.default_rng(seed).integers(len(over), size=(resamples, len(over)))

@@ -65,6 +65,22 @@ def make_eval_step(model: ProbUNet, samples: int, posterior_input: str, *, drawn
     return eval_step
 
 
+def make_decode_step(model: ProbUNet) -> Callable[..., Float[Array, "b s h w"]]:
+    """Returns ``decode_step(params, (features, prior), latent) -> probs``.
+
+    The second is what `encode_image` returns, ``latent`` f32 [b, s, d] is (z - mu) / sigma.
+    """
+
+    def decode_step(
+        params: Params, encoded: tuple[jax.Array, distributions.Gaussian], latent: jax.Array
+    ) -> jax.Array:
+        features, prior = encoded
+        z = distributions.unwhiten(prior, latent)
+        return jax.nn.sigmoid(model.apply(params, features, z, method="decode"))
+
+    return decode_step
+
+
 def make_sample_step(model: ProbUNet, samples: int) -> Callable[..., Float[Array, "b s h w"]]:
     """Returns ``sample_step(params, (features, prior), root) -> probs`` of samples of p(z|x).
 

@@ -1,5 +1,6 @@
 """What a trained second stage draws: a mask for every prompt, and the way from style to style."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -29,6 +30,15 @@ class Personalised(NamedTuple):
     visual_to_text: Float[Array, "b p l k"]
 
 
+class Prompted(NamedTuple):
+    """The parameters of both stages and the prompts that they are asked."""
+
+    stage_one: Params
+    stage_two: Params
+    # P sets of a prompt for each style; None where no text is read.
+    text: Float[Array | np.ndarray, "p k e"] | None
+
+
 class Walk(NamedTuple):
     """What lies between the first style of an order and its last, through all others; T points."""
 
@@ -42,27 +52,24 @@ class Walk(NamedTuple):
 def make_eval_step(
     model: ProbUNet, prompter: Prompter, projector: Projector, *, together: bool, drawn: bool
 ) -> Callable[..., Personalised]:
-    """Returns ``eval_step((stage_one_params, params, text), encoded, root) -> Personalised``.
+    """Returns ``eval_step(prompted, encoded, root) -> Personalised``.
 
-    ``text`` f32 [p, k, e] holds P sets of prompts, one for each style. Each set draws masks of its
-    own, or all do ``together``: then a style's query is the mean over the sets, its projected text
-    their mean direction, and P of the result is 1. The masks are counted where they are made: the
-    probabilities of hundreds of sentences, asked for as `drawn`, are gigabytes.
+    Each set of prompts draws masks of its own, or all sets draw ``together``: then a style's query
+    is the mean over the sets, its projected text their mean direction, and P of the result is 1.
+    Without text, P is 1. The overlaps are counted here, since the probabilities of hundreds of
+    sentences are gigabytes; ``drawn`` returns the probabilities too.
     """
 
-    def eval_step(
-        parts: tuple[Params, Params, jax.Array], encoded: Encoded, root: jax.Array
-    ) -> Personalised:
-        stage_one_params, params, text = parts
+    def eval_step(prompted: Prompted, encoded: Encoded, root: jax.Array) -> Personalised:
         keys = rng.example_keys(root, "evaluate", 0, encoded.index)
 
         def draw(query: jax.Array) -> tuple[Overlaps, jax.Array | None]:  # [b, k, d]
             z = project(projector, encoded.prior, query, keys)
-            probs = _probs(model, stage_one_params, encoded.features, z)
+            probs = _probs(model, prompted.stage_one, encoded.features, z)
             overlaps = count_overlaps(probs, encoded.masks, encoded.rater_valid)
             return overlaps, probs if drawn else None
 
-        queries, aligned = _ask(prompter, params, text, encoded)
+        queries, aligned = _ask(prompter, prompted, encoded)
         if together:
             queries, *vectors = (
                 jnp.mean(x, axis=0, keepdims=True) for x in (queries, *aligned.values())
@@ -78,12 +85,12 @@ def make_eval_step(
 def make_query_step(prompter: Prompter) -> Callable[..., Float[Array, "b s d"]]:
     """Returns ``query_step(params, text, features) -> query``.
 
-    ``text`` f32 [s, e] holds any number of prompts, ``features`` f32 [b, h, w, f] is U(x). A query
-    that reads no text has as many styles as ``text`` has rows.
+    ``text`` f32 [s, e] holds any number of prompts, ``features`` f32 [b, h, w, f] is U(x). Where no
+    text is read, ``text`` is None and the queries are those of the K styles.
     """
 
-    def query_step(params: Params, text: jax.Array, features: jax.Array) -> jax.Array:
-        each = jnp.broadcast_to(text[None], (len(features), *text.shape))
+    def query_step(params: Params, text: jax.Array | None, features: jax.Array) -> jax.Array:
+        each = None if text is None else jnp.broadcast_to(text[None], (len(features), *text.shape))
         return prompter.apply(params, each, features, False, method="query").query
 
     return query_step
@@ -111,6 +118,19 @@ def make_draw_step(model: ProbUNet, projector: Projector) -> Callable[..., Float
     return draw_step
 
 
+def make_project_step(projector: Projector) -> Callable[..., Float[Array, "b s d"]]:
+    """Returns ``project_step(prior, query, root) -> latent``, as (z - mu) / sigma.
+
+    The latents are those that `make_draw_step` decodes.
+    """
+
+    def project_step(prior: Gaussian, query: jax.Array, root: jax.Array) -> jax.Array:
+        keys = rng.example_keys(root, "evaluate", 0, jnp.arange(len(query)))
+        return distributions.whiten(prior, project(projector, prior, query, keys))
+
+    return project_step
+
+
 def make_walk_step(
     model: ProbUNet,
     prompter: Prompter,
@@ -120,31 +140,28 @@ def make_walk_step(
     points: int,
     samples: int,
 ) -> Callable[..., Walk]:
-    """Returns ``walk_step((stage_one_params, params, text), encoded, root) -> Walk``.
+    """Returns ``walk_step(prompted, encoded, root) -> Walk``.
 
-    ``text`` f32 [p, k, e] holds P prompts per style, whose mean query is the style's. The path goes
+    A style's query is the mean over its prompts. The path goes
     in straight lines from query to query, through the styles in that `order`, in as many equal
     steps from one style to the next as `points` allow.
     """
     on_the_way = np.array(order)
 
-    def walk_step(
-        parts: tuple[Params, Params, jax.Array], encoded: Encoded, root: jax.Array
-    ) -> Walk:
-        stage_one_params, params, text = parts
+    def walk_step(prompted: Prompted, encoded: Encoded, root: jax.Array) -> Walk:
         prior, keys = encoded.prior, rng.example_keys(root, "evaluate", 0, encoded.index)
-        queries = jnp.mean(_ask(prompter, params, text, encoded)[0], axis=0)[:, on_the_way]
+        queries = jnp.mean(_ask(prompter, prompted, encoded)[0], axis=0)[:, on_the_way]
         place = jnp.linspace(0.0, queries.shape[1] - 1.0, points)  # [t]
         before = jnp.minimum(jnp.floor(place).astype(jnp.int32), queries.shape[1] - 2)
         share = (place - before)[None, :, None]
         along = (1.0 - share) * queries[:, before] + share * queries[:, before + 1]
         z, at_styles = (project(projector, prior, q, keys) for q in (along, queries))
-        whiten = lambda x: (x - prior.mu[:, None]) * jnp.exp(-prior.log_sigma)[:, None]  # noqa: E731
+        whiten = functools.partial(distributions.whiten, prior)
         # With keys of their own: the bank's codes are drawn with those above.
         others = rng.example_keys(root, "evaluate", 1, encoded.index)
         drawn = distributions.sample(prior, others, samples)
-        probs = _probs(model, stage_one_params, encoded.features, z)
-        # What stands for a missing mask is no rater's opinion.
+        probs = _probs(model, prompted.stage_one, encoded.features, z)
+        # The mask that stands for a missing rater is nobody's opinion.
         raters = jnp.where(encoded.rater_valid[:, :, None], encoded.latent, jnp.nan)[:, on_the_way]
         return Walk(probs, whiten(z), whiten(at_styles), raters, whiten(drawn))
 
@@ -152,17 +169,19 @@ def make_walk_step(
 
 
 def _ask(
-    prompter: Prompter, params: Params, text: jax.Array, encoded: Encoded
+    prompter: Prompter, prompted: Prompted, encoded: Encoded
 ) -> tuple[jax.Array, dict[str, Any]]:
     """Returns queries [p, b, k, d] and aligned vectors [p, b, k, q] of P sets of prompts."""
 
-    def ask(prompts: jax.Array) -> tuple[jax.Array, dict[str, Any]]:  # [k, e]
-        each = jnp.broadcast_to(prompts[None], (len(encoded.index), *prompts.shape))
-        query, aligned = prompter.apply(params, each, encoded)
+    def ask(prompts: jax.Array | None) -> tuple[jax.Array, dict[str, Any]]:  # [b, k, e]
+        query, aligned = prompter.apply(prompted.stage_two, prompts, encoded)
         vectors = {name: x for name, x in aligned.items() if name != "log_temperature"}
         return query.query, vectors
 
-    return jax.lax.map(ask, text)
+    if prompted.text is None:
+        return jax.tree.map(lambda x: x[None], ask(None))
+    b = len(encoded.index)
+    return jax.lax.map(lambda one: ask(jnp.broadcast_to(one, (b, *one.shape))), prompted.text)
 
 
 def _probs(model: ProbUNet, params: Params, features: jax.Array, z: jax.Array) -> jax.Array:

@@ -157,13 +157,6 @@ def eval_batches(
     return loader.eval_batches(loader.reader(dataset), indices, batch_size=size, **share)
 
 
-def embeddings(written: Prompts | None, raters: int) -> dict[str, np.ndarray]:
-    """Returns the embeddings by split; a placeholder per style for queries that read no text."""
-    if written is not None:
-        return written.arrays()
-    return {split: np.zeros((raters, 1, 1), np.float32) for split in ("train", "held_out")}
-
-
 def style_names(described: Mapping[str, Any] | None, raters: int) -> list[str]:
     """Returns the names in `Run.prompts`; where no text is read, styles have numbers from 1."""
     if described is not None:

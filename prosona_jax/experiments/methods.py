@@ -19,7 +19,7 @@ class Method(NamedTuple):
     """What a second stage is, and what the rest of the program must know of it."""
 
     title: str  # of a report
-    query: Callable[[Config], nn.Module] | None  # None: there is no second stage
+    query: Callable[[Config, int], nn.Module] | None  # for K styles; None: no second stage
     reads_text: bool  # prompts are embedded, trained with, and aligned with raters
     unscaled: bool  # chooses by softmax(q . z), so that tau cancels the projection's sqrt(d)
 
@@ -27,19 +27,19 @@ class Method(NamedTuple):
 METHODS = {
     "text": Method(
         "ProSona",
-        lambda c: TextQuery(c.model.latent_dim, c.stage_two.width),
+        lambda c, styles: TextQuery(c.model.latent_dim, c.stage_two.width),
         reads_text=True,
         unscaled=False,
     ),
     "id": Method(
         "A learned vector per style",
-        lambda c: IdQuery(c.model.latent_dim),
+        lambda c, styles: IdQuery(styles, c.model.latent_dim),
         reads_text=False,
         unscaled=False,
     ),
     "heads": Method(
         "D-Persona's heads",
-        lambda c: HeadsQuery(c.model.latent_dim),
+        lambda c, styles: HeadsQuery(styles, c.model.latent_dim),
         reads_text=False,
         unscaled=True,
     ),

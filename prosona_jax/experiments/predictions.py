@@ -15,6 +15,7 @@ from prosona_jax.experiments.build import Config
 from prosona_jax.experiments.inputs import Data
 from prosona_jax.models.encoding import Encoded
 from prosona_jax.runtime import parallel
+from prosona_jax.training.feature_cache import View
 from prosona_jax.types import Batch, Params
 
 
@@ -23,7 +24,13 @@ class StageTwo(NamedTuple):
 
     step: int
     params: Params
-    text: dict[str, np.ndarray]  # embeddings of its prompts by split, f32 [k, p, e]
+    styles: int  # K
+    text: dict[str, np.ndarray]  # its prompts' embeddings f32 [k, p, e] by split, {} without text
+
+    def prompted(self, stage_one: Params, split: str) -> style_steps.Prompted:
+        """Returns both stages' parameters with the prompts of a split."""
+        text = np.moveaxis(self.text[split], 1, 0) if self.text else None
+        return style_steps.Prompted(stage_one, self.params, text)
 
 
 def score_stage_one(
@@ -99,10 +106,15 @@ def predict_stage_two(
     asked = []
     for name in prompts_of:
         together = name == "mean"
-        text = second.text["train" if together else name]  # [k, p, e]
-        parts = (stage_one, second.params, np.moveaxis(text, 1, 0))
-        ask = _step(config, build.eval_step_of_stage_two, together=together, drawn=drawn)
-        asked.append(functools.partial(ask, parts))
+        ask = _step(
+            config,
+            build.eval_step_of_stage_two,
+            styles=second.styles,
+            together=together,
+            drawn=drawn,
+        )
+        prompted = second.prompted(stage_one, "train" if together else name)
+        asked.append(functools.partial(ask, prompted))
     batches = inputs.eval_batches(config, data.dataset, indices, everywhere=drawn)
     return _predict_frozen(
         config, stage_one, batches, lambda *seen: tuple(ask(*seen) for ask in asked)
@@ -121,10 +133,17 @@ def walk_between_styles(
     samples: int,
 ) -> Iterable[tuple[Batch, style_steps.Walk]]:
     """Yields all records of `indices` with the way through their styles' own contours."""
-    walk = _step(config, build.walk_step, order=tuple(order), points=points, samples=samples)
-    parts = (stage_one, second.params, np.moveaxis(second.text["train"], 1, 0))
+    walk = _step(
+        config,
+        build.walk_step,
+        styles=second.styles,
+        order=tuple(order),
+        points=points,
+        samples=samples,
+    )
+    prompted = second.prompted(stage_one, "train")
     batches = inputs.eval_batches(config, data.dataset, indices, everywhere=True)
-    return _predict_frozen(config, stage_one, batches, functools.partial(walk, parts))
+    return _predict_frozen(config, stage_one, batches, functools.partial(walk, prompted))
 
 
 def _predict_frozen(
@@ -134,8 +153,8 @@ def _predict_frozen(
     ask: Callable[[Encoded, jax.Array], Any],
 ) -> Iterable[tuple[Batch, Any]]:
     """Yields what is asked of each batch, which is encoded once and stays on the devices."""
-    freeze = _step(config, build.encode_step_of_evaluation)
-    once = lambda params, batch, root: ask(freeze((params, 0), batch, root), root)  # noqa: E731
+    encode = _step(config, build.encode_step_of_evaluation)
+    once = lambda params, batch, root: ask(encode(View(params, 0), batch, root), root)  # noqa: E731
     return _predict(config, stage_one, batches, once)
 
 

@@ -13,7 +13,7 @@ import ml_collections
 import numpy as np
 
 from prosona_jax.evaluation import scoring
-from prosona_jax.experiments import build, inputs, methods, predictions, stages
+from prosona_jax.experiments import inputs, limits, methods, predictions, stages
 from prosona_jax.experiments.build import Config
 from prosona_jax.experiments.inputs import Data
 from prosona_jax.report import document, summary
@@ -84,7 +84,7 @@ def evaluate(
                 f"rest comes from {folder}"
             )
         trained.data[name.removeprefix("data.")] = value
-    build.check(trained)
+    limits.check(trained)
     place = folder / f"eval-{pathlib.Path(trained.data.path).stem or trained.data.source}"
     data = inputs.load_data(trained, needed=(trained.data.split,))
     scored = _scored(trained, data)

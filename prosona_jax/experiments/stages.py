@@ -5,6 +5,7 @@ its schedule, or found done.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import pathlib
@@ -17,7 +18,7 @@ import numpy as np
 
 from data_pipelines import loader
 from prosona_jax.evaluation import scoring
-from prosona_jax.experiments import build, inputs, methods, predictions
+from prosona_jax.experiments import build, inputs, limits, methods, predictions
 from prosona_jax.experiments.build import Config
 from prosona_jax.experiments.inputs import Data
 from prosona_jax.models import encoding
@@ -45,7 +46,7 @@ def check(config: Config) -> None:
 
     At the start: preparing the data may take hours, and the first stage may, too.
     """
-    build.check(config)
+    limits.check(config)
     two, devices = config.stage_two, jax.device_count()
     sizes = {"batch_size": config.batch_size}
     if methods.has_second_stage(config):
@@ -185,13 +186,15 @@ def fit_stage_two(
     if checkpoint.is_saved(folder, config.stage_two.steps):  # or all would be encoded for nothing
         return
     devices = parallel.create(config.parallel)
-    text = inputs.embeddings(written, data.raters)
+    text = written.arrays() if written else {}
     kept = _freeze(config, data, stage_one)
     tx = build.optimizer_of_stage_two(config)
-    params = _initial_stage_two(config, data.channels, data.raters, text["train"].shape[-1])
+    shape = {"channels": data.channels, "raters": data.raters}
+    dim = written.encoder["dim"] if written else None
+    params = _initial_stage_two(config, **shape, text_dim=dim)
 
     def validate(average: Params) -> dict[str, float]:
-        second = predictions.StageTwo(0, average, text)
+        second = predictions.StageTwo(0, average, data.raters, text)
         rows = predictions.score_stage_two(
             config, stage_one, second, data, "validation", prompts_of=("mean",)
         )
@@ -201,7 +204,9 @@ def fit_stage_two(
         devices.replicate(step.create_state(params, tx)),
         workdir=str(folder),
         train_step=devices.train_step(
-            build.train_step_of_stage_two(config, tx, stage_one, text["train"])
+            build.train_step_of_stage_two(
+                config, tx, stage_one, text.get("train"), styles=data.raters
+            )
         ),
         shard=devices.shard,
         batches=loader.train_batches(
@@ -215,7 +220,7 @@ def fit_stage_two(
         validate=validate,
         cost=lambda scores: -scores["dice_mean"],
         schedule=_schedule(config, config.stage_two.steps),
-        carry=text,
+        carry=text or None,
     )
 
 
@@ -223,23 +228,25 @@ def read_stage_two(
     config: Config, folder: pathlib.Path, described: Any, *, channels: int, raters: int
 ) -> predictions.StageTwo:
     """Returns the folder's best second stage; `described` is what run.json says of its prompts."""
-    e = described["encoder"]["dim"] if described else 1
-    counts = {
-        split: max(len(style[split]) for style in described["styles"]) if described else 1
-        for split in ("train", "held_out")
-    }
-    text = {split: np.zeros((raters, count, e), np.float32) for split, count in counts.items()}
-    make = lambda: {  # noqa: E731
-        "average": _initial_stage_two(config, channels, raters, e), "carry": text
-    }  # fmt: skip
-    best, tree, _ = checkpoint.read_best(folder, _like(config, make))
-    return predictions.StageTwo(best, tree["average"], jax.device_get(tree["carry"]))
+    if not described:
+        initial = functools.partial(_initial_stage_two, config, channels, raters, None)
+        best, params, _ = checkpoint.read_best(folder, _like(config, initial))
+        return predictions.StageTwo(best, params, raters, {})
+    dim = described["encoder"]["dim"]
+    initial = functools.partial(_initial_stage_two, config, channels, raters, dim)
+    text = {}
+    for split in ("train", "held_out"):
+        most = max(len(style[split]) for style in described["styles"])
+        text[split] = np.zeros((raters, most, dim), np.float32)
+    like = _like(config, lambda: {"average": initial(), "carry": text})
+    best, tree, _ = checkpoint.read_best(folder, like)
+    return predictions.StageTwo(best, tree["average"], raters, jax.device_get(tree["carry"]))
 
 
-def _initial_stage_two(config: Config, channels: int, raters: int, text_dim: int) -> Params:
+def _initial_stage_two(config: Config, channels: int, raters: int, text_dim: int | None) -> Params:
     size = config.data.size
     return stage_two.initialise(
-        build.prompter(config),
+        build.prompter(config, raters),
         jax.random.key(config.seed),
         build.model(config),
         image_shape=(size, size, channels),

@@ -39,3 +39,13 @@ def kl_divergence(q: Gaussian, p: Gaussian) -> Float[Array, "b d"]:
     variance_ratio = jnp.exp(2.0 * (q.log_sigma - p.log_sigma))
     offset = (q.mu - p.mu) * jnp.exp(-p.log_sigma)
     return p.log_sigma - q.log_sigma + 0.5 * (variance_ratio + jnp.square(offset) - 1.0)
+
+
+def whiten(p: Gaussian, z: Float[Array, "b s d"]) -> Float[Array, "b s d"]:
+    """Returns (z - mu) / sigma, which is standard normal for samples z of p."""
+    return (z - p.mu[:, None]) * jnp.exp(-p.log_sigma)[:, None]
+
+
+def unwhiten(p: Gaussian, offsets: Float[Array, "b s d"]) -> Float[Array, "b s d"]:
+    """Returns z = mu + sigma offsets, the inverse of :func:`whiten`."""
+    return p.mu[:, None] + jnp.exp(p.log_sigma)[:, None] * offsets

@@ -44,13 +44,7 @@ def encode(model: ProbUNet, params: Params, batch: Batch, posterior_input: str) 
         posterior_input: "single" or "all", as in `posterior_masks`.
     """
     features, prior = encode_image(model, params, batch.image)
-
-    def offset(place: jax.Array) -> jax.Array:
-        seen = posterior_masks(batch, jnp.full(len(batch.index), place), posterior_input)
-        posterior = model.apply(params, batch.image, *seen, method="posterior")
-        return (posterior.mu - prior.mu) * jnp.exp(-prior.log_sigma)
-
-    latent = jnp.moveaxis(jax.lax.map(offset, jnp.arange(batch.masks.shape[1])), 0, 1)
+    latent = offsets(model, params, batch, prior, posterior_input=posterior_input)
     visual = pool(features, batch.masks)
     return Encoded(
         features,
@@ -62,6 +56,19 @@ def encode(model: ProbUNet, params: Params, batch: Batch, posterior_input: str) 
         batch.index,
         batch.valid,
     )
+
+
+def offsets(
+    model: ProbUNet, params: Params, batch: Batch, prior: Gaussian, *, posterior_input: str
+) -> Float[Array, "b k d"]:
+    """Returns where the posterior puts each mask: (mu_q(x, y_k) - mu_p) / sigma_p."""
+
+    def offset(rater: jax.Array) -> jax.Array:
+        seen = posterior_masks(batch, jnp.full(len(batch.index), rater), posterior_input)
+        posterior = model.apply(params, batch.image, *seen, method="posterior")
+        return (posterior.mu - prior.mu) * jnp.exp(-prior.log_sigma)
+
+    return jnp.moveaxis(jax.lax.map(offset, jnp.arange(batch.masks.shape[1])), 0, 1)
 
 
 def posterior_masks(

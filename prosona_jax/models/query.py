@@ -1,7 +1,8 @@
 """Where a style's query q_k comes from: its sentence, a learned vector, or heads on the image.
 
 All have one interface, so that what chooses the style is all that differs between methods:
-``(text [b, k, e], features [b, h, w, f], dropout: bool) -> Query``.
+``(text [b, k, e], features [b, h, w, f], dropout: bool) -> Query``. ``text`` is None for the
+modules that read no text.
 """
 
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ class Query(NamedTuple):
     """What the latent is asked for, and the text's side of the contrastive objective."""
 
     query: Float[Array, "b k d"]
-    trunk: Float[Array, "b k t"]  # what the query's last layer sees; t = 0 where nothing is read
+    trunk: Float[Array, "b k t"] | None  # input of the query's last layer; None without text
 
 
 class TextQuery(nn.Module):
@@ -42,16 +43,14 @@ class TextQuery(nn.Module):
 class IdQuery(nn.Module):
     """q_k, a learned vector per style; no sentence is read."""
 
+    styles: int
     latent_dim: int
 
     @nn.compact
-    def __call__(
-        self, text: Float[Array, "b k e"], features: Float[Array, "b h w f"], dropout: bool
-    ) -> Query:
-        del features, dropout
-        b, k, _ = text.shape
-        query = self.param("query", nn.initializers.zeros, (k, self.latent_dim))
-        return Query(jnp.broadcast_to(query, (b, k, self.latent_dim)), jnp.zeros((b, k, 0)))
+    def __call__(self, text: None, features: Float[Array, "b h w f"], dropout: bool) -> Query:
+        del text, dropout
+        query = self.param("query", nn.initializers.zeros, (self.styles, self.latent_dim))
+        return Query(jnp.broadcast_to(query, (len(features), *query.shape)), None)
 
 
 class HeadsQuery(nn.Module):
@@ -61,15 +60,14 @@ class HeadsQuery(nn.Module):
     average pooling between, then the mean over the image.
     """
 
+    styles: int
     latent_dim: int
 
     @nn.compact
-    def __call__(
-        self, text: Float[Array, "b k e"], features: Float[Array, "b h w f"], dropout: bool
-    ) -> Query:
-        b, k, _ = text.shape
+    def __call__(self, text: None, features: Float[Array, "b h w f"], dropout: bool) -> Query:
+        del text
         queries = []
-        for _ in range(k):
+        for _ in range(self.styles):
             x = features
             for block, channels in enumerate((32, 16, self.latent_dim)):
                 if block:
@@ -78,7 +76,7 @@ class HeadsQuery(nn.Module):
                     x = nn.relu(nn.Conv(channels, (3, 3))(x))
                 x = nn.Dropout(0.1, deterministic=not dropout)(x)
             queries.append(jnp.mean(x, axis=(1, 2)))
-        return Query(jnp.stack(queries, axis=1), jnp.zeros((b, k, 0)))
+        return Query(jnp.stack(queries, axis=1), None)
 
 
 def unit_length(x: Float[Array, "*shape q"]) -> Float[Array, "*shape q"]:
@@ -129,10 +127,10 @@ class Prompter(nn.Module):
         self.alignment = Alignment(self.width)
 
     def __call__(
-        self, text: Float[Array, "b k e"], encoded: Encoded, dropout: bool = False
+        self, text: Float[Array, "b k e"] | None, encoded: Encoded, dropout: bool = False
     ) -> tuple[Query, dict[str, Any]]:
         """Returns the queries, and the unit vectors of both sides, {} where no text is read."""
         query = self.query(text, encoded.features, dropout)
-        if not query.trunk.shape[-1]:
+        if query.trunk is None:
             return query, {}
         return query, self.alignment(query.trunk, encoded.latent, encoded.visual)

@@ -1,40 +1,24 @@
 """A trained model in use: what it draws on an image for a sentence, a style, or at random."""
 
-import collections
-import dataclasses
 import functools
-import hashlib
 import pathlib
-from collections.abc import Hashable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import ml_collections
 import numpy as np
 
-from data_pipelines import images, transforms
+from data_pipelines import images
 from data_pipelines.images.picture import Picture
-from data_pipelines.settings import Settings
-from data_pipelines.transforms import Placement
 from prosona_jax.experiments import inputs, predictions
 from prosona_jax.prediction import caveats, sentences
-from prosona_jax.prediction.drawing import Drawer, Encoded
+from prosona_jax.prediction.drawing import Drawer
+from prosona_jax.prediction.seen import Images, Seen, on_crop
 from prosona_jax.prediction.segmentation import Segmentation, Style
 from prosona_jax.prediction.sentences import Reading
 from prosona_jax.runtime import workdir
 from prosona_jax.text.encoder import TextEncoder
 from prosona_jax.types import InputError, Params
-
-_IMAGES_KEPT = 8  # whose features stay in memory
-
-
-class _Seen(NamedTuple):
-    """What is kept of an image."""
-
-    picture: Picture
-    encoded: Encoded
-    placement: Placement
-    shown: np.ndarray  # f32 [H, W]
-    caveats: tuple[str, ...]
 
 
 class Model:
@@ -59,8 +43,8 @@ class Model:
         self._encoder_place = encoder
         self._second = second
         self._steps = steps
-        self._drawer = Drawer(self.config, stage_one, second and second.params)
-        self._seen: collections.OrderedDict[Hashable, _Seen] = collections.OrderedDict()
+        self._drawer = Drawer(self.config, stage_one, second)
+        self._images = Images(folder, run, self._drawer)
 
     @property
     def styles(self) -> list[Style]:
@@ -122,12 +106,11 @@ class Model:
         if (prompts is None) == (style is None):
             raise InputError("nothing or two things are asked: give sentences, or a style's name")
         strength = self._checked_strength(strength)
-        seen = self._see(image)
+        seen = self._images.see(image)
         if style is not None:
             probs = self._drawer.draw(seen.encoded, strength * self._style_query(seen, style))
             return self._segmentations(seen, probs, [style])[0]
-        asked = sentences.check([prompts] if isinstance(prompts, str) else prompts or ())
-        text = self.encoder.embed(asked)  # InputError where there is no second stage to read it
+        asked, text = self._embed([prompts] if isinstance(prompts, str) else prompts or ())
         second, described = self._second, self.run.prompts
         assert second is not None
         assert described is not None
@@ -151,7 +134,7 @@ class Model:
         """
         if count < 1:
             raise InputError(f"{count} samples are asked for; ask for at least one")
-        seen = self._see(image)
+        seen = self._images.see(image)
         probs = self._drawer.sample(seen.encoded, count, seed)
         return self._segmentations(seen, probs, [f"sample {n}" for n in range(1, count + 1)])
 
@@ -171,18 +154,81 @@ class Model:
         """
         if steps < 2:
             raise InputError(f"{steps} steps are asked for; a walk has at least 2")
-        seen = self._see(image)
+        seen = self._images.see(image)
         ends = []
         for asked in (start, end):
             if asked in (style.name for style in self.styles):
                 ends.append(self._style_query(seen, asked))
             else:
-                text = self.encoder.embed(sentences.check([asked]))
-                ends.append(self._drawer.queries(seen.encoded, text))
+                ends.append(self._drawer.queries(seen.encoded, self._embed([asked])[1]))
         share = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
         probs = self._drawer.draw(seen.encoded, (1 - share) * ends[0] + share * ends[1])
         names = [f"{start} → {end}, {part:.0%}" for part in share[:, 0]]
         return self._segmentations(seen, probs, names)
+
+    def latent(
+        self,
+        image: Picture,
+        prompts: Sequence[str] | None = None,
+        *,
+        style: str | None = None,
+        masks: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Returns where sentences, a style, or raters' masks lie in the image's latent space.
+
+            >>> model.latent(image, ["hug the core", "leave a margin"])  # doctest: +SKIP
+            >>> model.latent(image, style="core").shape  # doctest: +SKIP
+
+        The latent z is given as (z - mu) / sigma, with mean and standard deviation of the prior
+        p(z|x): 0 is the prior's mean, and a sample of the prior is standard normal.
+
+        Args:
+            image: whose prior is meant.
+            prompts: n sentences.
+            style: the name of a style, in their place; n is 1.
+            masks: u8 {0, 1} [n, H, W] on the image's own grid, in their place: the mean of the
+                posterior that sees the image and one mask. A model whose posterior was trained on
+                all raters' masks at once (`model.posterior_input`) sees all n together.
+
+        Returns:
+            f32 [n, d] for d latent dimensions.
+
+        Raises:
+            InputError: as in `segment`, or the masks have another grid.
+        """
+        if sum(asked is not None for asked in (prompts, style, masks)) != 1:
+            raise InputError("give one of: sentences, a style's name, masks")
+        seen = self._images.see(image)
+        if masks is not None:
+            return self._drawer.posterior(seen.encoded, seen.crop, on_crop(masks, seen))
+        if style is not None:
+            return self._drawer.project(seen.encoded, self._style_query(seen, style))
+        query = self._drawer.queries(seen.encoded, self._embed(prompts or ())[1])
+        return self._drawer.project(seen.encoded, query)
+
+    def decode(self, image: Picture, latent: np.ndarray) -> list[Segmentation]:
+        """Draws the contours of points in the image's latent space.
+
+            >>> walk = np.linspace(model.latent(image, style="core")[0], 0, 10)  # doctest: +SKIP
+            >>> [drawn.mask.sum() for drawn in model.decode(image, walk)]  # doctest: +SKIP
+
+        Args:
+            image: what to draw on.
+            latent: f32 [n, d], (z - mu) / sigma as in `latent`.
+        """
+        latent, d = np.asarray(latent, np.float32), self.config.model.latent_dim
+        if latent.ndim != 2 or latent.shape[1] != d or not len(latent):
+            raise InputError(f"latent is {list(latent.shape)}; this model decodes [n, {d}]")
+        if not np.isfinite(latent).all():
+            raise InputError("latent holds NaN or infinity; give finite numbers")
+        seen = self._images.see(image)
+        names = [f"z = ({', '.join(f'{number:.2g}' for number in point)})" for point in latent]
+        return self._segmentations(seen, self._drawer.decode(seen.encoded, latent), names)
+
+    def _embed(self, prompts: Sequence[str]) -> tuple[list[str], np.ndarray]:
+        """Returns checked sentences and their embeddings; InputError if no text is read."""
+        asked = sentences.check(prompts)
+        return asked, self.encoder.embed(asked)
 
     def _checked_strength(self, strength: float) -> float:
         if not np.isfinite(strength):
@@ -194,42 +240,7 @@ class Model:
             )
         return strength
 
-    def _see(self, image: Picture) -> _Seen:
-        """Returns what is computed of an image once."""
-        # By its bytes: an array may be changed in its place, and NaN equals nothing.
-        content = (np.ascontiguousarray(image.image), image.spacing_mm)
-        digests = (hashlib.blake2b(part.tobytes(), digest_size=16).digest() for part in content)
-        told = image.point, image.intensity_unit, image.caveats  # two files may share their pixels
-        key = (*digests, image.image.shape, *told)
-        if key in self._seen:
-            self._seen.move_to_end(key)
-            return self._seen[key]
-        if image.image.shape[-1] != self.run.channels:
-            raise InputError(
-                f"{image.path}: has {image.image.shape[-1]} channels, and the model of "
-                f"{self.folder} was trained on {self.run.channels}; convert the image, or name "
-                "another workdir"
-            )
-        crop, placement = images.to_model(image, self.settings)
-        encoded = self._drawer.encode(crop)
-        scaled = transforms.scale(
-            image.image, image.intensity_unit, self.settings, where=str(image.path)
-        )
-        seen = _Seen(
-            image,
-            encoded,
-            placement,
-            scaled[..., 0],
-            tuple(
-                caveats.of_image(self.folder, self.run, image, placement, self.settings.spacing_mm)
-            ),
-        )
-        self._seen[key] = seen
-        while len(self._seen) > _IMAGES_KEPT:
-            self._seen.popitem(last=False)
-        return seen
-
-    def _style_query(self, seen: _Seen, style: str) -> np.ndarray:
+    def _style_query(self, seen: Seen, style: str) -> np.ndarray:
         """Returns a style's query f32 [1, d]: the mean of its sentences', or its own."""
         names = [each.name for each in self.styles]
         if style not in names:
@@ -237,14 +248,14 @@ class Model:
             raise InputError(f"{self.folder}: has no style {style!r}; {known}")
         assert self._second is not None
         k = names.index(style)
-        if self.run.prompts is None:
-            return self._drawer.place_queries(seen.encoded, len(names))[k : k + 1]
+        if not self._second.text:
+            return self._drawer.queries(seen.encoded, None)[k : k + 1]
         queries = self._drawer.queries(seen.encoded, self._second.text["train"][k])
         return queries.mean(axis=0, keepdims=True)
 
     def _segmentations(
         self,
-        seen: _Seen,
+        seen: Seen,
         probs: np.ndarray,
         names: Sequence[str],
         readings: Sequence[Reading] | None = None,
@@ -270,17 +281,6 @@ class Model:
             )
             for name, probability, reading in zip(names, own, known, strict=True)
         ]
-
-    @property
-    def settings(self) -> Settings:
-        """How an image is brought to the model: as training did, and no further.
-
-        Where the pixels of the training images were of unknown size, nothing was resampled.
-        """
-        settings = Settings.from_config(self.config.data)
-        if self.run.native_spacing_mm is None:
-            return dataclasses.replace(settings, spacing_mm=0.0)
-        return settings
 
     @property
     def source(self) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def whose(names: Sequence[str], table: Float[np.ndarray, "k k"]) -> Figure:
         ax.text(
             j, i, number, ha="center", va="center", fontsize=6.5, color=colour, fontweight=weight
         )
-        if above[i, j] == above[:, j].max():
+        if above[i, j] == np.max(above[:, j]):
             ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, ec=INK, lw=1.4))
     ticks, family = set_names(names, size=7.0, inches=1.2)
     ax.set_xticks(

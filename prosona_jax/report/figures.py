@@ -90,7 +90,8 @@ def panel(shown: Panel, *, max_samples: int = 16) -> Figure:
         draw_image(ax, shown.image, shown.spacing_mm, part)
     axes[0].add_patch(frame(window))
     widths = np.linspace(2.4, 0.8, len(masks))  # where contours coincide, each still shows
-    for mask, rater, width in zip(masks, np.flatnonzero(shown.rater_valid), widths, strict=True):
+    raters = np.flatnonzero(shown.rater_valid).tolist()
+    for mask, rater, width in zip(masks, raters, widths, strict=True):
         draw_outlines(axes[1], mask, RATERS[rater % len(RATERS)], width)
     for prob in few:
         draw_outlines(axes[2], prob, to_rgba(_SAMPLE, 0.8), 0.6)

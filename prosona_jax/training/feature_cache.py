@@ -1,7 +1,7 @@
 """What stage one computes of the training records, kept, so that stage two need not compute it."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,21 +16,28 @@ from prosona_jax.training import augment
 from prosona_jax.types import Batch, Params
 
 
+class View(NamedTuple):
+    """The parameters of stage one, and which augmented copy of the images they see."""
+
+    params: Params
+    number: int | Array
+
+
 def make_encode(
     model: ProbUNet, posterior_input: str, augmentation: augment.Augmentation | None
 ) -> Callable[..., Encoded]:
-    """Returns ``encode((params, view), batch, root) -> Encoded``.
+    """Returns ``encode(view, batch, root) -> Encoded``.
 
-    A view is one draw of the augmentation, the same at each call; None leaves images as they are.
+    Each number of a view is one draw of the augmentation, the same at each call. Without
+    augmentation the images stay as they are.
     """
 
-    def encode(parts: tuple[Params, Any], batch: Batch, root: Key[Array, ""]) -> Encoded:
-        params, view = parts
+    def encode(view: View, batch: Batch, root: Key[Array, ""]) -> Encoded:
         if augmentation is not None:
-            keys = rng.example_keys(root, "augment", view, batch.index)
+            keys = rng.example_keys(root, "augment", view.number, batch.index)
             image, masks = augment.augment(keys, batch.image, batch.masks, augmentation)
             batch = batch._replace(image=image, masks=masks)
-        return encoding.encode(model, params, batch, posterior_input)
+        return encoding.encode(model, view.params, batch, posterior_input)
 
     return encode
 
@@ -55,24 +62,24 @@ def keep(
         indices: i64 [n], the records' places in the data set, each once, in any order.
         views: number of copies.
         params: of stage one.
-        encode_step: ``((params, view), batch, root) -> Encoded``, compiled.
+        encode_step: ``(view, batch, root) -> Encoded``, compiled.
         parallel: how it runs on devices.
         root: the run's key.
     """
     # In the records' order and without padding, so whatever the number of processes.
     order = np.sort(indices)
     kept: Any = None
-    for view in range(views):
-        parts = (params, np.int32(view))
+    for number in range(views):
+        view = View(params, number)
         for batch in batches():
-            share = parallel.gather(encode_step(parts, parallel.shard(batch), root))
+            share = parallel.gather(encode_step(view, parallel.shard(batch), root))
             part = gather_arrays(_small(share))
             if kept is None:
                 kept = jax.tree.map(
                     lambda x: np.empty((views * len(order), *x.shape[1:]), x.dtype), part
                 )
             real = np.flatnonzero(part.valid)
-            places = view * len(order) + np.searchsorted(order, part.index[real])
+            places = number * len(order) + np.searchsorted(order, part.index[real])
             for whole, some in zip(jax.tree.leaves(kept), jax.tree.leaves(part), strict=True):
                 whole[places] = some[real]
     return kept

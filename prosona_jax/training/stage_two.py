@@ -44,7 +44,7 @@ def initialise(
     *,
     image_shape: tuple[int, ...],
     styles: int,
-    text_dim: int,
+    text_dim: int | None,
 ) -> Params:
     """Returns the parameters of stage two before the first step.
 
@@ -54,7 +54,7 @@ def initialise(
         model: stage one, which says how wide features and latent are.
         image_shape: (H, W, C).
         styles: K.
-        text_dim: E of the embeddings.
+        text_dim: E of the embeddings, None where no text is read.
     """
     features, d = jnp.zeros((1, *image_shape[:2], model.channels[0])), model.latent_dim
     masks = jnp.zeros((1, styles, *image_shape[:2]), jnp.uint8)
@@ -68,7 +68,7 @@ def initialise(
         index=jnp.zeros(1, jnp.int32),
         valid=jnp.ones(1),
     )
-    text = jnp.zeros((1, styles, text_dim))
+    text = None if text_dim is None else jnp.zeros((1, styles, text_dim))
     # Compiled, what the parameters do not need is left out, which is nearly all of it.
     return jax.jit(prompter.init)(rng.stream_key(root, "init"), text, encoded)
 
@@ -79,7 +79,7 @@ def make_loss_terms(
     prompter: Prompter,
     projector: Projector,
     objective: Objective,
-    text: Float32[Array, "k p e"],
+    text: Float32[Array, "k p e"] | None,
 ) -> LossTerms:
     """Returns ``loss_terms(params, encoded, root, step, axis_name)``: what has weight, [b] each.
 
@@ -90,7 +90,7 @@ def make_loss_terms(
         projector: from query to latent.
         objective: the weights.
         text: embeddings of the training prompts, as many for each style (repeat to fill up); one
-            is drawn per image, style and step.
+            is drawn per image, style and step. None where no text is read.
     """
 
     def loss_terms(
@@ -98,7 +98,7 @@ def make_loss_terms(
     ) -> Metrics:
         keys = lambda stream: rng.example_keys(root, stream, step, encoded.index)  # noqa: E731
         encoded = encoded._replace(features=encoded.features.astype(jnp.float32))
-        drawn = _draw(keys("prompt"), text, objective.text_noise)  # [b, k, e]
+        drawn = None if text is None else _draw(keys("prompt"), text, objective.text_noise)
         query, aligned = _apply_each(prompter, params, drawn, encoded, keys("dropout"))
         z = project(projector, encoded.prior, query.query, keys("codes"))
         logits = model.apply(stage_one_params, encoded.features, z, method="decode")
@@ -149,7 +149,7 @@ def _draw(keys: jax.Array, text: jax.Array, noise: float) -> jax.Array:
 
 
 def _apply_each(
-    prompter: Prompter, params: Params, text: jax.Array, encoded: Encoded, keys: jax.Array
+    prompter: Prompter, params: Params, text: jax.Array | None, encoded: Encoded, keys: jax.Array
 ) -> tuple[Query, dict[str, Any]]:
     """Applies the prompter record by record, so that each has dropout of its own key."""
 

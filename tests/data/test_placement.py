@@ -37,7 +37,7 @@ def test_an_image_is_prepared_as_a_training_record_is(make_npz, make_settings):
         for k in (0, 7):
             windowed = transforms.window(records[k], settings)
             expected, _ = transforms.fit(windowed, settings, background=np.float32(-1))
-            found, _ = images.to_model(images.read(path, slice_index=k), settings)
+            _, found, _ = images.to_model(images.read(path, slice_index=k), settings)
             np.testing.assert_array_equal(found, expected.image, strict=True)
 
 
@@ -45,7 +45,7 @@ def test_an_image_is_prepared_as_a_training_record_is(make_npz, make_settings):
 def test_the_pixel_at_the_point_becomes_the_middle(make_settings, point):
     settings = make_settings("x", size=16)
     values = noise(40, 50)
-    found, placement = images.to_model(picture(values)._replace(point=point), settings)
+    _, found, placement = images.to_model(picture(values)._replace(point=point), settings)
     row, column = int(point[0] + 0.5), int(point[1] + 0.5)
     padded = np.pad((values + 1000) / 700 - 1, 8, constant_values=-1)
     expected = padded[row : row + 16, column : column + 16]  # 8 pixels before it, 7 after
@@ -78,7 +78,7 @@ def test_what_windowing_leaves_nothing_of_is_refused(make_settings):
 @pytest.mark.parametrize("point", [None, (0, 0), (22, 30), (3.2, 29)])
 def test_at_scale_1_the_way_back_is_exact(make_settings, size, point):
     values = noise(23, 31)
-    _, placement = images.to_model(
+    _, _, placement = images.to_model(
         picture(values)._replace(point=point), make_settings("x", size=size)
     )
     probs = np.random.default_rng(1).uniform(size=(3, size, size)).astype(np.float32)
@@ -98,7 +98,7 @@ def test_a_disc_goes_to_the_model_and_back(make_settings, spacing, place):
     spacing_mm = np.float32(spacing)
     shape = tuple(int(n) for n in 48 / spacing_mm)
     centre = {"middle": None, "off the middle": (11.3, 20.8), "corner": (0, 0)}[place]
-    _, placement = images.to_model(
+    _, _, placement = images.to_model(
         picture(noise(*shape), spacing=spacing)._replace(point=centre), settings
     )
     # The disc of 9 mm lies around the model's middle, 1 pixel = 0.6 mm.

@@ -21,8 +21,8 @@ from tests.tiny import MODEL, ROOT, D
 K, E = 3, 5
 PROMPTERS = {
     "text": Prompter(TextQuery(D, 6), 6),
-    "id": Prompter(IdQuery(D), 6),
-    "heads": Prompter(HeadsQuery(D), 6),
+    "id": Prompter(IdQuery(K, D), 6),
+    "heads": Prompter(HeadsQuery(K, D), 6),
 }
 PROJECTORS = {kind: Projector(kind, 0.3, 9) for kind in ("analytic", "bank")}
 
@@ -44,7 +44,12 @@ def _batch() -> Batch:
 def _params(query):
     """Returns parameters as if trained: the initial queries are zero, and all styles alike."""
     params = stage_two.initialise(
-        PROMPTERS[query], ROOT, MODEL, image_shape=tiny.IMAGE_SHAPE, styles=K, text_dim=E
+        PROMPTERS[query],
+        ROOT,
+        MODEL,
+        image_shape=tiny.IMAGE_SHAPE,
+        styles=K,
+        text_dim=E if query == "text" else None,
     )
     generator = np.random.default_rng(5)
     return jax.tree.map(lambda x: x + generator.normal(0, 0.5, x.shape).astype(x.dtype), params)
@@ -62,12 +67,13 @@ def _eval_step(query, projector, together=False):
 @functools.cache
 def _frozen():
     freeze = jax.jit(feature_cache.make_encode(MODEL, "single", None))
-    return freeze((tiny.params(), 0), _batch(), ROOT)
+    return freeze(feature_cache.View(tiny.params(), 0), _batch(), ROOT)
 
 
 def _personalised(query, projector, text, together=False):
     step = jax.jit(_eval_step(query, projector, together))
-    return jax.device_get(step((tiny.params(), _params(query), text), _frozen(), ROOT))
+    prompted = style_steps.Prompted(tiny.params(), _params(query), text)
+    return jax.device_get(step(prompted, _frozen(), ROOT))
 
 
 def _asked(text):
@@ -120,13 +126,14 @@ def test_a_bank_is_drawn_from_the_records_own_key():
     whole = _personalised("text", "bank", text)
     step = _eval_step("text", "bank")
     part = jax.tree.map(lambda x: x[::-1][:2], _frozen())
-    found = jax.jit(step)((tiny.params(), _params("text"), text), part, ROOT)
+    prompted = style_steps.Prompted(tiny.params(), _params("text"), text)
+    found = jax.jit(step)(prompted, part, ROOT)
     np.testing.assert_allclose(found.probs, whole.probs[::-1][:2], atol=1e-5)
 
 
 @pytest.mark.parametrize("query", ["id", "heads"])
 def test_without_text_nothing_is_retrieved(query):
-    found = _personalised(query, "analytic", _text(1))
+    found = _personalised(query, "analytic", None)
     for share in (found.text_to_visual, found.visual_to_text):
         assert share.shape == (4, 1, 2, K)
         assert np.isnan(share).all()
@@ -191,8 +198,8 @@ def _walk(projector, order=(0, 1, 2)):
     step = style_steps.make_walk_step(
         MODEL, PROMPTERS["text"], PROJECTORS[projector], order=order, points=9, samples=2000
     )
-    parts = tiny.params(), _params("text"), _text(1)
-    return jax.device_get(jax.jit(step)(parts, _frozen(), ROOT))
+    prompted = style_steps.Prompted(tiny.params(), _params("text"), _text(1))
+    return jax.device_get(jax.jit(step)(prompted, _frozen(), ROOT))
 
 
 @pytest.mark.parametrize(

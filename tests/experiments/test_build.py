@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs import cells, lidc
-from prosona_jax.experiments import build
+from prosona_jax.experiments import build, limits, methods
 from prosona_jax.training import stage_two
 from prosona_jax.types import InputError
 
@@ -25,11 +25,11 @@ def _config(**changes):
 
 @pytest.mark.parametrize("variant", ["full", "demo", "smoke", "crops64"])
 def test_every_variant_passes(variant):
-    build.check(lidc.get_config(variant))
+    limits.check(lidc.get_config(variant))
 
 
 def test_the_config_of_the_cells_passes():
-    build.check(cells.get_config())
+    limits.check(cells.get_config())
 
 
 @pytest.mark.parametrize(
@@ -155,14 +155,14 @@ def test_the_config_of_the_cells_passes():
 )
 def test_what_cannot_work_is_refused_by_field(changes, message):
     with pytest.raises(InputError) as fault:
-        build.check(_config(**changes))
+        limits.check(_config(**changes))
     assert str(fault.value) == message
 
 
 @pytest.mark.parametrize("query", ["id", "heads", "none"])
 def test_a_query_without_text_or_contrast_passes(query):
-    build.check(_config(stage_two__query=query, **NO_CONTRAST))
-    build.check(_config(model__posterior_input="all", stage_two__latent=0.0))
+    limits.check(_config(stage_two__query=query, **NO_CONTRAST))
+    limits.check(_config(model__posterior_input="all", stage_two__latent=0.0))
 
 
 @pytest.mark.parametrize(
@@ -187,8 +187,9 @@ def test_parameter_counts_of_the_second_stage(changes, query, alignment):
         )
     params = jax.eval_shape(
         lambda: stage_two.initialise(
-            build.prompter(config), jax.random.key(0), build.model(config),
-            image_shape=(128, 128, 1), styles=4, text_dim=384,
+            build.prompter(config, 4), jax.random.key(0), build.model(config),
+            image_shape=(128, 128, 1), styles=4,
+            text_dim=384 if methods.of(config).reads_text else None,
         )
     )["params"]  # fmt: skip
     count = lambda name: sum(x.size for x in jax.tree.leaves(params.get(name, {})))  # noqa: E731

@@ -3,14 +3,13 @@
 import collections
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from configs import lidc
 from prosona_jax.evaluation import scoring
 from prosona_jax.experiments import build, inputs, predictions
-from prosona_jax.training import stage_two
+from prosona_jax.training import feature_cache, stage_two
 from prosona_jax.types import Batch
 
 INDICES = np.arange(4)
@@ -46,7 +45,7 @@ def _model(config):
     trees = (
         build.initialise(config, network, root, image_shape, K),
         stage_two.initialise(
-            build.prompter(config), root, network, image_shape=image_shape, styles=K, text_dim=E
+            build.prompter(config, K), root, network, image_shape=image_shape, styles=K, text_dim=E
         ),
     )
     one, two = jax.tree.map(lambda x: x + generator.normal(0, 0.5, x.shape).astype("f4"), trees)
@@ -54,7 +53,7 @@ def _model(config):
         split: generator.normal(size=(K, count, E)).astype(np.float32)
         for split, count in (("train", 3), ("held_out", 2))
     }
-    return one, predictions.StageTwo(0, two, text)
+    return one, predictions.StageTwo(0, two, K, text)
 
 
 def test_folds_and_seeds_share_a_step_but_not_its_draws(monkeypatch):
@@ -113,10 +112,12 @@ def test_a_batch_is_frozen_once_for_all_that_is_asked_of_it(wrapper, monkeypatch
     assert [batch.index.tolist() for batch, _ in found] == [[0, 1, 2, 3], [4, 5]]
     root, freeze = jax.random.key(0), jax.jit(build.encode_step_of_evaluation(config))
     for place, name in enumerate(names):
-        step = jax.jit(build.eval_step_of_stage_two(config, together=name == "mean", drawn=True))
-        text = jnp.moveaxis(second.text["train" if name == "mean" else name], 1, 0)
+        step = jax.jit(
+            build.eval_step_of_stage_two(config, styles=K, together=name == "mean", drawn=True)
+        )
+        prompted = second.prompted(one, "train" if name == "mean" else name)
         for batch, asked in found:
-            expected = step((one, second.params, text), freeze((one, 0), batch, root), root)
+            expected = step(prompted, freeze(feature_cache.View(one, 0), batch, root), root)
             np.testing.assert_allclose(asked[place].probs, expected.probs, atol=1e-5)
             # No pixel is so near to 1/2 that it could fall to the other side.
             assert np.abs(expected.probs - 0.5).min() > 1e-5

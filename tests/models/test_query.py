@@ -9,6 +9,7 @@ from prosona_jax.models.query import Alignment, HeadsQuery, IdQuery, TextQuery
 
 B, K, E, F, D, WIDTH = 2, 3, 5, 4, 3, 7
 TEXT = TextQuery(D, WIDTH)
+ID, HEADS = IdQuery(K, D), HeadsQuery(K, D)
 
 
 def _normal(seed, *shape):
@@ -21,18 +22,24 @@ def _inputs(seed=0):
 
 def _init(module):
     """Parameters as if trained: queries start from zero, where they look at nothing."""
-    params = module.init(jax.random.key(0), *_inputs(), False)
+    params = module.init(jax.random.key(0), *_read(module, *_inputs()), False)
     return jax.tree.map(lambda x: x + 0.3 * _normal(x.size, *x.shape), params)
 
 
-@pytest.mark.parametrize("module", [TEXT, IdQuery(D)])
+@pytest.mark.parametrize("module", [TEXT, ID])
 def test_queries_start_at_the_mean_of_the_prior(module):
-    params = module.init(jax.random.key(0), *_inputs(), False)
-    assert not np.any(module.apply(params, *_inputs(), False).query)
+    inputs = _read(module, *_inputs())
+    params = module.init(jax.random.key(0), *inputs, False)
+    assert not np.any(module.apply(params, *inputs, False).query)
+
+
+def _read(module, text, features):
+    """What the module is given: no text where it reads none."""
+    return text if module is TEXT else None, features
 
 
 def _apply(module, text, features):
-    return module.apply(_init(module), text, features, False)
+    return module.apply(_init(module), *_read(module, text, features), False)
 
 
 def _count(params):
@@ -47,9 +54,9 @@ def _convolution(inputs, outputs):
     ("module", "count"),
     [
         (TEXT, (E + 1) * WIDTH + (WIDTH + 1) * D),
-        (IdQuery(D), K * D),
+        (ID, K * D),
         (
-            HeadsQuery(D),
+            HEADS,
             K
             * sum(_convolution(i, o) + _convolution(o, o) for i, o in ((F, 32), (32, 16), (16, D))),
         ),
@@ -59,11 +66,11 @@ def test_parameter_counts(module, count):
     assert _count(_init(module)) == count
 
 
-@pytest.mark.parametrize(("module", "trunk"), [(TEXT, WIDTH), (IdQuery(D), 0), (HeadsQuery(D), 0)])
-def test_shapes(module, trunk):
+@pytest.mark.parametrize("module", [TEXT, ID, HEADS])
+def test_shapes(module):
     query = _apply(module, *_inputs())
     assert query.query.shape == (B, K, D)
-    assert query.trunk.shape == (B, K, trunk)
+    assert (query.trunk.shape == (B, K, WIDTH)) if module is TEXT else (query.trunk is None)
 
 
 def test_a_text_query_by_hand():
@@ -82,8 +89,8 @@ def test_who_looks_at_what():
     (text, features), (other_text, other_features) = _inputs(), _inputs(10)
     for module, sees_text, sees_image in (
         (TEXT, True, False),
-        (IdQuery(D), False, False),
-        (HeadsQuery(D), False, True),
+        (ID, False, False),
+        (HEADS, False, True),
     ):
         given = _apply(module, text, features).query
         for seen, query in (
@@ -103,28 +110,28 @@ def test_a_style_is_asked_for_by_its_own_sentence_alone():
 
 
 def test_id_queries_are_the_same_for_every_image():
-    found = _apply(IdQuery(D), *_inputs()).query
+    found = _apply(ID, *_inputs()).query
     np.testing.assert_array_equal(found[0], found[1])
     assert len(np.unique(found[0])) == K * D
 
 
 def test_heads_are_not_negative_and_differ():
-    query = np.asarray(_apply(HeadsQuery(D), *_inputs()).query)
+    query = np.asarray(_apply(HEADS, *_inputs()).query)
     assert query.min() >= 0
     assert query.max() > 0
     assert not np.array_equal(query[:, 0], query[:, 1])
 
 
 def test_heads_drop_out_only_when_asked():
-    module, (text, features) = HeadsQuery(D), _inputs()
+    module, (_, features) = HEADS, _inputs()
     params = _init(module)
 
     @jax.jit
     def draw(key):
-        return module.apply(params, text, features, True, rngs={"dropout": key}).query
+        return module.apply(params, None, features, True, rngs={"dropout": key}).query
 
-    still = module.apply(params, text, features, False).query
-    np.testing.assert_array_equal(module.apply(params, text, features, False).query, still)
+    still = module.apply(params, None, features, False).query
+    np.testing.assert_array_equal(module.apply(params, None, features, False).query, still)
     draws = np.stack([draw(key) for key in jax.random.split(jax.random.key(0), 300)])
     assert len(np.unique(draws.reshape(300, -1), axis=0)) == 300
     np.testing.assert_allclose(draws.mean(axis=0), still, atol=0.15 * float(still.max()))

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 import prosona_jax as pj
-from prosona_jax.experiments import predictions, stages
+from prosona_jax.experiments import build, predictions, stages
 from prosona_jax.runtime import workdir
+from prosona_jax.training import feature_cache
+from prosona_jax.types import Batch
 from tests.prediction.conftest import SENTENCES
 
 
@@ -210,3 +212,51 @@ def test_a_bank_has_no_strength(trained, image, tmp_path):
 
 def test_parameters_lie_on_one_device(model):
     assert {len(x.devices()) for x in jax.tree.leaves(model._drawer._stage_one)} == {1}
+
+
+def test_a_latent_is_drawn_as_what_it_is_the_latent_of(model, image):
+    asked = model.segment(image, list(SENTENCES))
+    latent = model.latent(image, list(SENTENCES))
+    assert latent.shape == (3, model.config.model.latent_dim)
+    for drawn, expected in zip(model.decode(image, latent), asked, strict=True):
+        np.testing.assert_allclose(drawn.probability, expected.probability, atol=1e-5)
+    (style,) = model.decode(image, model.latent(image, style="margin"))
+    expected = model.segment(image, style="margin").probability
+    np.testing.assert_allclose(style.probability, expected, atol=1e-5)
+    assert model.decode(image, np.zeros_like(latent[:1]))[0].prompt.startswith("z = (0, 0")
+
+
+def test_raters_masks_lie_where_the_posterior_puts_them(model, trained):
+    """As the encoded data set has them; the model's grid is smaller than the image."""
+    folder, data = trained
+    _, params, _ = stages.read_stages(folder, workdir.read(folder))
+    path, index = folder.parent / "discs.npz", 5
+    record = data.dataset[data.dataset.record_ids.index("p05-nodule")]
+    with np.load(path) as stored:
+        masks = stored["masks"][index]
+    masks = masks[np.argsort(masks.sum(axis=(1, 2)), kind="stable")]  # as the styles are
+    encode = jax.jit(build.encode_step_of_evaluation(model.config))
+    batch = Batch(
+        record.image[None], record.masks[None], np.ones((1, 4), bool), np.zeros(1, np.int32),
+        np.ones(1, np.float32),
+    )  # fmt: skip
+    expected = encode(feature_cache.View(params, 0), batch, jax.random.key(0)).latent[0]
+    found = model.latent(pj.read_image(path, slice_index=index), masks=masks)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert np.ptp(found, axis=0).max() > 0.1
+
+
+def test_latents_that_cannot_be_drawn_are_one_line(model, image):
+    height, width = image.image.shape[:2]
+    for ask, fault in (
+        (lambda: model.latent(image), "give one of: sentences, a style's name, masks"),
+        (lambda: model.latent(image, ["a"], style="core"), "give one of: sentences"),
+        (
+            lambda: model.latent(image, masks=np.zeros((2, 9, 9))),
+            rf"masks are \[2, 9, 9\]; give \[n, {height}, {width}\], as large as the image",
+        ),
+        (lambda: model.decode(image, np.zeros(6)), r"latent is \[6\]; this model decodes \[n, "),
+        (lambda: model.decode(image, np.full((1, 6), np.nan)), "latent holds NaN or infinity"),
+    ):
+        with pytest.raises(pj.InputError, match=fault):
+            ask()

@@ -13,10 +13,11 @@ import pytest
 from PIL import Image
 
 from configs import lidc
+from prosona_jax.evaluation import style_steps
 from prosona_jax.experiments import build, inputs, predictions, stages
 from prosona_jax.prediction import caveats
 from prosona_jax.runtime import workdir
-from prosona_jax.training import stage_two
+from prosona_jax.training import feature_cache, stage_two
 from tests.prediction.conftest import SENTENCES, SIZE, draw
 
 FAR = "Apple pie with cinnamon."
@@ -94,19 +95,19 @@ def test_any_number_of_sentences_on_any_number_of_images(projection):
         lambda: (
             build.initialise(config, build.model(config), root, (32, 32, 1), 4),
             stage_two.initialise(
-                build.prompter(config), root, build.model(config),
+                build.prompter(config, 4), root, build.model(config),
                 image_shape=(32, 32, 1), styles=4, text_dim=5,
             ),
         )
     )  # fmt: skip
     draw = lambda x: 0.3 * rng.normal(size=x.shape).astype(x.dtype)  # noqa: E731
     one, params = jax.tree.map(draw, shapes)
-    scoring = jax.jit(build.eval_step_of_stage_two(config, together=False, drawn=True))
-    seen = jax.jit(build.encode_step_of_evaluation(config))((one, 0), batch, root)
-    scored = scoring((one, params, text), seen, root)
+    scoring = jax.jit(build.eval_step_of_stage_two(config, styles=4, together=False, drawn=True))
+    seen = jax.jit(build.encode_step_of_evaluation(config))(feature_cache.View(one, 0), batch, root)
+    scored = scoring(style_steps.Prompted(one, params, text), seen, root)
     encoded = jax.jit(build.encode_image_step(config))(one, image)
     for sentences in (text.reshape(8, 5), text[0, :1]):
-        query = jax.jit(build.query_step(config))(params, sentences, encoded[0])
+        query = jax.jit(build.query_step(config, 4))(params, sentences, encoded[0])
         probs = jax.jit(build.draw_step(config))(one, encoded, query, root)
         assert probs.shape == (2, len(sentences), 32, 32)
         expected = scored.probs.reshape(2, 8, 32, 32)[:, : len(sentences)]

@@ -83,7 +83,7 @@ def test_each_record_is_its_frozen_view(kept, view):
     positions = np.arange(10, 16)
     batch = jax.tree.map(jnp.asarray, _read(positions, np.ones(6)))
     step = jax.jit(feature_cache.make_encode(MODEL, "single", AUGMENTATION))
-    expected = jax.device_get(step((tiny.params(), view), batch, ROOT))
+    expected = jax.device_get(step(feature_cache.View(tiny.params(), view), batch, ROOT))
     found = jax.tree.map(lambda x: x[6 * view : 6 * view + 6], kept)
     np.testing.assert_allclose(found.features, expected.features, rtol=1e-3, atol=1e-4)
     for a, b in zip(jax.tree.leaves(found[1:]), jax.tree.leaves(expected[1:]), strict=True):

@@ -23,7 +23,7 @@ K, E = 3, 5
 OBJECTIVE = stage_two.Objective(dice=1.0, cross_entropy=0.7, latent=0.5, visual=0.3, text_noise=0.0)
 ANALYTIC = Projector("analytic", 0.8, 7)
 BANK = Projector("bank", 0.8, 7)
-QUERIES = {"text": TextQuery(D, 6), "id": IdQuery(D), "heads": HeadsQuery(D)}
+QUERIES = {"text": TextQuery(D, 6), "id": IdQuery(K, D), "heads": HeadsQuery(K, D)}
 
 
 def _prompter(query: str) -> Prompter:
@@ -36,7 +36,12 @@ def _objective(query: str) -> stage_two.Objective:
 
 def _params(query: str) -> Params:
     return stage_two.initialise(
-        _prompter(query), ROOT, MODEL, image_shape=tiny.IMAGE_SHAPE, styles=K, text_dim=E
+        _prompter(query),
+        ROOT,
+        MODEL,
+        image_shape=tiny.IMAGE_SHAPE,
+        styles=K,
+        text_dim=E if query == "text" else None,
     )
 
 
@@ -67,7 +72,12 @@ def _loss_terms(
     query: str, projector: Projector, prompts: int, objective: stage_two.Objective
 ) -> step.LossTerms:
     return stage_two.make_loss_terms(
-        MODEL, tiny.params(), _prompter(query), projector, objective, _text(prompts)
+        MODEL,
+        tiny.params(),
+        _prompter(query),
+        projector,
+        objective,
+        _text(prompts) if query == "text" else None,
     )
 
 
@@ -293,7 +303,9 @@ def test_training_both_stages_makes_prompts_choose_the_size() -> None:
     still = augment.Augmentation(False, 0.0, 0.0, 0.0, 0.0, 0.0)
     terms = stage_one.make_loss_terms(MODEL, first, still)
     known = _train(terms, stage_one.make_weights(first), tiny.params(), batch, 5e-3, 300)
-    encoded = jax.jit(feature_cache.make_encode(MODEL, "single", None))((known, 0), batch, ROOT)
+    encoded = jax.jit(feature_cache.make_encode(MODEL, "single", None))(
+        feature_cache.View(known, 0), batch, ROOT
+    )
 
     prompter, text = _prompter("text"), _text(2)[:2]
     params = stage_two.initialise(
@@ -304,7 +316,7 @@ def test_training_both_stages_makes_prompts_choose_the_size() -> None:
     params = _train(terms, weights, params, encoded, 1e-2, 200)
     modules = MODEL, prompter, ANALYTIC
     evaluate = jax.jit(style_steps.make_eval_step(*modules, together=False, drawn=False))
-    found = evaluate((known, params, jnp.moveaxis(text, 1, 0)), encoded, ROOT)
+    found = evaluate(style_steps.Prompted(known, params, jnp.moveaxis(text, 1, 0)), encoded, ROOT)
     for prompts in range(2):
         overlaps = metrics.Overlaps(*(counts[:, prompts] for counts in found.overlaps))
         scores = metrics.style_scores(overlaps, batch.rater_valid)

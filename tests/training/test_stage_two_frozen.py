@@ -36,7 +36,7 @@ def _freeze(
     batch: Batch, view: int = 0, augmentation: augment.Augmentation | None = AUGMENTATION
 ) -> encoding.Encoded:
     freeze = feature_cache.make_encode(MODEL, "single", augmentation)
-    return jax.device_get(jax.jit(freeze)((tiny.params(), view), batch, ROOT))
+    return jax.device_get(jax.jit(freeze)(feature_cache.View(tiny.params(), view), batch, ROOT))
 
 
 def _assert_close(a: object, b: object, atol: float) -> None:
@@ -47,7 +47,8 @@ def _assert_close(a: object, b: object, atol: float) -> None:
 def test_frozen_parts_are_what_the_network_says(posterior_input) -> None:
     """The latent offset of place k is that of a posterior that sees mask k, or all masks."""
     params, batch = tiny.params(POSTERIOR_MASKS[posterior_input]), _batch()
-    encoded = feature_cache.make_encode(MODEL, posterior_input, None)((params, 0), batch, ROOT)
+    encode = feature_cache.make_encode(MODEL, posterior_input, None)
+    encoded = encode(feature_cache.View(params, 0), batch, ROOT)
     features = MODEL.apply(params, batch.image, method="features")
     prior = MODEL.apply(params, batch.image, method="prior")
     np.testing.assert_allclose(encoded.features, features, atol=1e-6)

@@ -1,0 +1,112 @@
+"""Which values the fields of a config may hold, checked before anything else is done."""
+
+import operator
+from typing import Any
+
+from prosona_jax.experiments import methods
+from prosona_jax.experiments.build import Config
+from prosona_jax.training import stage_one, stage_two
+from prosona_jax.types import InputError
+
+_CHOICES = {
+    "parallel": ("mesh", "pmap"),
+    "model.norm": ("none", "group"),
+    "model.posterior_input": ("single", "all"),
+    "model.dtype": ("float32", "bfloat16"),
+    "stage_two.query": tuple(methods.METHODS),
+    "stage_two.projection": ("analytic", "bank"),
+}
+_WEIGHTS = tuple(f"loss.{term}" for term in stage_one.TERMS)
+_WEIGHTS_OF_STAGE_TWO = tuple(f"stage_two.{term}" for term in stage_two.TERMS)
+_LEAST = {
+    "seed": 0,
+    "steps": 1,
+    "batch_size": 1,
+    "log_every_steps": 1,
+    "checkpoint_every_steps": 1,
+    "evaluate.every_steps": 1,
+    "evaluate.samples": 1,
+    "evaluate.validation_samples": 1,
+    "evaluate.batch_size": 1,
+    "evaluate.bootstrap": 1,
+    "evaluate.panels": 0,
+    "model.convs_per_scale": 1,
+    "model.fcomb_layers": 2,
+    "model.latent_dim": 1,
+    "loss.samples": 2,
+    "loss.kl_warmup_steps": 0,
+    "loss.free_bits": 0,
+    "optimizer.warmup_steps": 0,
+    "optimizer.weight_decay": 0,
+    "optimizer.ema_decay": 0,
+    **dict.fromkeys(_WEIGHTS + _WEIGHTS_OF_STAGE_TWO, 0),
+    "stage_two.width": 1,
+    "stage_two.codes": 1,
+    "stage_two.test_codes": 1,
+    "stage_two.views": 1,
+    "stage_two.batch_size": 1,
+    "stage_two.steps": 1,
+}
+_ABOVE_0 = (
+    "stage_two.tau",
+    "stage_two.learning_rate",
+    "optimizer.learning_rate",
+    "optimizer.clip_norm",
+)
+
+
+def check(config: Config) -> None:
+    """Raises InputError if a field of the model, loss or schedule holds what cannot work."""
+    for field, allowed in _CHOICES.items():
+        if (value := _value(config, field)) not in allowed:
+            raise InputError(f"config.{field} is {value!r}; choose from {', '.join(allowed)}")
+    for field, minimum in _LEAST.items():
+        if not (value := _value(config, field)) >= minimum:  # NaN is neither
+            raise InputError(f"config.{field} is {value}; it must be at least {minimum}")
+    for field in _ABOVE_0:
+        if not (value := _value(config, field)) > 0:
+            raise InputError(f"config.{field} is {value}; it must be above 0")
+    if config.optimizer.ema_decay >= 1:
+        raise InputError(
+            f"config.optimizer.ema_decay is {config.optimizer.ema_decay}; it must be below 1"
+        )
+    if config.optimizer.warmup_steps >= config.steps:
+        raise InputError("config.optimizer.warmup_steps must be below config.steps")
+    two = config.stage_two
+    if not methods.of(config).reads_text and (two.latent or two.visual):
+        raise InputError(
+            f"config.stage_two.query is {two.query!r} and reads no text: set stage_two.latent and "
+            "stage_two.visual to 0"
+        )
+    weighed = any(_value(config, field) for field in _WEIGHTS_OF_STAGE_TWO)
+    if methods.has_second_stage(config) and not weighed:
+        raise InputError(
+            f"{', '.join(_WEIGHTS_OF_STAGE_TWO)} are all 0, and nothing is left to train on; raise "
+            "one, or set stage_two.query to 'none'"
+        )
+    if two.latent and config.model.posterior_input == "all":
+        raise InputError(
+            "config.stage_two.latent needs a posterior that sees one mask: set it to 0, or "
+            "model.posterior_input to 'single'"
+        )
+    if config.evaluate.mirror and not (config.augment.flip and config.augment.rotate_degrees >= 90):
+        raise InputError(
+            "config.evaluate.mirror shows the model mirrored and turned images: set it to False, "
+            "or train on such images, by augment.flip and augment.rotate_degrees of 90 or more"
+        )
+    channels = config.model.channels
+    if not channels or not all(isinstance(c, int) and c > 0 for c in channels):
+        raise InputError(
+            f"config.model.channels is {tuple(channels)}; it must name at least one scale, and no "
+            "scale without filters"
+        )
+    factor = 2 ** (len(channels) - 1)
+    if config.data.size % factor:
+        raise InputError(
+            f"config.data.size is {config.data.size}; {len(channels)} scales in "
+            f"config.model.channels need a multiple of {factor}"
+        )
+
+
+def _value(config: Config, field: str) -> Any:
+    return operator.attrgetter(field)(config)

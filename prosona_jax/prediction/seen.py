@@ -1,0 +1,92 @@
+"""What is computed of an image once, and kept for the images that were asked last."""
+
+import collections
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Hashable
+from typing import NamedTuple
+
+import ml_collections
+import numpy as np
+
+from data_pipelines import images, transforms
+from data_pipelines.images.picture import Picture
+from data_pipelines.settings import Settings
+from data_pipelines.transforms import Placement
+from prosona_jax.prediction import caveats
+from prosona_jax.prediction.drawing import Drawer, Encoded
+from prosona_jax.runtime.workdir import Run
+from prosona_jax.types import InputError
+
+_IMAGES_KEPT = 8  # whose features stay in memory
+
+
+class Seen(NamedTuple):
+    """What a model knows of an image."""
+
+    picture: Picture
+    crop: np.ndarray  # f32 [size, size, C], the model's input
+    placement: Placement  # of the crop on the image
+    encoded: Encoded
+    shown: np.ndarray  # f32 [H, W], the image's first channel as the model scales it, -1..1
+    caveats: tuple[str, ...]
+
+
+def on_crop(masks: np.ndarray, seen: Seen) -> np.ndarray:
+    """Returns masks u8 [n, H, W] of an image on the model's grid; InputError for another grid."""
+    if np.ndim(masks) != 3 or np.shape(masks)[1:] != seen.placement.below or not len(masks):
+        height, width = seen.placement.below
+        raise InputError(
+            f"masks are {list(np.shape(masks))}; give [n, {height}, {width}], as large as the image"
+        )
+    shares = transforms.sample(
+        np.asarray(masks, np.float32), seen.placement, background=np.float32(0)
+    )
+    return (shares >= 0.5).astype(np.uint8)
+
+
+class Images:
+    """Brings images to a model, as its training did."""
+
+    def __init__(self, folder: pathlib.Path, run: Run, drawer: Drawer) -> None:
+        """Takes the model's folder, its run and the steps that encode an image."""
+        self._folder, self._run, self._drawer = folder, run, drawer
+        settings = Settings.from_config(ml_collections.ConfigDict(run.config).data)
+        # Where the pixels of the training images were of unknown size, nothing was resampled.
+        unknown = run.native_spacing_mm is None
+        self._settings = dataclasses.replace(settings, spacing_mm=0.0) if unknown else settings
+        self._kept: collections.OrderedDict[Hashable, Seen] = collections.OrderedDict()
+
+    def see(self, image: Picture) -> Seen:
+        """Returns what the model knows of an image; InputError if it has other channels."""
+        # By its bytes: an array may be changed in its place, and NaN equals nothing.
+        content = (np.ascontiguousarray(image.image), image.spacing_mm)
+        digests = (hashlib.blake2b(part.tobytes(), digest_size=16).digest() for part in content)
+        # Two files may share their pixels, and not what is known of them.
+        key = (*digests, image.image.shape, image.point, image.intensity_unit, image.caveats)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        self._kept[key] = seen = self._encode(image)
+        while len(self._kept) > _IMAGES_KEPT:
+            self._kept.popitem(last=False)
+        return seen
+
+    def _encode(self, image: Picture) -> Seen:
+        if image.image.shape[-1] != self._run.channels:
+            raise InputError(
+                f"{image.path}: has {image.image.shape[-1]} channels, and the model of "
+                f"{self._folder} was trained on {self._run.channels}; convert the image, or name "
+                "another workdir"
+            )
+        scaled, crop, placement = images.to_model(image, self._settings)
+        spacing_mm = self._settings.spacing_mm
+        return Seen(
+            picture=image,
+            crop=crop,
+            placement=placement,
+            encoded=self._drawer.encode(crop),
+            shown=scaled[..., 0],
+            caveats=tuple(caveats.of_image(self._folder, self._run, image, placement, spacing_mm)),
+        )
