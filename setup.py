@@ -37,7 +37,11 @@ setuptools.setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["prosona_jax*", "data_pipelines*", "configs*"]),
-    package_data={"prosona_jax.report": ["templates/*"], "configs": ["prompts/*.yaml"]},
+    package_data={
+        "prosona_jax.report": ["templates/*"],
+        "configs": ["prompts/*.yaml"],
+        "data_pipelines.examples": ["*.npz"],
+    },
     install_requires=parts.pop(""),
     # JAX's accelerator builds exclude one another, so no list installs them together. "cuda" takes
     # the CUDA line that the installed JAX prefers.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from data_pipelines.examples import Example, examples
     from data_pipelines.images import read as read_image
     from data_pipelines.images.picture import Picture
     from prosona_jax.evaluation.masks import score
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _WHERE = {  # each public name: its module, and what it is called there
     "load": ("prosona_jax.prediction.loading", "load"),
+    "examples": ("data_pipelines.examples", "examples"),
     "read_image": ("data_pipelines.images", "read"),
     "save": ("prosona_jax.prediction.saving", "save"),
     "train": ("prosona_jax.experiments.runs", "train"),
@@ -39,11 +41,13 @@ _WHERE = {  # each public name: its module, and what it is called there
     "score": ("prosona_jax.evaluation.masks", "score"),
     "Model": ("prosona_jax.prediction.model", "Model"),
     "Segmentation": ("prosona_jax.prediction.segmentation", "Segmentation"),
+    "Example": ("data_pipelines.examples", "Example"),
     "Picture": ("data_pipelines.images.picture", "Picture"),
     "InputError": ("prosona_jax.types", "InputError"),
 }
 
 __all__ = [
+    "Example",
     "InputError",
     "Model",
     "Picture",
@@ -51,6 +55,7 @@ __all__ = [
     "__version__",
     "compare",
     "evaluate",
+    "examples",
     "load",
     "read_image",
     "save",
