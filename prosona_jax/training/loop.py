@@ -126,9 +126,8 @@ def train(
     """
     checkpoints = Checkpoints(workdir)
     best = math.inf
-    restored = checkpoints.resume(state)
-    if restored is not None:
-        step, state, note = restored
+    if (restored := checkpoints.resume(state)) is not None:
+        _, state, note = restored
         batches.set_state(note["position"])
         # Without the checkpoint, its value must not keep the next one out.
         best = note["best"] if checkpoints.has_best() else math.inf
