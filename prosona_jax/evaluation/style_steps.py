@@ -1,4 +1,4 @@
-"""What a trained second stage draws: a mask for every prompt, and the way from style to style."""
+"""Pure steps of a trained second stage: a mask for every prompt, and a path between the styles."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -20,23 +20,23 @@ from prosona_jax.types import Params
 
 
 class Personalised(NamedTuple):
-    """What evaluation needs of one batch; P sets of prompts, one prompt per style each."""
+    """Result of one batch; there are P sets of prompts, each with one prompt per style."""
 
-    overlaps: Overlaps  # of the K masks of each set and the raters', [b, p, ...]
-    probs: Float[Array, "b p k h w"] | None  # None unless they are to be drawn
-    # Of each level: 1 where text k finds its own rater's place, and where that place finds it.
+    overlaps: Overlaps  # of the K masks of each set and the raters' masks, [b, p, ...]
+    probs: Float[Array, "b p k h w"] | None  # None if `drawn` is False
+    # For each level: 1 where text k retrieves its own rater, and where the rater retrieves text k.
     text_to_visual: Float[Array, "b p l k"]
     visual_to_text: Float[Array, "b p l k"]
 
 
 class Walk(NamedTuple):
-    """What lies between the first style of an order and its last, through all others; T points."""
+    """A path of T points through all styles in a given order, from the first to the last."""
 
     probs: Float[Array, "b t h w"]
-    path: Float[Array, "b t d"]  # latents are given as (z - mu_p) / sigma_p throughout
-    styles: Float[Array, "b k d"]  # in that order, as the raters are
-    raters: Float[Array, "b k d"]  # NaN where one is missing
-    samples: Float[Array, "b s d"]  # of the prior
+    path: Float[Array, "b t d"]  # this and the other latents are given as (z - mu_p) / sigma_p
+    styles: Float[Array, "b k d"]  # in the given order
+    raters: Float[Array, "b k d"]  # in the same order; NaN where a rater is missing
+    samples: Float[Array, "b s d"]  # samples of the prior
 
 
 def make_eval_step(
@@ -44,10 +44,16 @@ def make_eval_step(
 ) -> Callable[..., Personalised]:
     """Returns ``eval_step((stage_one_params, params, text), encoded, root) -> Personalised``.
 
-    ``text`` f32 [p, k, e] holds P sets of prompts, one for each style. Each set draws masks of its
-    own, or all do ``together``: then a style's query is the mean over the sets, its projected text
-    their mean direction, and P of the result is 1. The masks are counted where they are made: the
-    probabilities of hundreds of sentences, asked for as `drawn`, are gigabytes.
+    ``text`` f32 [p, k, e] holds P sets of prompts, with one prompt for each style.
+
+    Args:
+        model: the network of stage one.
+        prompter: computes the queries.
+        projector: turns queries into latents.
+        together: False: each set of prompts draws its own masks. True: a style's query is the mean
+            over the sets, its projected text is their mean direction, and P of the result is 1.
+        drawn: whether to return the probabilities too. For hundreds of sentences they take
+            gigabytes, and the scores need only the counts.
     """
 
     def eval_step(
@@ -62,7 +68,7 @@ def make_eval_step(
             overlaps = count_overlaps(probs, encoded.masks, encoded.rater_valid)
             return overlaps, probs if drawn else None
 
-        queries, aligned = _ask(prompter, params, text, encoded)
+        queries, aligned = _query(prompter, params, text, encoded)
         if together:
             queries, *vectors = (
                 jnp.mean(x, axis=0, keepdims=True) for x in (queries, *aligned.values())
@@ -78,8 +84,8 @@ def make_eval_step(
 def make_query_step(prompter: Prompter) -> Callable[..., Float[Array, "b s d"]]:
     """Returns ``query_step(params, text, features) -> query``.
 
-    ``text`` f32 [s, e] holds any number of prompts, ``features`` f32 [b, h, w, f] is U(x). A query
-    that reads no text has as many styles as ``text`` has rows.
+    ``text`` f32 [s, e] holds any number of prompts, and ``features`` f32 [b, h, w, f] is U(x). A
+    method that reads no text returns as many queries as ``text`` has rows.
     """
 
     def query_step(params: Params, text: jax.Array, features: jax.Array) -> jax.Array:
@@ -92,9 +98,9 @@ def make_query_step(prompter: Prompter) -> Callable[..., Float[Array, "b s d"]]:
 def make_draw_step(model: ProbUNet, projector: Projector) -> Callable[..., Float[Array, "b s h w"]]:
     """Returns ``draw_step(stage_one_params, (features, prior), query, root) -> probs``.
 
-    The first two are what `encode_image` returns, ``query`` f32 [b, s, d] are any number of
-    queries. What it draws is what `make_eval_step` draws; no mask is needed. Record i of the batch
-    has the bank's codes of record i of a data set.
+    ``(features, prior)`` is the result of `encode_image`, and ``query`` f32 [b, s, d] holds any
+    number of queries. The step draws the same masks as that of `make_eval_step`, but needs no
+    raters' masks. Record i of the batch has the same bank of codes as record i of a data set.
     """
 
     def draw_step(
@@ -122,47 +128,53 @@ def make_walk_step(
 ) -> Callable[..., Walk]:
     """Returns ``walk_step((stage_one_params, params, text), encoded, root) -> Walk``.
 
-    ``text`` f32 [p, k, e] holds P prompts per style, whose mean query is the style's. The path goes
-    in straight lines from query to query, through the styles in that `order`, in as many equal
-    steps from one style to the next as `points` allow.
+    ``text`` f32 [p, k, e] holds P prompts per style. The query of a style is the mean over them.
+
+    Args:
+        model: the network of stage one.
+        prompter: computes the queries.
+        projector: turns queries into latents.
+        order: the order in which the path passes the styles, in straight lines between queries.
+        points: T, the number of equally spaced points of the path.
+        samples: the number of samples of the prior.
     """
-    on_the_way = np.array(order)
+    style_order = np.array(order)
 
     def walk_step(
         parts: tuple[Params, Params, jax.Array], encoded: Encoded, root: jax.Array
     ) -> Walk:
         stage_one_params, params, text = parts
         prior, keys = encoded.prior, rng.example_keys(root, "evaluate", 0, encoded.index)
-        queries = jnp.mean(_ask(prompter, params, text, encoded)[0], axis=0)[:, on_the_way]
-        place = jnp.linspace(0.0, queries.shape[1] - 1.0, points)  # [t]
-        before = jnp.minimum(jnp.floor(place).astype(jnp.int32), queries.shape[1] - 2)
-        share = (place - before)[None, :, None]
+        queries = jnp.mean(_query(prompter, params, text, encoded)[0], axis=0)[:, style_order]
+        position = jnp.linspace(0.0, queries.shape[1] - 1.0, points)  # [t]; 0 is the first style
+        before = jnp.minimum(jnp.floor(position).astype(jnp.int32), queries.shape[1] - 2)
+        share = (position - before)[None, :, None]
         along = (1.0 - share) * queries[:, before] + share * queries[:, before + 1]
         z, at_styles = (project(projector, prior, q, keys) for q in (along, queries))
         whiten = lambda x: (x - prior.mu[:, None]) * jnp.exp(-prior.log_sigma)[:, None]  # noqa: E731
-        # With keys of their own: the bank's codes are drawn with those above.
-        others = rng.example_keys(root, "evaluate", 1, encoded.index)
-        drawn = distributions.sample(prior, others, samples)
+        # These samples have their own keys, because `keys` already draw the bank's codes.
+        sample_keys = rng.example_keys(root, "evaluate", 1, encoded.index)
+        drawn = distributions.sample(prior, sample_keys, samples)
         probs = _probs(model, stage_one_params, encoded.features, z)
-        # What stands for a missing mask is no rater's opinion.
-        raters = jnp.where(encoded.rater_valid[:, :, None], encoded.latent, jnp.nan)[:, on_the_way]
+        # The latent of a missing mask is a placeholder.
+        raters = jnp.where(encoded.rater_valid[:, :, None], encoded.latent, jnp.nan)[:, style_order]
         return Walk(probs, whiten(z), whiten(at_styles), raters, whiten(drawn))
 
     return walk_step
 
 
-def _ask(
+def _query(
     prompter: Prompter, params: Params, text: jax.Array, encoded: Encoded
 ) -> tuple[jax.Array, dict[str, Any]]:
     """Returns queries [p, b, k, d] and aligned vectors [p, b, k, q] of P sets of prompts."""
 
-    def ask(prompts: jax.Array) -> tuple[jax.Array, dict[str, Any]]:  # [k, e]
+    def query_set(prompts: jax.Array) -> tuple[jax.Array, dict[str, Any]]:  # [k, e]
         each = jnp.broadcast_to(prompts[None], (len(encoded.index), *prompts.shape))
         query, aligned = prompter.apply(params, each, encoded)
         vectors = {name: x for name, x in aligned.items() if name != "log_temperature"}
         return query.query, vectors
 
-    return jax.lax.map(ask, text)
+    return jax.lax.map(query_set, text)
 
 
 def _probs(model: ProbUNet, params: Params, features: jax.Array, z: jax.Array) -> jax.Array:
@@ -171,23 +183,23 @@ def _probs(model: ProbUNet, params: Params, features: jax.Array, z: jax.Array) -
 
 
 def _retrieve(aligned: dict[str, Any], encoded: Encoded) -> tuple[jax.Array, jax.Array]:
-    """Returns which texts find their rater, and which raters their text, [b, levels, k] each.
+    """Returns which texts retrieve their rater, and which raters their text, [b, levels, k] each.
 
-    Within one image: K texts against the K raters' places, chance 1/K. NaN where a place is
-    missing, and everywhere for a query that reads no text.
+    Retrieval is within one image, among K texts and K raters, so chance is 1/K. The result is NaN
+    where a rater is missing, and everywhere for a method that reads no text.
     """
     b, k = encoded.rater_valid.shape
     if not aligned:
         nothing = jnp.full((b, len(LEVELS), k), jnp.nan)
         return nothing, nothing
-    here = encoded.rater_valid
+    valid = encoded.rater_valid
     to_visual, to_text = [], []
     for level in LEVELS:
         likeness = jnp.einsum("btq,bvq->btv", aligned[f"text_{level}"], aligned[level])
-        among = jnp.where(here[:, None, :], likeness, -jnp.inf)
+        among = jnp.where(valid[:, None, :], likeness, -jnp.inf)
         to_visual.append(jnp.argmax(among, axis=2) == jnp.arange(k)[None])
         to_text.append(jnp.argmax(likeness, axis=1) == jnp.arange(k)[None])
-    known = here[:, None, :]
+    known = valid[:, None, :]
     return tuple(  # type: ignore[return-value]
         jnp.where(known, jnp.stack(hits, axis=1).astype(jnp.float32), jnp.nan)
         for hits in (to_visual, to_text)

@@ -54,7 +54,7 @@ def test_a_missing_rater_has_no_ring_and_every_style_its_star():
         shown = rings[k].get_offsets().compressed()
         np.testing.assert_array_equal(shown, raters[k] if k != 1 else [])
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts == ["samples of the prior", "from style to style", "small", "middle", "large"]
+    assert texts == ["samples of the prior", "path from style to style", "small", "middle", "large"]
 
 
 NAMES = (

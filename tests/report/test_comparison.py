@@ -72,7 +72,9 @@ def write(tmp_path):
             "citation": CITATION,
             "provenance": {"seeds": [0, 1], "data_set": {"records": 4}, "config": {"steps": 12}},
         }
-        content = comparison.write_report(tmp_path / "report", **(given | changes))
+        content = comparison.write_report(
+            tmp_path / "report", comparison.Compared(**(given | changes))
+        )
         assert json.loads((tmp_path / "report" / "report.json").read_text()) == content
         return content, (tmp_path / "report" / "report.md").read_text()
 
@@ -190,7 +192,7 @@ def test_differences_are_method_minus_baseline_record_by_record(write):
 def test_the_share_is_the_difference_relative_to_the_baseline(write):
     """The baselines' means are .48 and .50."""
     _, text = write()
-    label = "GED@4 (D-Persona), % of the baseline's ↓"
+    label = "GED@4 (D-Persona), % of the baseline ↓"
     to_dpersona = _table(text, "Differences to dpersona")
     assert to_dpersona["Metric"] == ["dpersona_heads", "prosona", "prosona, held-out sentences"]
     assert [cell.split()[0] for cell in to_dpersona[label]] == ["+4.2", "−20.8", "−8.3"]
@@ -213,8 +215,8 @@ def test_a_share_of_nothing_is_not_shown(write):
                 row["ged_dpersona"] = math.nan
     _, text = write(rows=rows)
     both = _table(text, "Differences to dpersona")
-    assert both["GED@4, % of the baseline's ↓"][1].startswith("−20.8 [")
-    label = "GED@4 (D-Persona), % of the baseline's ↓"
+    assert both["GED@4, % of the baseline ↓"][1].startswith("−20.8 [")
+    label = "GED@4 (D-Persona), % of the baseline ↓"
     assert both[label] == ["–", "–", "–"]
     assert _table(text, "Differences to dpersona_heads")[label] == ["–", "–", "–"]
 
@@ -237,7 +239,7 @@ def test_without_a_baseline_there_are_no_differences(write):
     assert _headings(text) == [
         "One contour per style", "Styles against raters: prosona",
         "50 samples of the first stage", "4 samples of the first stage",
-        "What the scores of one contour per style say", "What the scores of samples say",
+        "What the scores of one contour per style mean", "What the scores of samples mean",
         "The methods", "Provenance", "Data",
     ]  # fmt: skip
 
@@ -254,7 +256,7 @@ def test_a_method_without_styles_has_samples_alone(write):
     assert content["diversified"]["50"]["prob_unet"]["ged"]["mean"] == pytest.approx(0.38)
     assert _headings(text) == [
         "50 samples of the first stage", "4 samples of the first stage",
-        "What the scores of samples say", "The methods", "Provenance", "Data",
+        "What the scores of samples mean", "The methods", "Provenance", "Data",
     ]  # fmt: skip
 
 
@@ -299,12 +301,12 @@ def test_one_contour_per_style_has_a_column_per_method_and_a_row_per_metric(writ
     assert table["Dice, own rater ↑"][2] == f"38.0 [{100 * low:.1f}, {100 * high:.1f}]"
     assert table["GED@4 ↓"][3].startswith("0.440 [")
     assert (
-        "*Means over 4 records, each scored by a model that never saw its patient, and averaged "
-        "over 2 seeds; in brackets the 95 % interval from 200 bootstrap resamples of the 3 "
-        "patients, in which the spread between trainings is not." in text
+        "*Means over 4 records. Each record was scored by models that did not see its patient in "
+        "training, and each score is the mean over 2 seeds. In brackets: 95 % intervals from 200 "
+        "bootstrap resamples of the 3 patients." in text
     )
-    assert "held-out ones, on which it never trained." in text
-    assert "All that a style can mean is how generously to draw" in text
+    assert "the held-out sentences, on which it was never trained." in text
+    assert "A style can therefore only say how generously to draw." in text
     assert "rater k, the same person" in write(by_area=False)[1]
 
 
@@ -313,7 +315,7 @@ def test_the_picture_of_the_intervals_carries_the_caveat(write, tmp_path, monkey
     monkeypatch.setattr(figures, "png", lambda figure, footnote: footnotes.append(footnote) or b"")
     _, text = write()
     assert footnotes == [f"CT simulated. Data: {CITATION}"] * 4  # and each method's table
-    assert "![Dice with the own rater, and GED, of each method, with intervals](" in text
+    assert "![Dice with the own rater and GED of each method, with intervals](" in text
 
 
 def test_each_method_shows_whose_rater_its_styles_draw(write):
@@ -326,7 +328,7 @@ def test_each_method_shows_whose_rater_its_styles_draw(write):
             base = 0.1 * i + 0.01 * j
             assert cell == _mean([base + x for x in (0.35, 0.37, 0.39, 0.41)])
     table = _table(text, "Styles against raters: prosona")
-    assert table["Asked for"] == [f"{name}'s rater" for name in NAMES]
+    assert table["Style"] == [f"{name}'s rater" for name in NAMES]
     assert [cell.split()[0] for cell in table["edge"]] == ["69.0", "70.0", "71.0", "72.0"]
     assert _table(text, "Styles against raters: dpersona")["edge"][0].startswith("79.0 [")
 
@@ -365,25 +367,25 @@ def test_as_many_samples_as_raters_are_told_of_once(write):
 
 def test_the_page_says_what_each_score_and_each_method_is(write):
     content, text = write(rows=_rows(seeds=(0,)))
-    assert "averaged over 1 seed;" in text
-    of_styles = _table(text, "What the scores of one contour per style say")
+    assert "the mean over 1 seed." in text
+    of_styles = _table(text, "What the scores of one contour per style mean")
     assert of_styles["GED@4"][0] == "`ged`"
     assert "prompts' masks" in of_styles["GED@4"][1]
-    assert "set of samples" in _table(text, "What the scores of samples say")["GED@50"][1]
+    assert "set of samples" in _table(text, "What the scores of samples mean")["GED@50"][1]
     changes = {name: cells[0] for name, cells in _table(text, "The methods").items()}
     assert changes["prob_unet"] == "`stage_two.query` = none, `stage_two.latent` = 0"
     assert changes["dpersona"] == "`stage_two.query` = heads, `stage_two.tau` = 0.4082"
-    assert changes["prosona"] == "nothing"
+    assert changes["prosona"] == "none"
     assert content["methods"] == METHODS
 
 
 def test_caveats_citation_and_provenance_are_on_the_page(write, tmp_path):
     content, text = write()
     assert text.startswith("# Methods on 4 records of 3 patients\n")
-    assert f"> **Mind:** {CAVEAT}" in text
+    assert f"> **Caution:** {CAVEAT}" in text
     assert text.rstrip().endswith(f"## Data\n\n{CITATION}")
     assert _table(text, "Provenance") == {
-        "How it came about": [""], "seeds": ["0, 1"], "data set, records": ["4"],
+        "Item": ["Value"], "seeds": ["0, 1"], "data set, records": ["4"],
     }  # fmt: skip
     assert '"steps": 12' in text
     assert (content["caveats"], content["citation"]) == ([CAVEAT], CITATION)
@@ -393,7 +395,7 @@ def test_caveats_citation_and_provenance_are_on_the_page(write, tmp_path):
 
 def test_caveats_and_citation_vanish_where_there_are_none(write):
     _, text = write(caveats=[], citation="")
-    assert "**Mind:**" not in text
+    assert "**Caution:**" not in text
     assert "Data" not in _headings(text)
 
 

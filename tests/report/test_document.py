@@ -129,7 +129,7 @@ def test_markdown_shows_text_as_given(folder):
     lines = (folder / "report.md").read_text().splitlines()
     assert lines[0] == f"# Title {escaped}"
     for line in (
-        "> **Mind:** The CT is simulated: no evidence.",
+        "> **Caution:** The CT is simulated: no evidence.",
         "- **GED: 0.1** (low)",
         "| Name | Value |",
         "| --- | ---: |",

@@ -64,8 +64,8 @@ def test_without_a_font_letters_are_escaped_and_said(no_fonts, caplog):
         shown, family = fonts.set_lines(["手 \U0001fac1 é", "a 手"], size=8.0, inches=3.0)
     assert (shown, family) == ([r"\u624b [lungs] é", r"a \u624b"], ["DejaVu Sans"])
     assert (
-        "figures write 手 \U0001fac1 as escapes, since no installed font has them; install a font "
-        "of that script, such as Noto"
+        "figures write 手 \U0001fac1 as escapes, because no installed font has these letters; "
+        "install a font of their script, such as Noto"
     ) in caplog.messages
 
 

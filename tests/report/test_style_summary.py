@@ -131,7 +131,7 @@ def test_styles_show_sentence_dice_area_and_the_table_of_all_raters():
         "full", "“Take all.”", "88.0 [88.0, 88.0]",
         f"22 [{area.low:.0f}, {area.high:.0f}]",
     ]  # fmt: skip
-    assert table.columns == ("Asked for", "core's rater", "full's rater", "margin's rater")
+    assert table.columns == ("Style", "core's rater", "full's rater", "margin's rater")
     assert [[cell.split(" ")[0] for cell in row] for row in table.rows] == [
         ["core", "89.0", "79.0", "69.0"],
         ["full", "78.0", "88.0", "78.0"],
@@ -166,15 +166,15 @@ def test_held_out_sentences_stand_beside_those_of_training_with_the_difference()
     assert ged[0] == "GED@3"
     assert [cell.partition(" ")[0] for cell in ged[2:]] == ["0.618", "0.608", "0.588", "−0.020"]
     assert "never trained on" in text.body
-    assert "GED is that of 3 masks against 3 raters" in text.body
+    assert "GED compares 3 masks with 3 raters" in text.body
 
 
 def test_retrieval_stands_against_chance():
     _, table = _sections(_rows(), _styled())["Retrieval"]
     assert [row[0] for row in table.rows] == [metric.title for metric in catalogue.RETRIEVAL]
     assert list(table.columns) == [
-        "", "Chance", "Styles", "Training sentences", "Held-out sentences",
-        "Held-out minus training", "What it says",
+        "Metric", "Chance", "Styles", "Training sentences", "Held-out sentences",
+        "Held-out minus training", "Meaning",
     ]  # fmt: skip
     for row in table.rows:
         assert row[1] == "33.3"
@@ -187,12 +187,12 @@ def test_a_baseline_without_text_has_no_sentence_no_held_out_score_and_no_retrie
     )
     assert list(sections) == ["Styles", "What each style draws", "Scores of the styles"]
     text, own, *_ = sections["Styles"]
-    assert "this run is a baseline that knows styles by number" in text.body
+    assert "this run is a baseline that knows a style by its number" in text.body
     assert own.columns == ("Style", "Dice with its rater", "Area, pixels")
     assert [len(row) for row in own.rows] == [3, 3, 3]
     scores, table, _ = sections["Scores of the styles"]
     assert list(table.columns) == ["Metric", "Better", "Styles"]
-    assert scores.body.startswith("GED is that of 3 masks")
+    assert scores.body.startswith("GED compares 3 masks")
     assert "sentence" not in sections["What each style draws"][0].body
 
 
