@@ -1,4 +1,4 @@
-"""The report on stage one: its numbers are the rows' means, and its sentences follow from them."""
+"""The report on stage one: its numbers are means over the rows, and its texts fit the numbers."""
 
 import json
 import math
@@ -21,7 +21,7 @@ CAVEAT = "The CT is simulated: it is rendered from the contours."
 
 
 def _rows(*, gain=0.1, patients=PATIENTS):
-    """Scores that differ by record; the samples' GED is below the prior mean's by `gain`."""
+    """Scores that differ by record; the samples' GED is lower by `gain` than the prior mean's."""
     rows = []
     for i, patient in enumerate(patients):
         base = {"record_id": f"r{i}", "patient_id": patient}
@@ -80,7 +80,7 @@ def _interval(values, patients=PATIENTS):
     return intervals.bootstrap_mean(np.array(values), patients, resamples=200, seed=0)._asdict()
 
 
-def test_json_has_the_shape_of_score_and_the_rows_means(write):
+def test_json_has_the_keys_of_score_and_the_means_over_rows(write):
     content, _ = write()
     assert {k: content[k] for k in ("records", "patients", "raters", "samples")} == {
         "records": 4, "patients": 3, "raters": 4, "samples": 50,
@@ -154,7 +154,7 @@ def test_tables_show_the_rounded_means_and_bounds(write):
         ),
     ],
 )
-def test_verdict_follows_from_the_paired_interval(write, gain, patients, verdict):
+def test_the_verdict_depends_on_the_paired_interval(write, gain, patients, verdict):
     _, text = write(rows=_rows(gain=gain, patients=patients))
     assert verdict in text
 
@@ -165,7 +165,7 @@ def test_one_patient_has_means_without_bounds(write):
     assert "| GED@50 | lower | 0.505 |" in text
 
 
-def test_absent_and_nan_values_count_nowhere(write):
+def test_absent_and_nan_values_are_left_out(write):
     rows = [row for row in _rows() if row["method"] == "samples"]
     rows[1]["ged"] = math.nan
     del rows[2]["ged"]
@@ -179,7 +179,7 @@ def test_absent_and_nan_values_count_nowhere(write):
     assert "Comparison with the raters themselves" not in text
 
 
-def test_differences_pair_records_whatever_the_order_of_rows(write):
+def test_differences_are_paired_by_record_in_any_order_of_rows(write):
     content, _ = write()
     assert write(rows=_rows()[::-1])[0]["difference"]["ged"]["mean"] == pytest.approx(
         content["difference"]["ged"]["mean"]
@@ -200,7 +200,7 @@ def test_caveats_and_citation_are_on_the_page_and_on_every_figure(write, monkeyp
     assert footnotes == [f"The CT is simulated. Data: {CITATION}"] * 4  # 2 panels, latent, curves
 
 
-def test_optional_parts_vanish_with_their_input(write):
+def test_optional_parts_are_absent_without_their_input(write):
     _, text = write(caveats=[], citation="", described={})
     headings = [line for line in text.splitlines() if line.startswith("## ")]
     assert headings == [
