@@ -103,7 +103,7 @@ STYLE_METRICS = (
         "Style gain",
         "higher",
         True,
-        "For each rater, the Dice of the own prompt's mask minus the mean Dice of the other "
+        "For each rater, the Dice of its own prompt's mask minus the mean Dice of the other "
         "prompts' masks; mean over raters.",
     ),
     Metric(
@@ -189,15 +189,15 @@ RETRIEVAL = (
         "Prompt finds the rater's features",
         "higher",
         True,
-        "Like the latent score, but with image features, averaged inside the rater's mask, on its "
-        "rim and outside it.",
+        "Like the score for the latent, but with image features. They are averaged inside the "
+        "rater's mask, on its rim and outside it.",
     ),
     Metric(
         "visual_visual_to_text",
         "Rater's features find the prompt",
         "higher",
         True,
-        "Like the latent score, but with these image features.",
+        "Like the score for the latent, but with these image features.",
     ),
 )
 LEAVE_ONE_OUT = (

@@ -96,7 +96,7 @@ class Comparison(NamedTuple):
     gains: dict[str, dict[str, Intervals]]  # by baseline and method: method minus baseline
     tables: dict[str, list[list[Interval]]]  # by method: Dice of style i with rater j
     diversified: dict[int, dict[str, Intervals]]  # by number of samples and method: their scores
-    diversity_gains: dict[int, dict[str, Intervals]]  # likewise: method minus DIVERSE
+    diversity_gains: dict[int, dict[str, Intervals]]  # by the same keys: method minus DIVERSE
 
 
 def compare(

@@ -153,9 +153,9 @@ def _personal(
         return document.Section(heading, [])
     text = (
         "Each method draws one contour for every style. The contour of style k is compared with "
-        f"that of rater k. {meaning} “Prompts shuffled” means that no style keeps its own query, "
-        "even if the method reads no sentences. The set of contours stays the same, and therefore "
-        "GED and matched Dice too."
+        f"that of rater k. {meaning} “Prompts shuffled” means that each style gets the query of "
+        "another style, also in methods that read no sentences. The set of contours stays the "
+        "same, and therefore GED and matched Dice too."
     )
     if any(label.endswith(HELD_OUT) for label in personal):
         text += (

@@ -24,9 +24,7 @@ class Styled(NamedTuple):
     names: Sequence[str]
     sentences: Sequence[str]  # the first training sentence of each style; [] if no text is read
     by_area: bool  # True: style k is the k-th smallest mask; False: style k is rater k
-    order: Sequence[
-        int
-    ]  # in which the walk passes the styles: from the smallest area to the largest
+    order: Sequence[int]  # in which the walk passes the styles, from the smallest mean area
     walked: Panel | None  # the image of the walk
     walk: Float32[np.ndarray, "t H W"]  # probabilities along the path
     path: Float[np.ndarray, "t d"]  # this and the other latents: (z - mu_p) / sigma_p
@@ -69,8 +67,8 @@ def _styles(results: StyleResults, styled: Styled, note: str, png: Png) -> docum
     k = len(styled.names)
     text = (
         f"The first stage is frozen. The second stage turns each of {k} styles into a query. The "
-        "query moves the prior to another point of the latent space, and the mask at this point is "
-        "the style's contour. "
+        "query moves the prior's mean to another point of the latent space, and the mask at this "
+        "point is the style's contour. "
         + (
             "The query is computed from the embedding of a sentence. A style's own query, here and "
             "in the pictures below, is the mean over its training sentences. "
@@ -171,8 +169,8 @@ def _scores(results: StyleResults, styled: Styled, note: str) -> document.Sectio
     text = (
         "Column “Styles”: each style's own contour. The other columns score single sentences, one "
         "per style at a time, and show the mean over all sentences. The model was never trained on "
-        "the held-out sentences. The points that they lose show how far the model depends on the "
-        "exact sentences of training. "
+        "the held-out sentences. Their loss against the training sentences shows how much the "
+        "model depends on the exact wording. "
         if worded
         else ""
     ) + f"GED compares {k} masks with {k} raters. Do not compare it with GED for other counts."
