@@ -1,4 +1,4 @@
-"""Every score that a report prints: its name, how it is written, and what it says."""
+"""Every score that a report prints: its name, its format and its meaning."""
 
 import functools
 import math
@@ -9,14 +9,14 @@ from prosona_jax.evaluation.intervals import Interval
 
 ACTIVE_NATS = 0.01  # a latent dimension is active if its mean KL exceeds this
 LEGEND = (
-    "s, s′: samples; y, y′: raters' masks; E: mean over all pairs; IoU: intersection over union; "
-    "Dice: twice the intersection over the sum of both areas, 1 for two empty masks, 0 if one of "
-    "them is empty."
+    "s and s′ are samples, y and y′ are raters' masks, and E is the mean over all pairs. IoU is "
+    "intersection over union. Dice is twice the intersection divided by the sum of both areas. "
+    "Dice is 1 for two empty masks and 0 if only one of them is empty."
 )
 
 
 class Metric(NamedTuple):
-    """A column of the rows, and how it is read."""
+    """A column of rows.csv, and how a report prints and explains it."""
 
     name: str
     title: str  # "@S" stands for the number of samples
@@ -28,7 +28,7 @@ class Metric(NamedTuple):
         return self.title.replace("@S", f"@{samples}")
 
     def scaled(self, interval: Interval) -> Interval:
-        """The interval in the unit that is printed."""
+        """Returns the interval in the printed unit."""
         unit = 100 if self.points else 1
         limits = bounds(interval)
         low, high = (unit * limits[0], unit * limits[1]) if limits else (None, None)
@@ -39,45 +39,47 @@ class Metric(NamedTuple):
         return f"{scaled:{'+' if sign else ''}.{decimals}f}".replace("-", "−")
 
     def between(self, interval: Interval, *, sign: bool = False) -> str:
-        """The interval in words."""
+        """Returns the interval in words."""
         if not (limits := bounds(interval)):
             return "one patient gives no interval"
         low, high = (self.number(limit, sign=sign) for limit in limits)
         return f"95 % interval {low} to {high}"
 
     def cell(self, interval: Interval | None, *, sign: bool = False) -> str:
-        """Mean and interval as a table shows them."""
+        """Returns mean and interval as a table shows them."""
         return written(interval, functools.partial(self.number, sign=sign))
 
 
 METRICS = (
     Metric(
         "ged", "GED@S", "lower", False,
-        "Distance between the set of samples and the set of raters' masks, 0 if the sets are "
-        "the same: `2 E d(s,y) − E d(s,s′) − E d(y,y′)`, `d = 1 − IoU`, pairs of a mask with "
-        "itself included; two empty masks have `d = 0`.",
+        "Distance between the set of samples and the set of raters' masks: "
+        "`2 E d(s,y) − E d(s,s′) − E d(y,y′)` with `d = 1 − IoU`. It is 0 if both sets are the "
+        "same. The means include the pairs of a mask with itself. Two empty masks have `d = 0`.",
     ),
     Metric(
         "ged_dpersona", "GED@S (D-Persona)", "lower", False,
-        "The same in the convention of D-Persona's code: two empty masks have `d = 1`.",
+        "The same distance in the convention of D-Persona's code: two empty masks have `d = 1`.",
     ),
     Metric(
         "dice_match", "Dice, matched", "higher", True,
-        "Samples and raters are paired one to one so that the sum of Dice is greatest; mean "
-        "over the pairs.",
+        "Samples and raters are paired one to one so that the sum of Dice is as high as possible. "
+        "The score is the mean Dice of these pairs.",
     ),
     Metric(
         "dice_soft", "Dice, soft", "higher", True,
-        "The mean of all samples against the mean of all raters, both cut at 0.1, 0.3, 0.5, 0.7 "
-        "and 0.9; mean Dice of the five cuts.",
+        "The mean of all samples is compared with the mean of all raters' masks. Both are "
+        "thresholded at 0.1, 0.3, 0.5, 0.7 and 0.9. The score is the mean Dice over these five "
+        "thresholds.",
     ),
     Metric(
         "dice_max_samples_per_rater", "Dice, best sample of each rater", "higher", True,
-        "Is every rater covered? The best Dice of any sample with a rater; mean over raters.",
+        "Is every rater covered? For each rater, the Dice of the best sample; mean over raters.",
     ),
     Metric(
         "dice_max_raters_per_sample", "Dice, best rater of each sample", "higher", True,
-        "Is every sample plausible? The best Dice of any rater with a sample; mean over samples.",
+        "Is every sample plausible? For each sample, the Dice with the best rater; mean over "
+        "samples.",
     ),
 )  # fmt: skip
 STYLE_METRICS = (
@@ -86,22 +88,23 @@ STYLE_METRICS = (
         "Dice, own rater",
         "higher",
         True,
-        "The mask that style k's prompt draws against rater k's; mean over styles.",
+        "Dice of the mask that style k's prompt draws with rater k's mask; mean over styles.",
     ),
     Metric(
         "dice_others",
         "Dice, prompts shuffled",
         "lower",
         True,
-        "The same where no style keeps its prompt, mean over all such shuffles: what is left if "
-        "the sentence is wrong.",
+        "The same Dice after the prompts are shuffled so that no style keeps its own prompt; mean "
+        "over all such shuffles. It shows how high Dice is with a wrong prompt.",
     ),
     Metric(
         "style_gain",
         "Style gain",
         "higher",
         True,
-        "Dice with the own rater minus mean Dice of the other prompts' masks with that rater.",
+        "For each rater, the Dice of its own prompt's mask minus the mean Dice of the other "
+        "prompts' masks; mean over raters.",
     ),
     Metric(
         "ged",
@@ -115,53 +118,54 @@ STYLE_METRICS = (
         "GED@S (D-Persona)",
         "lower",
         False,
-        "The same in the convention of D-Persona's code: two empty masks have `d = 1`.",
+        "The same distance in the convention of D-Persona's code: two empty masks have `d = 1`.",
     ),
     Metric(
         "dice_match",
         "Dice, matched",
         "higher",
         True,
-        "The prompts' masks and raters paired one to one at best: the distance to `dice_mean` is "
-        "what a wrong order costs.",
+        "The prompts' masks and the raters are paired one to one so that the sum of Dice is as "
+        "high as possible. If it is above `dice_mean`, some masks fit the rater of another style "
+        "better than their own.",
     ),
     Metric(
         "dice_max_samples_per_rater",
         "Dice, best prompt of each rater",
         "higher",
         True,
-        "The best Dice of any prompt's mask with a rater; mean over raters.",
+        "For each rater, the Dice of the best prompt's mask; mean over raters.",
     ),
     Metric(
         "own_best",
         "Own prompt is the best",
         "higher",
         True,
-        "Share of raters [%] whose own prompt's mask is closest to theirs of all prompts' masks, "
-        "by Dice; guessing finds one in K.",
+        "Share of raters [%] for whom their own prompt's mask has the highest Dice of all prompts' "
+        "masks. Guessing reaches one in K.",
     ),
     Metric(
         "ordered",
         "Areas in order",
         "higher",
         True,
-        "Share of images [%] where no style's area is below that of the style before, and the "
-        "last is above the first.",
+        "Share of images [%] where the areas follow the order of the styles: no area is below that "
+        "of the previous style, and the last area is above the first.",
     ),
     Metric(
         "rank_correlation",
         "Rank correlation",
         "higher",
         False,
-        "Spearman's correlation of area and style within an image.",
+        "Spearman's correlation between area and style number within an image.",
     ),
     Metric(
         "rater_correlation",
         "Rank correlation with raters",
         "higher",
         False,
-        "Spearman's correlation within an image of the areas that the prompts draw and those that "
-        "their raters drew.",
+        "Spearman's correlation, within an image, between the areas that the prompts draw and the "
+        "areas that their raters drew.",
     ),
 )
 RETRIEVAL = (
@@ -170,54 +174,57 @@ RETRIEVAL = (
         "Prompt finds the rater's latent",
         "higher",
         True,
-        "Of an image's raters, the one whose latent offset is closest to the prompt is its own.",
+        "Among the raters of an image, the prompt's own rater has the latent offset that is the "
+        "closest to the prompt. The latent offset is the posterior's mean relative to the prior.",
     ),
     Metric(
         "latent_visual_to_text",
         "Rater's latent finds the prompt",
         "higher",
         True,
-        "Of the prompts, the one closest to a rater's latent offset is that rater's.",
+        "Among the prompts, the rater's own prompt is the closest to the rater's latent offset.",
     ),
     Metric(
         "visual_text_to_visual",
         "Prompt finds the rater's features",
         "higher",
         True,
-        "The same with features averaged under the rater's mask, its rim and outside.",
+        "Like the score for the latent, but with image features. They are averaged inside the "
+        "rater's mask, on its rim and outside it.",
     ),
     Metric(
         "visual_visual_to_text",
         "Rater's features find the prompt",
         "higher",
         True,
-        "The same, from features to prompts.",
+        "Like the score for the latent, but with these image features.",
     ),
 )
 LEAVE_ONE_OUT = (
     Metric(
         "loo_dice", "Dice, all others", "higher", True,
-        "Dice of the one mask with the others' masks; mean over them.",
+        "Dice of the one mask with each of the other raters' masks; mean over these raters.",
     ),
     Metric(
         "loo_dice_max", "Dice, closest other", "higher", True,
-        "Dice of the one mask with the closest of the others.",
+        "Dice of the one mask with the most similar of the other raters' masks.",
     ),
     Metric(
         "loo_ged", "GED@1", "lower", False,
-        "Distance of the one mask s from the others as a set: `2 E d(s,y) − E d(y,y′)`.",
+        "Distance between the one mask s and the set of the other raters' masks: "
+        "`2 E d(s,y) − E d(y,y′)`.",
     ),
 )  # fmt: skip
 
 
 def named(metrics: Sequence[Metric], *names: str) -> tuple[Metric, ...]:
-    """Returns the metrics of those names, in their order."""
+    """Returns the metrics with these names, in the order of the names."""
     by_name = {metric.name: metric for metric in metrics}
     return tuple(by_name[name] for name in names)
 
 
 def bounds(interval: Interval) -> tuple[float, float] | None:
-    """Returns low and high, or None where there were too few patients for them."""
+    """Returns (low, high), or None where there are too few patients for an interval."""
     if interval.low is None or interval.high is None:
         return None
     return interval.low, interval.high
@@ -231,4 +238,4 @@ def written(interval: Interval | None, number: Callable[[float], str]) -> str:
     if not (limits := bounds(interval)):
         return mean
     low, high = map(number, limits)
-    return f"{mean} [{low},\N{NO-BREAK SPACE}{high}]"  # a narrow column breaks before it
+    return f"{mean} [{low},\N{NO-BREAK SPACE}{high}]"  # a narrow column breaks the line before [

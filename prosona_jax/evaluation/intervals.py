@@ -1,4 +1,7 @@
-"""How sure a mean over records is: bootstrap over patients, whose records are not independent."""
+"""Confidence intervals of means over records, by bootstrap.
+
+It draws patients and not records, because the records of one patient are not independent.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,14 +29,14 @@ def bootstrap_mean(
     """Returns the mean over records and its percentile interval by bootstrap over patients.
 
     Each resample draws P of the P patients with replacement and takes the mean over all records of
-    those drawn. A record whose value is NaN has none: it is left out, and so is a patient who has
-    no others.
+    the drawn patients. A record whose value is NaN is left out. A patient who has only such records
+    is left out too.
 
     Args:
         values: one score per record.
-        patient_ids: whose record it is; None makes each record a patient of its own.
+        patient_ids: the patient of each record; None makes each record a patient of its own.
         resamples: number of bootstrap resamples.
-        seed: of the draws; equal patients and seed give equal draws.
+        seed: seed of the draws; equal patients and an equal seed give equal draws.
     """
     ones = np.ones(len(values))
     return bootstrap_ratio(values, ones, patient_ids, resamples=resamples, seed=seed)
@@ -49,8 +52,9 @@ def bootstrap_ratio(
 ) -> Interval:
     """Returns sum(above) / sum(below) over the records and its interval; `below` is not negative.
 
-    There is no interval where a resample has nothing below. Both sums are of the same draws. Other
-    arguments, and NaN in either, as in :func:`bootstrap_mean`, which is the ratio to ones.
+    Each resample computes both sums from the same draws. If the sum of `below` is 0 in a resample,
+    there is no interval. The other arguments, and a NaN in `above` or `below`, are treated as in
+    :func:`bootstrap_mean`, which is this ratio with ones as `below`.
     """
     known = ~np.isnan(above + below)
     if not known.any():
@@ -63,7 +67,7 @@ def bootstrap_ratio(
         return Interval(ratio, None, None)
     drawn = np.random.default_rng(seed).integers(len(over), size=(resamples, len(over)))
     sums = under[drawn].sum(axis=1)  # [resamples]
-    if not sums.all():  # a share of nothing
+    if not sums.all():  # a resample would divide by 0
         return Interval(ratio, None, None)
     ratios = over[drawn].sum(axis=1) / sums
     low, high = np.percentile(ratios, PERCENTILES)
@@ -78,10 +82,11 @@ def bootstrap_difference(
     resamples: int,
     seed: int,
 ) -> Interval:
-    """Returns mean(a - b) of the same records scored twice; a NaN in either leaves the pair out.
+    """Returns mean(a - b) and its interval, for the same records scored by two methods.
 
-    Other arguments as in :func:`bootstrap_mean`. An interval clear of zero is a difference
-    that other patients would show too; what training once more would change is not in it.
+    A record with a NaN in `a` or `b` is left out. The other arguments are as in
+    :func:`bootstrap_mean`. If the interval excludes zero, other patients would show the difference
+    too. The interval does not cover how much the scores change if training is repeated.
     """
     return bootstrap_mean(a - b, patient_ids, resamples=resamples, seed=seed)
 
@@ -93,7 +98,7 @@ def summarise(
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Returns {name: {"mean", "low", "high"}}, ready for JSON: a mean of no values is None.
+    """Returns {name: {"mean", "low", "high"}}, ready for JSON; the mean is None without a value.
 
     A score with several columns [n, k] becomes a list of k such objects, in the columns' order.
     """

@@ -1,4 +1,4 @@
-"""Scores of any model's masks against several raters', with intervals over patients."""
+"""Scores any model's masks against the masks of several raters, with intervals over patients."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -10,11 +10,11 @@ from prosona_jax.types import InputError
 
 RESAMPLES = 2000
 SEED = 0
-CHUNK_BYTES = 2**26  # of probabilities and labels as float32, scored at a time
+CHUNK_BYTES = 2**26  # probabilities and labels, as float32, that are scored at a time
 
 
 class Masks(NamedTuple):
-    """What is scored; N records, R raters, S samples."""
+    """The masks to score; N records, R raters, S samples."""
 
     labels: np.ndarray  # bool or integer {0, 1} [N, R, H, W]
     probs: np.ndarray  # 0..1 [N, S, H, W]
@@ -30,7 +30,7 @@ def score(
     patient_id: Sequence[str] | np.ndarray | None = None,
     where: str = "masks",
 ) -> dict[str, Any]:
-    """Scores S masks of each record against those of R raters.
+    """Scores S masks of each record against the masks of R raters.
 
         >>> import numpy as np
         >>> labels = np.zeros((1, 2, 4, 4), np.uint8)
@@ -39,20 +39,21 @@ def score(
         >>> scores["metrics"]["ged"]["mean"]
         0.0
 
-    Every score is a mean over records with a 95 % interval by bootstrap over patients.
+    Every score is a mean over records, with a 95 % interval by bootstrap over patients.
 
     Args:
         labels: raters' masks, bool or integer {0, 1} [N, R, H, W].
         probs: probabilities 0..1 [N, S, H, W]; above 1/2 is foreground.
-        rater_valid: bool [N, R], False where a rater did not read a record; None: all did.
+        rater_valid: bool [N, R], False where a rater has no mask of a record; None: all have one.
         patient_id: [N]; None: each record counts as a patient.
-        where: what an error's line starts with, such as a file.
+        where: how an error message starts, for example the name of a file.
 
     Returns:
-        Counts, and for each metric its mean and interval, as `python -m prosona_jax.score` prints.
+        Counts, and for each metric its mean and interval, as `python -m prosona_jax.score` prints
+        them.
 
     Raises:
-        InputError: types, shapes or values are at fault; the line names the record.
+        InputError: types, shapes or values are wrong; for values, the message names the record.
     """
     labels, probs = np.asarray(labels), np.asarray(probs)
     valid = np.ones(labels.shape[:2], bool) if rater_valid is None else np.asarray(rater_valid)
@@ -96,7 +97,7 @@ def _check_shapes(where: str, masks: Masks) -> None:
 
 
 def _scores(where: str, masks: Masks) -> dict[str, Any]:
-    """Returns counts and, per metric, mean and interval."""
+    """Returns the counts, and for each metric its mean and interval."""
     chunks = [
         metrics.score_batch(metrics.count_overlaps(probs, labels, valid), valid)
         for probs, labels, valid in _chunks(where, masks)
@@ -114,13 +115,13 @@ def _scores(where: str, masks: Masks) -> dict[str, Any]:
 
 
 def _chunks(where: str, masks: Masks) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yields checked (probs f32, labels u8, rater_valid) of some records at a time."""
+    """Yields (probs f32, labels u8, rater_valid) of a few records at a time, after checks."""
     records = len(masks.labels)
     count = max(1, CHUNK_BYTES // (4 * (masks.labels[0].size + masks.probs[0].size)))
     for start in range(0, records, count):
         part = slice(start, start + count)
         labels, probs, valid = masks.labels[part], masks.probs[part], masks.rater_valid[part]
-        in_range = ((probs >= 0) & (probs <= 1)).all(axis=(1, 2, 3))  # NaN is not
+        in_range = ((probs >= 0) & (probs <= 1)).all(axis=(1, 2, 3))  # False for NaN
         binary = (((labels == 0) | (labels == 1)).all(axis=(2, 3)) | ~valid).all(axis=1)
         for good, fault in (
             (valid.any(axis=1), "has no valid rater; leave it out"),

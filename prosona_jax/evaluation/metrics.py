@@ -1,12 +1,13 @@
-"""How well S samples stand for R raters: scores of each record, missing raters left out of all.
+"""Scores of each record: how well S samples represent R raters. Missing raters count nowhere.
 
-Only counting touches pixels. It is jitted and works on whole batches; the counts are integers below
-2^24 and so exact in float32. Scores are small arithmetic on them, in float64 on the host.
+Pixels are read only to count overlaps. The counting is jitted and works on whole batches. Counts
+are integers below 2^24, so they are exact in float32. The scores are computed from the counts in
+float64 on the host.
 
     Dice(a, b) = (2 |a & b| + e) / (|a| + |b| + e), e = 1e-8: 1 if both are empty, 0 if one is
     IoU(a, b)  = |a & b| / |a | b|,  d = 1 - IoU
 
-A sample's foreground is probability > 0.5. A record without a valid rater scores NaN.
+A sample's foreground is where its probability is > 0.5. A record without a valid rater scores NaN.
 """
 
 from typing import NamedTuple
@@ -18,17 +19,17 @@ from jaxtyping import Array, Bool, Float, UInt8
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
-EPSILON = 1e-8  # pixels; D-Persona's smoothing, in Dice and in its IoU
+EPSILON = 1e-8  # pixels; D-Persona's smoothing of Dice and of its IoU
 SOFT_TENTHS = (1, 3, 5, 7, 9)  # thresholds of dice_soft
 
-Scores = dict[str, np.ndarray]  # f64 [b] each, unless a docstring says more
+Scores = dict[str, np.ndarray]  # f64 [b] each, unless a docstring gives another shape
 
 
 class Overlaps(NamedTuple):
-    """Pixels that each two masks of a record share; the diagonals are the masks' areas."""
+    """Number of pixels that two masks of a record share; the diagonals are the masks' areas."""
 
     pairs: Float[Array | np.ndarray, "b m m"]  # the S samples, then the R raters: m = S + R
-    soft: Float[Array | np.ndarray, "b t 2 2"]  # mean sample and mean rater above each threshold
+    soft: Float[Array | np.ndarray, "b t 2 2"]  # mean sample and mean rater, thresholded
 
 
 @jax.jit
@@ -37,15 +38,15 @@ def count_overlaps(
     labels: UInt8[Array | np.ndarray, "b r h w"],
     rater_valid: Bool[Array | np.ndarray, "b r"],
 ) -> Overlaps:
-    """Returns the pixel counts behind every score, as matrix products M M^T of flat masks M.
+    """Returns the pixel counts for all scores, as matrix products M M^T of flattened masks M.
 
     Args:
         probs: foreground probabilities of S samples; S may be 0.
         labels: {0, 1} masks of R raters.
-        rater_valid: False where a rater did not read the image; that mask counts as empty.
+        rater_valid: False where a rater has no mask of the image; that mask counts as empty.
     """
-    # Records go one by one: one record's masks stay in the cache, where a batch of them as float32
-    # would take several times the memory and time on a CPU.
+    # One record at a time: its masks fit into a CPU's cache. A whole batch as float32 would take
+    # several times the memory and the time.
     return jax.lax.map(lambda record: _count_record(*record), (probs, labels, rater_valid))
 
 
@@ -53,7 +54,7 @@ def _count_record(probs: jax.Array, labels: jax.Array, rater_valid: jax.Array) -
     pixels = labels.shape[1] * labels.shape[2]
     samples = probs.reshape(len(probs), pixels)
     raters = labels.reshape(len(labels), pixels) * rater_valid[:, None]
-    # mean > t as 10 sum > 10 t n: exact for binary maps, where a rounded mean may equal t.
+    # 10 sum > 10 t n instead of mean > t: exact for binary maps, whose rounded mean could equal t.
     tenths = jnp.array(SOFT_TENTHS)[:, None]
     sample_mean = 10 * jnp.sum(samples, axis=0)[None] > tenths * len(samples)  # [t, p]
     rater_mean = 10 * jnp.sum(raters, axis=0, dtype=jnp.int32)[None] > tenths * jnp.sum(rater_valid)
@@ -65,13 +66,14 @@ def _count_record(probs: jax.Array, labels: jax.Array, rater_valid: jax.Array) -
 
 def _shared_pixels(masks: jax.Array) -> jax.Array:
     """Returns |a_i & a_j| of masks [..., m, p] as f32 [..., m, m]."""
-    # 0 and 1 survive the short inputs of any accelerator's matrix units, which add up in float32.
+    # An accelerator may round the inputs of a product, which does not change 0 and 1. It sums in
+    # float32.
     masks = masks.astype(jnp.float32)
     return jnp.einsum("...ip,...jp->...ij", masks, masks)
 
 
 def score_batch(overlaps: Overlaps, rater_valid: Bool[Array | np.ndarray, "b r"]) -> Scores:
-    """Returns every score of the samples against the raters; R counts a record's valid raters.
+    """Returns every score of the samples against the raters. R is the number of valid raters.
 
     ged                         2 E d(s,y) - E d(s,s') - E d(y,y'), self pairs included, d = 0 for
                                 two empty masks (Kohl et al. 2018)
@@ -84,12 +86,12 @@ def score_batch(overlaps: Overlaps, rater_valid: Bool[Array | np.ndarray, "b r"]
     dice_style [b, r]           where S = R: Dice of sample k with rater k, NaN for a missing rater
     dice_mean                   its mean over raters
 
-    All but ``ged`` as in D-Persona (CVPR 2024). GED falls with S and R, so compare it at equal
-    ones only.
+    All but ``ged`` are as in D-Persona (CVPR 2024). GED falls with S and R, so compare it only at
+    equal S and equal R.
 
     Args:
-        overlaps: of samples and raters.
-        rater_valid: as it was counted with.
+        overlaps: the pixel counts of samples and raters.
+        rater_valid: the same array that :func:`count_overlaps` had.
     """
     pairs, soft = _on_host(overlaps)
     rater_valid = np.asarray(rater_valid)
@@ -113,21 +115,22 @@ def score_batch(overlaps: Overlaps, rater_valid: Bool[Array | np.ndarray, "b r"]
 
 
 def style_scores(overlaps: Overlaps, rater_valid: Bool[Array | np.ndarray, "b k"]) -> Scores:
-    """Returns how well mask k is that of style k and of no other, where prompt k asked for it.
+    """Returns scores of how well mask k, drawn from prompt k, fits rater k and no other rater.
 
     dice_table [b, k, k]  Dice of mask i (row) with rater j, NaN for a missing rater
-    dice_others           mean Dice of mask i with raters j != i: dice_mean under a shuffle of the
-                          prompts that leaves none in place, averaged over all such shuffles
+    dice_others           mean Dice of mask i with raters j != i. It equals dice_mean after the
+                          prompts are shuffled so that none keeps its style, averaged over all
+                          such shuffles
     style_gain            mean over raters j of table[j, j] - mean_{i != j} table[i, j]
-    own_best              share of raters j with whom mask j has the highest Dice of all K masks; n
-                          masks that tie for it count 1/n each. Chance is 1/K
+    own_best              share of raters j for whom mask j has the highest Dice of all K masks. If
+                          n masks tie for the highest Dice, each counts 1/n. Chance is 1/K
     area [b, k]           pixels of mask i
     ordered               1 if area_1 <= ... <= area_K and area_1 < area_K, else 0
-    rank_correlation      Spearman's of area and k, 0 if all areas are equal
-    rater_correlation    Spearman's of area and the raters' areas, 0 if all areas are equal, NaN
-                          if all raters' are
+    rank_correlation      Spearman's correlation of area and k, 0 if all areas are equal
+    rater_correlation     Spearman's correlation of area and the raters' areas, 0 if all areas are
+                          equal, NaN if all raters' areas are equal
 
-    Args: as in :func:`score_batch`, S = R = K >= 2.
+    The arguments are as in :func:`score_batch`, with S = R = K >= 2.
     """
     pairs, _ = _on_host(overlaps)
     rater_valid = np.asarray(rater_valid)
@@ -135,7 +138,7 @@ def style_scores(overlaps: Overlaps, rater_valid: Bool[Array | np.ndarray, "b k"
     table = _dice(pairs)[:, :k, k:]  # [b, i, j]
     own = np.diagonal(table, axis1=1, axis2=2)
     others = (table.sum(axis=1) - own) / (k - 1)  # [b, j]
-    best = table == table.max(axis=1, keepdims=True)  # [b, i, j]; Dice of counts, so ties are exact
+    best = table == table.max(axis=1, keepdims=True)  # [b, i, j]; ties are exact
     own_best = np.diagonal(best, axis1=1, axis2=2) / best.sum(axis=1)
     share = _shares(rater_valid)
     drawn = np.diagonal(pairs, axis1=1, axis2=2)  # [b, 2 k]: prompts' areas, then raters'
@@ -157,10 +160,11 @@ def style_scores(overlaps: Overlaps, rater_valid: Bool[Array | np.ndarray, "b k"
 
 
 def _rank_correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Returns Spearman's correlation of the rows of two [b, k]; ties share their rank.
+    """Returns Spearman's correlation of each row of `one` with that of `other`, both [b, k].
 
-    Both have NaN in the same places, which are left out. Where all of `one` are equal it is 0,
-    where all of `other` are, NaN: there is nothing to follow.
+    Ties share their rank. Both arrays have NaN in the same cells, which are left out. If all values
+    of a row of `one` are equal, the correlation is 0. If all values of a row of `other` are equal,
+    it is NaN, because there is no order to follow.
     """
     a, b = (rankdata(x, axis=1, nan_policy="omit") for x in (one, other))
     count = np.maximum(np.sum(~np.isnan(a), axis=1, keepdims=True), 1)
@@ -173,18 +177,18 @@ def _rank_correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 def raters_leave_one_out(
     overlaps: Overlaps, rater_valid: Bool[Array | np.ndarray, "b r"]
 ) -> Scores:
-    """Returns the raters' own scores: each in turn is the one sample, the others are the truth.
+    """Returns the raters' own scores: each rater in turn is scored as a sample against the others.
 
-    With O_r the valid raters but r, and means over the valid raters r:
+    O_r are the valid raters without r. The means are over the valid raters r:
 
     ged       mean_r [ 2 E_{y in O_r} d(y_r, y) - E_{y,y' in O_r} d(y, y') ]
     dice      mean_r E_{y in O_r} Dice(y_r, y)
     dice_max  mean_r max_{y in O_r} Dice(y_r, y)
 
-    A record with fewer than two valid raters scores NaN. To be held against
-    :func:`samples_leave_one_out`, never against scores with another number of samples or raters.
+    A record with fewer than two valid raters scores NaN. Compare these scores only with those of
+    :func:`samples_leave_one_out`, never with scores for other numbers of samples or raters.
 
-    Args: as in :func:`score_batch`; the samples count nowhere.
+    The arguments are as in :func:`score_batch`; the samples are not used.
     """
     raters = rater_valid.shape[1]
     among = _on_host(overlaps)[0][:, -raters:, -raters:]
@@ -194,12 +198,12 @@ def raters_leave_one_out(
 def samples_leave_one_out(
     overlaps: Overlaps, rater_valid: Bool[Array | np.ndarray, "b r"]
 ) -> Scores:
-    """Returns what one random sample scores where :func:`raters_leave_one_out` puts rater r.
+    """Returns the mean score of one sample that replaces rater r in :func:`raters_leave_one_out`.
 
-    The same formulas with E_s over the S samples, each alone, in place of y_r; for example
-    ged = mean_r [ 2 E_s E_{y in O_r} d(s, y) - E_{y,y' in O_r} d(y, y') ].
+    The formulas are the same, but with the mean E_s over the S single samples instead of y_r. For
+    example, ged = mean_r [ 2 E_s E_{y in O_r} d(s, y) - E_{y,y' in O_r} d(y, y') ].
 
-    Args: as in :func:`score_batch`.
+    The arguments are as in :func:`score_batch`.
     """
     pairs, _ = _on_host(overlaps)
     raters = rater_valid.shape[1]
@@ -210,7 +214,7 @@ def samples_leave_one_out(
 
 
 def _leave_one_out(pairs: np.ndarray, rater_valid: np.ndarray, *, author: np.ndarray) -> Scores:
-    """``author`` [r, m] is the probability that mask m takes the place of rater r."""
+    """Returns the scores if mask m replaces rater r with probability ``author`` [r, m]."""
     raters = rater_valid.shape[1]
     others = rater_valid[:, None, :] & ~np.eye(raters, dtype=bool)  # [b, r, r]
     share = _shares(others)
@@ -254,10 +258,10 @@ def _total(shared: np.ndarray) -> np.ndarray:
 
 
 def _ged(iou: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Returns w' IoU w, with weights w = 1/S on the samples and -``share`` [b, r] on the raters.
+    """Returns w' IoU w, with weights w = 1/S for the samples and -``share`` [b, r] for the raters.
 
-    This is the usual sum: d = 1 - IoU, and the ones cancel because the weights sum to 0. Either IoU
-    is a positive definite kernel, so nothing but rounding is below 0.
+    This equals the usual sum over d = 1 - IoU: the ones cancel because the weights sum to 0. Both
+    kinds of IoU are positive definite kernels, so the result is below 0 only by rounding.
     """
     samples = iou.shape[1] - share.shape[1]
     weight = np.concatenate([np.full((len(share), samples), 1 / samples), -share], axis=1)
@@ -265,7 +269,7 @@ def _ged(iou: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 
 def _match(dice: np.ndarray) -> float:
-    """Returns the mean Dice of the best one-to-one assignment in [s, r]; 0 without raters."""
+    """Returns the mean Dice of the best one-to-one assignment of [s, r]; 0 without raters."""
     pairs = linear_sum_assignment(dice, maximize=True)
     return float(dice[pairs].sum() / max(min(dice.shape), 1))
 

@@ -1,4 +1,4 @@
-"""Rows of scores become means with intervals."""
+"""Averages rows of scores over records, with intervals."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,21 +22,21 @@ from prosona_jax.evaluation.intervals import (
     bootstrap_ratio,
 )
 
-_SEED = 0  # one set of patient resamples for every number
+_SEED = 0  # all numbers use the same resamples of patients
 
-Rows = Sequence[Mapping[str, Any]]  # {"record_id", "patient_id", "method", metric: value...} each
+Rows = Sequence[Mapping[str, Any]]  # each {"record_id", "patient_id", "method", metric: value...}
 _IDS = ("record_id", "patient_id")
 _NOT_SCORES = (*_IDS, "run", "method", "fold", "seed", "commit")
 TRAINED, HELD_OUT = ", training sentences", ", held-out sentences"
 BASELINES = ("dpersona", "dpersona_heads", "expert_id", f"prosona{TRAINED}")
-DIVERSE = "dpersona"  # the baseline of the first stages' samples
-SHARE = "_share"  # after a metric's name: of the baseline's mean
+DIVERSE = "dpersona"  # the baseline for samples of the first stages
+SHARE = "_share"  # suffix of a metric: the difference divided by the baseline's mean
 GEDS = named(STYLE_METRICS, "ged", "ged_dpersona")
-Intervals = dict[str, Interval]  # by name of the metric
+Intervals = dict[str, Interval]  # by the metric's name
 
 
 class Results(NamedTuple):
-    """Intervals by name of the metric; one that no row has is absent."""
+    """Scores of the first stage. A metric without a value in any row is absent."""
 
     samples: Intervals
     prior_mean: Intervals
@@ -58,15 +58,15 @@ def collect(rows: Rows, *, bootstrap: int) -> Results:
 
 
 class StyleResults(NamedTuple):
-    """Scores of the second stage; intervals by name of the metric.
+    """Scores of the second stage.
 
-    A style's own contour is drawn by the mean of its training sentences' queries; a sentence alone
-    says less surely which style is meant.
+    A style's own contour is drawn from the mean query of its training sentences. A single sentence
+    identifies its style less reliably.
     """
 
     styles: Intervals  # each style's own contour
-    trained: Intervals  # training sentences, each alone; {} where no text is read
-    held_out: Intervals  # held-out sentences, likewise
+    trained: Intervals  # training sentences, each alone; {} if the method reads no text
+    held_out: Intervals  # held-out sentences, each alone; {} if the method reads no text
     difference: Intervals  # held-out minus training sentences
     table: list[list[Interval]]  # Dice of style i's mask (row) with rater j
     areas: list[Interval]  # pixels of style i's mask
@@ -87,22 +87,22 @@ def collect_styles(rows: Rows, *, styles: int, bootstrap: int) -> StyleResults:
 
 
 class Comparison(NamedTuple):
-    """What the rows of many methods, folds and seeds say."""
+    """Scores of several methods, pooled over folds and seeds."""
 
     records: int
     patients: int
     seeds: list[int]
-    personal: dict[str, Intervals]  # by method, one contour per style
-    gains: dict[str, dict[str, Intervals]]  # by baseline, the others' differences to it
-    tables: dict[str, list[list[Interval]]]  # by method, Dice of style i with rater j
-    diversified: dict[int, dict[str, Intervals]]  # by number of samples, of each method
-    diversity_gains: dict[int, dict[str, Intervals]]  # the same, others' differences to DIVERSE
+    personal: dict[str, Intervals]  # by method: scores of one contour per style
+    gains: dict[str, dict[str, Intervals]]  # by baseline and method: method minus baseline
+    tables: dict[str, list[list[Interval]]]  # by method: Dice of style i with rater j
+    diversified: dict[int, dict[str, Intervals]]  # by number of samples and method: their scores
+    diversity_gains: dict[int, dict[str, Intervals]]  # by the same keys: method minus DIVERSE
 
 
 def compare(
     rows: Rows, *, methods: Sequence[str], samples: int, raters: int, bootstrap: int
 ) -> Comparison:
-    """Pools the rows that `comparison.write_report` describes, and takes paired differences."""
+    """Pools rows, as in `report.comparison.Compared`, and computes paired differences."""
     suffixes = {"prompts_mean": "", "prompts_train": TRAINED, "prompts_held_out": HELD_OUT}
     styled = pool(rows, suffixes)
     labels = [method + suffix for method in methods for suffix in suffixes.values()]
@@ -140,7 +140,7 @@ def compare(
 def _scores(
     rows: Rows, labels: Sequence[str], metrics: Sequence[Metric], bootstrap: int
 ) -> dict[str, Intervals]:
-    """Scores of each method that has rows."""
+    """Returns the scores of each method that has rows."""
     scores = {label: means(rows, label, metrics, bootstrap) for label in labels}
     return {label: intervals for label, intervals in scores.items() if intervals}
 
@@ -161,7 +161,10 @@ def _differences_to(
 
 
 def dice_table(rows: Rows, styles: int, bootstrap: int) -> list[list[Interval]]:
-    """Returns the Dice of style i's mask (row) with rater j (column); mean NaN: no row has it."""
+    """Returns the Dice of style i's mask (row) with rater j (column).
+
+    The mean is NaN where no row has a value.
+    """
     k = range(1, styles + 1)
     return [[_mean(rows, f"dice_{i}_{j}", bootstrap) for j in k] for i in k]
 
@@ -172,11 +175,12 @@ def _mean(rows: Rows, name: str, bootstrap: int) -> Interval:
 
 
 def pool(rows: Rows, suffixes: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Returns one row per record and run: each score's mean over the run's seeds.
+    """Returns one row per record and run, in which each score is the mean over the run's seeds.
 
     Args:
-        rows: of any runs and seeds, {"run", "seed", "fold", "commit", ...} beside what `Rows` hold.
-        suffixes: which methods to keep, and what each adds to the run's name in "method".
+        rows: rows of any runs and seeds. Beside the keys of `Rows` they have "run", "seed", "fold"
+            and "commit".
+        suffixes: the methods to keep. "method" of a new row is the run's name with this suffix.
     """
     groups: dict[tuple[str, ...], list[Any]] = {}
     for row in rows:
@@ -195,7 +199,7 @@ def pool(rows: Rows, suffixes: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def means(rows: Rows, method: str, metrics: Sequence[Metric], bootstrap: int) -> Intervals:
-    """Returns the means of a method's rows; a metric that no row has is absent."""
+    """Returns the means over a method's rows; a metric without a value is absent."""
     own = [row for row in rows if row["method"] == method]
     return _known((metric.name, _mean(own, metric.name, bootstrap)) for metric in metrics)
 
@@ -203,7 +207,7 @@ def means(rows: Rows, method: str, metrics: Sequence[Metric], bootstrap: int) ->
 def differences(
     rows: Rows, method: str, from_method: str, metrics: Sequence[Metric], bootstrap: int
 ) -> Intervals:
-    """Returns mean differences, method minus `from_method`, on the records that both have."""
+    """Returns mean differences, `method` minus `from_method`, over the records that both have."""
     own, paired = _pairs(rows, method, from_method)
     patients = [row["patient_id"] for row in own]
     return _known(
@@ -221,7 +225,7 @@ def differences(
 def share(
     rows: Rows, method: str, from_method: str, metric: Metric, bootstrap: int
 ) -> Interval | None:
-    """Returns the difference as a share of `from_method`'s mean; None where that is 0 or absent."""
+    """Returns the difference divided by `from_method`'s mean; None if that is 0 or absent."""
     own, paired = _pairs(rows, method, from_method)
     a, b = _column(own, metric.name), _column(paired, metric.name)
     if not np.sum(b[~np.isnan(a + b)]) > 0:
@@ -231,7 +235,7 @@ def share(
 
 
 def _pairs(rows: Rows, method: str, from_method: str) -> tuple[Rows, Rows]:
-    """Returns the rows of both methods on the records that both have, in one order."""
+    """Returns the rows of both methods for the records that both have, in the same order."""
     other = {row["record_id"]: row for row in rows if row["method"] == from_method}
     own = [row for row in rows if row["method"] == method and row["record_id"] in other]
     return own, [other[row["record_id"]] for row in own]

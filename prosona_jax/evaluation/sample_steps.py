@@ -1,4 +1,4 @@
-"""What evaluation asks of stage one: samples of the prior, counted against the raters."""
+"""Pure steps that evaluate stage one: they draw samples of the prior and count overlaps."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -18,22 +18,26 @@ EvalStep = Callable[[Params, Batch, jax.Array], "Prediction"]
 
 
 class Prediction(NamedTuple):
-    """What evaluation needs of one batch, S samples of d latent dimensions."""
+    """Result of one batch, with S samples and d latent dimensions."""
 
-    samples: Overlaps  # of S masks f(x, z), z ~ p(z|x), and the R raters'
-    prior_mean: Overlaps  # of f(x, mu_p), min(S, R) times, and the raters'
+    samples: Overlaps  # of S masks f(x, z), z ~ p(z|x), and the R raters' masks
+    prior_mean: Overlaps  # of f(x, mu_p), repeated min(S, R) times, and the raters' masks
     kl: Float[Array, "b d"]  # KL(q || p) per dimension, averaged over the record's raters, nats
-    probs: Float[Array, "b s h w"] | None  # of the samples, None unless they are to be drawn
+    probs: Float[Array, "b s h w"] | None  # of the samples; None if `drawn` is False
 
 
 def make_eval_step(model: ProbUNet, samples: int, posterior_input: str, *, drawn: bool) -> EvalStep:
-    """Returns ``eval_step(params, batch, root) -> Prediction`` with that many draws.
+    """Returns ``eval_step(params, batch, root) -> Prediction``.
 
-    Masks are counted where they are made; probabilities are asked for as `drawn`.
+    Args:
+        model: the network of stage one.
+        samples: S, the number of draws from the prior.
+        posterior_input: "single" or "all", as in `posterior_masks`.
+        drawn: whether to return the samples' probabilities too. The scores need only the counts.
     """
 
     def divergence(params: Params, batch: Batch, prior: distributions.Gaussian) -> jax.Array:
-        """KL per dimension, the mean over the raters who read the record, [b, d]."""
+        """Returns the KL per dimension, averaged over the record's valid raters, [b, d]."""
 
         def of_rater(rater: jax.Array) -> jax.Array:
             chosen = jnp.full(len(batch.index), rater)
@@ -51,7 +55,8 @@ def make_eval_step(model: ProbUNet, samples: int, posterior_input: str, *, drawn
         z = distributions.sample(prior, rng.example_keys(root, "evaluate", 0, batch.index), samples)
         z = jnp.concatenate([prior.mu[:, None], z], axis=1)  # [b, 1 + s, d]
         probs = jax.nn.sigmoid(model.apply(params, features, z, method="decode"))
-        # Matched as often as S samples are; no other score changes by how often it is repeated.
+        # Matching then has as many pairs as with S samples. No other score depends on the number
+        # of repetitions.
         pairs = min(samples, batch.masks.shape[1])
         prior_mean = jnp.repeat(probs[:, :1], pairs, axis=1)
         count = lambda masks: count_overlaps(masks, batch.masks, batch.rater_valid)  # noqa: E731
@@ -84,8 +89,8 @@ def make_decode_step(model: ProbUNet) -> Callable[..., Float[Array, "b s h w"]]:
 def make_sample_step(model: ProbUNet, samples: int) -> Callable[..., Float[Array, "b s h w"]]:
     """Returns ``sample_step(params, (features, prior), root) -> probs`` of samples of p(z|x).
 
-    The second is what `encode_image` returns. Record i of the batch has the draws of record i of a
-    data set.
+    ``(features, prior)`` is the result of `encode_image`. Record i of the batch gets the same draws
+    as record i of a data set.
     """
 
     def sample_step(

@@ -1,4 +1,4 @@
-"""Scores a model on records: one row per record and method, and the predictions to draw."""
+"""Scores a model: runs the evaluation steps over batches and makes a row per record and method."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -25,8 +25,8 @@ _OF_ORDER = ("ordered", "rank_correlation")
 class Evaluation(NamedTuple):
     """Scores of a set of records.
 
-    rows: {"index", "method", metric: value}. Methods: "samples" (S draws from the prior),
-        "prior_mean" (f(x, mu_p) alone) and "raters" (each rater against the others).
+    rows: each {"index", "method", metric: value}. The methods are "samples" (S draws from the
+        prior), "prior_mean" (f(x, mu_p) alone) and "raters" (each rater against the others).
     latent_kl: mean KL(q || p) of each latent dimension over the records, nats.
     """
 
@@ -42,15 +42,15 @@ def predict(
     parallel: Parallel,
     root: jax.Array,
 ) -> Iterable[tuple[Batch, Any]]:
-    """Yields each host batch with its prediction, padding left out of both."""
+    """Yields each host batch with its prediction, both without the padding."""
     for batch in batches:
         prediction = parallel.gather(eval_step(params, parallel.shard(batch), root))
         real = np.flatnonzero(batch.valid)
-        yield jax.tree.map(lambda x: x[real], (batch, prediction))  # noqa: B023 - used at once
+        yield jax.tree.map(lambda x: x[real], (batch, prediction))  # noqa: B023 - used within the iteration
 
 
 def evaluate(predictions: Iterable[tuple[Batch, Prediction]]) -> Evaluation:
-    """Returns the scores of all processes' predictions; every record counts once."""
+    """Returns the scores of the predictions of all processes; every record counts once."""
     rows: list[Row] = []
     for batch, prediction in predictions:
         rows += _score(batch, prediction)
@@ -65,16 +65,25 @@ def evaluate_styles(
     *,
     by_area: bool,
 ) -> list[Row]:
-    """Returns one row per record of all processes for each of a batch's predictions, by method.
+    """Returns one row per record and method, for the records of all processes.
 
-    Each score is a mean over the sets of prompts. Besides the metrics of K masks against K raters,
-    with "dice_<i>_<j>" for prompt i against rater j, "area_<i>" in pixels, and
-    "<level>_text_to_visual" and "<level>_visual_to_text", the shares of styles that retrieval
-    finds. Unless places are `by_area`, their order by area means nothing, and its scores are NaN.
+    Each score is a mean over the sets of prompts. A row holds:
+
+        the metrics of K masks against K raters
+        dice_<i>_<j>            Dice of prompt i's mask with rater j
+        area_<i>                area of prompt i's mask, pixels
+        <level>_text_to_visual  share of styles whose text finds its own rater
+        <level>_visual_to_text  share of styles whose rater finds its own text
+
+    Args:
+        predictions: batches, each with one prediction per method.
+        methods: the methods' names, in the order of a batch's predictions.
+        by_area: the masks of an image are sorted by area. If not, the order of the areas means
+            nothing, and the scores of this order are NaN.
     """
     rows: dict[str, list[Row]] = {method: [] for method in methods}
-    for batch, asked in predictions:
-        for method, prediction in zip(methods, asked, strict=True):
+    for batch, by_method in predictions:
+        for method, prediction in zip(methods, by_method, strict=True):
             scores = _style_scores(batch, prediction)
             if not by_area:
                 scores |= dict.fromkeys(_OF_ORDER, np.full(len(batch.index), np.nan))
@@ -83,16 +92,16 @@ def evaluate_styles(
 
 
 def summarise_styles(rows: Sequence[Row]) -> dict[str, float]:
-    """Returns what a validation of stage two logs."""
+    """Returns the scores that a validation of stage two logs: means over the rows."""
     names = ("dice_mean", "ged", "dice_match", "style_gain", "own_best", "ordered", *_RETRIEVAL)
-    # NaN where no text is read or order means nothing: JSON has no such number, and there is
-    # nothing to log.
+    # A mean is NaN if the method reads no text, or if the order of the areas means nothing. It is
+    # not logged, because JSON has no NaN.
     means = {name: float(np.mean([row[name] for row in rows])) for name in names}
     return {name: value for name, value in means.items() if not np.isnan(value)}
 
 
 def summarise(evaluation: Evaluation) -> dict[str, float]:
-    """Returns what a validation logs: mean scores of the samples, KL and active units."""
+    """Returns what a validation of stage one logs: mean scores of the samples, KL, active units."""
     rows = [row for row in evaluation.rows if row["method"] == "samples"]
     names = ("ged", "dice_match", "dice_soft")
     kl = evaluation.latent_kl
@@ -106,15 +115,15 @@ def summarise(evaluation: Evaluation) -> dict[str, float]:
 def spread_by_score(rows: Sequence[Row], count: int) -> list[int]:
     """Returns record indices evenly spread from the lowest to the highest GED of the samples."""
     ranked = sorted((row for row in rows if row["method"] == "samples"), key=lambda r: r["ged"])
-    places = np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int)
-    return [ranked[place]["index"] for place in places]
+    ranks = np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int)
+    return [ranked[rank]["index"] for rank in ranks]
 
 
 def _score(batch: Batch, prediction: Prediction) -> list[Row]:
-    """Returns the rows of one batch; the samples' rows carry the KL per dimension besides."""
+    """Returns the rows of one batch; those of "samples" also have the KL per dimension, "kl"."""
     valid = batch.rater_valid
     counted = {"samples": prediction.samples, "prior_mean": prediction.prior_mean}
-    # Any of the counts holds what the raters share.
+    # Both counts hold the overlaps among the raters.
     raters = metrics.raters_leave_one_out(prediction.prior_mean, valid)
     by_method = {"raters": _leave_one_out(raters)}
     for method, overlaps in counted.items():
@@ -127,7 +136,7 @@ def _score(batch: Batch, prediction: Prediction) -> list[Row]:
 
 
 def _rows(batch: Batch, method: str, scores: metrics.Scores) -> list[Row]:
-    """Returns a row per record of the batch, of scores [b] each."""
+    """Returns one row per record of the batch, from scores of shape [b]."""
     return [
         {"index": int(index), "method": method}
         | {name: float(value[i]) for name, value in scores.items()}
@@ -136,13 +145,13 @@ def _rows(batch: Batch, method: str, scores: metrics.Scores) -> list[Row]:
 
 
 def _style_scores(batch: Batch, prediction: Personalised) -> metrics.Scores:
-    """Returns every score of one batch, [b] each."""
+    """Returns every score of one batch, each of shape [b]."""
     b, p = prediction.overlaps.pairs.shape[:2]
-    # Each set of prompts as a record of its own.
+    # Each set of prompts is scored like a record of its own.
     sets = metrics.Overlaps(*(x.reshape(b * p, *x.shape[2:]) for x in prediction.overlaps))
     valid = np.repeat(batch.rater_valid, p, axis=0)
     scores = metrics.score_batch(sets, valid) | metrics.style_scores(sets, valid)
-    del scores["dice_style"]  # the table's diagonal
+    del scores["dice_style"]  # it is the diagonal of dice_table
     means = {name: x.reshape(b, p, *x.shape[1:]).mean(axis=1) for name, x in scores.items()}
     table, area = means.pop("dice_table"), means.pop("area")
     k = range(area.shape[1])

@@ -1,4 +1,4 @@
-"""What a trained second stage draws: a mask for every prompt, and the way from style to style."""
+"""Pure steps of a trained second stage: a mask for every prompt, and a path between the styles."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -21,11 +21,11 @@ from prosona_jax.types import Params
 
 
 class Personalised(NamedTuple):
-    """What evaluation needs of one batch; P sets of prompts, one prompt per style each."""
+    """Result of one batch; there are P sets of prompts, each with one prompt per style."""
 
-    overlaps: Overlaps  # of the K masks of each set and the raters', [b, p, ...]
-    probs: Float[Array, "b p k h w"] | None  # None unless they are to be drawn
-    # Of each level: 1 where text k finds its own rater's place, and where that place finds it.
+    overlaps: Overlaps  # of the K masks of each set and the raters' masks, [b, p, ...]
+    probs: Float[Array, "b p k h w"] | None  # None if `drawn` is False
+    # For each level: 1 where text k retrieves its own rater, and where the rater retrieves text k.
     text_to_visual: Float[Array, "b p l k"]
     visual_to_text: Float[Array, "b p l k"]
 
@@ -40,13 +40,13 @@ class Prompted(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """What lies between the first style of an order and its last, through all others; T points."""
+    """A path of T points through all styles in a given order, from the first to the last."""
 
     probs: Float[Array, "b t h w"]
-    path: Float[Array, "b t d"]  # latents are given as (z - mu_p) / sigma_p throughout
-    styles: Float[Array, "b k d"]  # in that order, as the raters are
-    raters: Float[Array, "b k d"]  # NaN where one is missing
-    samples: Float[Array, "b s d"]  # of the prior
+    path: Float[Array, "b t d"]  # this and the other latents are given as (z - mu_p) / sigma_p
+    styles: Float[Array, "b k d"]  # in the given order
+    raters: Float[Array, "b k d"]  # in the same order; NaN where a rater is missing
+    samples: Float[Array, "b s d"]  # samples of the prior
 
 
 def make_eval_step(
@@ -54,10 +54,15 @@ def make_eval_step(
 ) -> Callable[..., Personalised]:
     """Returns ``eval_step(prompted, encoded, root) -> Personalised``.
 
-    Each set of prompts draws masks of its own, or all sets draw ``together``: then a style's query
-    is the mean over the sets, its projected text their mean direction, and P of the result is 1.
-    Without text, P is 1. The overlaps are counted here, since the probabilities of hundreds of
-    sentences are gigabytes; ``drawn`` returns the probabilities too.
+    Args:
+        model: the network of stage one.
+        prompter: computes the queries.
+        projector: turns queries into latents.
+        together: False: each set of prompts draws its own masks. True: a style's query is the mean
+            over the sets, its projected text is their mean direction, and P of the result is 1.
+            Without text, P is 1 too.
+        drawn: whether to return the probabilities too. For hundreds of sentences they take
+            gigabytes, and the scores need only the counts.
     """
 
     def eval_step(prompted: Prompted, encoded: Encoded, root: jax.Array) -> Personalised:
@@ -69,7 +74,7 @@ def make_eval_step(
             overlaps = count_overlaps(probs, encoded.masks, encoded.rater_valid)
             return overlaps, probs if drawn else None
 
-        queries, aligned = _ask(prompter, prompted, encoded)
+        queries, aligned = _query(prompter, prompted, encoded)
         if together:
             queries, *vectors = (
                 jnp.mean(x, axis=0, keepdims=True) for x in (queries, *aligned.values())
@@ -85,8 +90,8 @@ def make_eval_step(
 def make_query_step(prompter: Prompter) -> Callable[..., Float[Array, "b s d"]]:
     """Returns ``query_step(params, text, features) -> query``.
 
-    ``text`` f32 [s, e] holds any number of prompts, ``features`` f32 [b, h, w, f] is U(x). Where no
-    text is read, ``text`` is None and the queries are those of the K styles.
+    ``text`` f32 [s, e] holds any number of prompts, and ``features`` f32 [b, h, w, f] is U(x). For
+    a method that reads no text, ``text`` is None, and the queries are those of the K styles.
     """
 
     def query_step(params: Params, text: jax.Array | None, features: jax.Array) -> jax.Array:
@@ -99,9 +104,9 @@ def make_query_step(prompter: Prompter) -> Callable[..., Float[Array, "b s d"]]:
 def make_draw_step(model: ProbUNet, projector: Projector) -> Callable[..., Float[Array, "b s h w"]]:
     """Returns ``draw_step(stage_one_params, (features, prior), query, root) -> probs``.
 
-    The first two are what `encode_image` returns, ``query`` f32 [b, s, d] are any number of
-    queries. What it draws is what `make_eval_step` draws; no mask is needed. Record i of the batch
-    has the bank's codes of record i of a data set.
+    ``(features, prior)`` is the result of `encode_image`, and ``query`` f32 [b, s, d] holds any
+    number of queries. The step draws the same masks as that of `make_eval_step`, but needs no
+    raters' masks. Record i of the batch has the same bank of codes as record i of a data set.
     """
 
     def draw_step(
@@ -142,46 +147,52 @@ def make_walk_step(
 ) -> Callable[..., Walk]:
     """Returns ``walk_step(prompted, encoded, root) -> Walk``.
 
-    A style's query is the mean over its prompts. The path goes
-    in straight lines from query to query, through the styles in that `order`, in as many equal
-    steps from one style to the next as `points` allow.
+    A style's query is the mean over its prompts.
+
+    Args:
+        model: the network of stage one.
+        prompter: computes the queries.
+        projector: turns queries into latents.
+        order: the order in which the path passes the styles, in straight lines between queries.
+        points: T, the number of equally spaced points of the path.
+        samples: the number of samples of the prior.
     """
-    on_the_way = np.array(order)
+    style_order = np.array(order)
 
     def walk_step(prompted: Prompted, encoded: Encoded, root: jax.Array) -> Walk:
         prior, keys = encoded.prior, rng.example_keys(root, "evaluate", 0, encoded.index)
-        queries = jnp.mean(_ask(prompter, prompted, encoded)[0], axis=0)[:, on_the_way]
-        place = jnp.linspace(0.0, queries.shape[1] - 1.0, points)  # [t]
-        before = jnp.minimum(jnp.floor(place).astype(jnp.int32), queries.shape[1] - 2)
-        share = (place - before)[None, :, None]
+        queries = jnp.mean(_query(prompter, prompted, encoded)[0], axis=0)[:, style_order]
+        position = jnp.linspace(0.0, queries.shape[1] - 1.0, points)  # [t]; 0 is the first style
+        before = jnp.minimum(jnp.floor(position).astype(jnp.int32), queries.shape[1] - 2)
+        share = (position - before)[None, :, None]
         along = (1.0 - share) * queries[:, before] + share * queries[:, before + 1]
         z, at_styles = (project(projector, prior, q, keys) for q in (along, queries))
         whiten = functools.partial(distributions.whiten, prior)
-        # With keys of their own: the bank's codes are drawn with those above.
-        others = rng.example_keys(root, "evaluate", 1, encoded.index)
-        drawn = distributions.sample(prior, others, samples)
+        # These samples have their own keys, because `keys` already draw the bank's codes.
+        sample_keys = rng.example_keys(root, "evaluate", 1, encoded.index)
+        drawn = distributions.sample(prior, sample_keys, samples)
         probs = _probs(model, prompted.stage_one, encoded.features, z)
-        # The mask that stands for a missing rater is nobody's opinion.
-        raters = jnp.where(encoded.rater_valid[:, :, None], encoded.latent, jnp.nan)[:, on_the_way]
+        # The latent of a missing mask is a placeholder.
+        raters = jnp.where(encoded.rater_valid[:, :, None], encoded.latent, jnp.nan)[:, style_order]
         return Walk(probs, whiten(z), whiten(at_styles), raters, whiten(drawn))
 
     return walk_step
 
 
-def _ask(
+def _query(
     prompter: Prompter, prompted: Prompted, encoded: Encoded
 ) -> tuple[jax.Array, dict[str, Any]]:
     """Returns queries [p, b, k, d] and aligned vectors [p, b, k, q] of P sets of prompts."""
 
-    def ask(prompts: jax.Array | None) -> tuple[jax.Array, dict[str, Any]]:  # [b, k, e]
+    def query_set(prompts: jax.Array | None) -> tuple[jax.Array, dict[str, Any]]:  # [b, k, e]
         query, aligned = prompter.apply(prompted.stage_two, prompts, encoded)
         vectors = {name: x for name, x in aligned.items() if name != "log_temperature"}
         return query.query, vectors
 
     if prompted.text is None:
-        return jax.tree.map(lambda x: x[None], ask(None))
+        return jax.tree.map(lambda x: x[None], query_set(None))
     b = len(encoded.index)
-    return jax.lax.map(lambda one: ask(jnp.broadcast_to(one, (b, *one.shape))), prompted.text)
+    return jax.lax.map(lambda one: query_set(jnp.broadcast_to(one, (b, *one.shape))), prompted.text)
 
 
 def _probs(model: ProbUNet, params: Params, features: jax.Array, z: jax.Array) -> jax.Array:
@@ -190,23 +201,23 @@ def _probs(model: ProbUNet, params: Params, features: jax.Array, z: jax.Array) -
 
 
 def _retrieve(aligned: dict[str, Any], encoded: Encoded) -> tuple[jax.Array, jax.Array]:
-    """Returns which texts find their rater, and which raters their text, [b, levels, k] each.
+    """Returns which texts retrieve their rater, and which raters their text, [b, levels, k] each.
 
-    Within one image: K texts against the K raters' places, chance 1/K. NaN where a place is
-    missing, and everywhere for a query that reads no text.
+    Retrieval is within one image, among K texts and K raters, so chance is 1/K. The result is NaN
+    where a rater is missing, and everywhere for a method that reads no text.
     """
     b, k = encoded.rater_valid.shape
     if not aligned:
         nothing = jnp.full((b, len(LEVELS), k), jnp.nan)
         return nothing, nothing
-    here = encoded.rater_valid
+    valid = encoded.rater_valid
     to_visual, to_text = [], []
     for level in LEVELS:
         likeness = jnp.einsum("btq,bvq->btv", aligned[f"text_{level}"], aligned[level])
-        among = jnp.where(here[:, None, :], likeness, -jnp.inf)
+        among = jnp.where(valid[:, None, :], likeness, -jnp.inf)
         to_visual.append(jnp.argmax(among, axis=2) == jnp.arange(k)[None])
         to_text.append(jnp.argmax(likeness, axis=1) == jnp.arange(k)[None])
-    known = here[:, None, :]
+    known = valid[:, None, :]
     return tuple(  # type: ignore[return-value]
         jnp.where(known, jnp.stack(hits, axis=1).astype(jnp.float32), jnp.nan)
         for hits in (to_visual, to_text)

@@ -258,8 +258,7 @@ def _report(
 ) -> None:
     data, by_fold = cells[0].data, {cell.config.data.fold: cell.data for cell in cells}
     prompts = next((cell.run.prompts for cell in cells if cell.run.prompts), None)
-    comparison.write_report(
-        folder,
+    compared = comparison.Compared(
         rows=rows,
         methods={method: METHODS[method] for method in methods},
         samples=config.evaluate.samples,
@@ -282,6 +281,7 @@ def _report(
             "config": config.to_dict(),
         },
     )
+    comparison.write_report(folder, compared)
     _LOG.info("report: %s", folder / "report.html")
 
 

@@ -111,8 +111,7 @@ def _report(config: Config, folder: pathlib.Path, place: pathlib.Path, data: Dat
     styled = _styled(config, params, second, data, run, rows, panels, chosen)
     if jax.process_index() > 0:
         return
-    summary.write_report(
-        place,
+    evaluated = summary.Evaluated(
         title=title(config, simulated=data.dataset.simulated),
         rows=[inputs.with_ids(row, data.dataset) for row in rows],
         history={
@@ -140,6 +139,7 @@ def _report(config: Config, folder: pathlib.Path, place: pathlib.Path, data: Dat
         by_area=config.data.raters == "by_area",
         bootstrap=config.evaluate.bootstrap,
     )
+    summary.write_report(place, evaluated)
     _LOG.info("report: %s", place / "report.html")
 
 

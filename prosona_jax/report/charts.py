@@ -1,4 +1,4 @@
-"""Numbers become charts: the latent plane, curves of training, intervals, bars."""
+"""Draws charts: the latent plane, training curves, intervals and bars."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,13 +23,13 @@ def latent_plane(
 ) -> Figure:
     """Draws two latent dimensions in units of the prior's sigma around its mean.
 
-    Dots: samples of the prior; line: the way from style to style; stars: styles; rings: where the
-    posterior puts each rater, none for one that is missing (NaN).
+    Dots are samples of the prior, the line is the path from style to style, and stars are styles.
+    A ring shows where the posterior places a rater; a missing rater (NaN) has no ring.
     """
     figure = Figure(figsize=(5.2, 4.2), layout="constrained")
     ax = figure.subplots()
     dots = ax.scatter(samples[:, 0], samples[:, 1], s=6, color="#b8c4cc", lw=0)
-    (way,) = ax.plot(path[:, 0], path[:, 1], color=INK, lw=1, zorder=2)
+    (line,) = ax.plot(path[:, 0], path[:, 1], color=INK, lw=1, zorder=2)
     stars = []
     for k in range(len(names)):
         colour = RATERS[k % len(RATERS)]
@@ -54,7 +54,7 @@ def latent_plane(
     plain_axes(ax)
     shown, family = set_names(names, size=7.0, inches=1.2)
     legend = figure.legend(
-        [dots, way, *stars], ["samples of the prior", "from style to style", *shown],
+        [dots, line, *stars], ["samples of the prior", "path from style to style", *shown],
         loc="outside right upper", prop={"family": family, "size": 7}, frameon=False,
     )  # fmt: skip
     for text in legend.get_texts():
@@ -63,12 +63,15 @@ def latent_plane(
 
 
 def curves(charts: Mapping[str, Mapping[str, Num[np.ndarray, "2 n"]]]) -> Figure:
-    """Draws small multiples {chart: {line: [steps, values]}}; values not finite leave gaps."""
+    """Draws one small chart per entry of {chart: {line: [steps, values]}}.
+
+    Values that are not finite leave gaps.
+    """
     columns = min(4, len(charts))
     rows = -(-len(charts) // columns)
     figure = Figure(figsize=(2.5 * columns, 0.3 + 1.7 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
-    # Sorted, so that a line has one colour in every figure, whichever chart comes first.
+    # Sorted, so that a line has the same colour in every figure.
     names = sorted({name for lines in charts.values() for name in lines})
     colours = {name: LINES[i % len(LINES)] for i, name in enumerate(names)}
     handles = {}
@@ -95,19 +98,19 @@ def curves(charts: Mapping[str, Mapping[str, Num[np.ndarray, "2 n"]]]) -> Figure
 
 
 def forest(charts: Mapping[str, Mapping[str, Interval]]) -> Figure:
-    """Draws {chart: {method: interval}} side by side: a dot for each mean, a line for its interval.
+    """Draws {chart: {method: interval}} side by side: a dot per mean and a line per interval.
 
-    Methods stand in order from the top, and each chart has a scale of its own.
+    The first method is at the top. Each chart has its own scale.
     """
     methods = list(dict.fromkeys(method for one in charts.values() for method in one))
     figure = Figure(figsize=(WIDTH_IN, 0.8 + 0.24 * len(methods)), layout="constrained")
     axes = figure.subplots(1, len(charts), squeeze=False, sharey=True)[0]
     for ax, (title, intervals) in zip(axes, charts.items(), strict=True):
         for method, interval in intervals.items():
-            place = methods.index(method)
+            row = methods.index(method)
             if limits := bounds(interval):
-                ax.plot(limits, [place, place], color=LINES[0], lw=1.4)
-            ax.plot(interval.mean, place, "o", color=LINES[0], ms=5)
+                ax.plot(limits, [row, row], color=LINES[0], lw=1.4)
+            ax.plot(interval.mean, row, "o", color=LINES[0], ms=5)
         ax.set_title(title, fontsize=8, color=INK)
         ax.set_yticks(range(len(methods)), methods, parse_math=False)
         ax.locator_params(axis="x", nbins=6)
@@ -119,10 +122,11 @@ def forest(charts: Mapping[str, Mapping[str, Interval]]) -> Figure:
 
 
 def whose(names: Sequence[str], table: Float[np.ndarray, "k k"]) -> Figure:
-    """Draws how much closer to each rater (column) a style's masks (row) are than all styles'.
+    """Draws how much better a style (row) fits a rater (column) than the mean of all styles.
 
-    A cell is table[i, j] - mean_i table[i, j] in points: raters who are hard for every style are
-    comparable with the others. The diagonal is bold, the greatest of each column has a frame.
+    A cell is table[i, j] - mean_i table[i, j] in points, so that raters who are difficult for every
+    style can be compared with the others. The diagonal is bold. A frame marks the highest value of
+    each column.
     """
     above = 100 * (table - table.mean(axis=0))
     k = len(names)
@@ -131,7 +135,7 @@ def whose(names: Sequence[str], table: Float[np.ndarray, "k k"]) -> Figure:
     ax = figure.subplots()
     most = np.nanmax(np.abs(above), initial=0.1)
     heat = ax.imshow(above, cmap="PuOr", vmin=-most, vmax=most)
-    for i, j in np.argwhere(~np.isnan(above)).tolist():  # a rater may be absent from all records
+    for i, j in np.argwhere(~np.isnan(above)).tolist():  # NaN: a rater without a mask
         number = f"{above[i, j].round(1) + 0.0:+.1f}".replace("-", "\N{MINUS SIGN}")  # no -0.0
         weight = "bold" if i == j else "normal"
         colour = "white" if abs(above[i, j]) > 0.6 * most else INK
@@ -147,7 +151,7 @@ def whose(names: Sequence[str], table: Float[np.ndarray, "k k"]) -> Figure:
     )  # fmt: skip
     ax.set_yticks(range(k), ticks, fontfamily=family, parse_math=False)
     ax.set_xlabel("rater", fontsize=8, color=INK)
-    ax.set_ylabel("asked for", fontsize=8, color=INK)
+    ax.set_ylabel("style", fontsize=8, color=INK)
     ax.tick_params(labelsize=7, colors=INK, length=0)
     ax.spines[:].set_visible(False)
     bar = figure.colorbar(heat, ax=ax, shrink=0.7)
@@ -160,10 +164,10 @@ def whose(names: Sequence[str], table: Float[np.ndarray, "k k"]) -> Figure:
 def threshold_bars(
     values: Float[np.ndarray, " d"], *, threshold: float, label: str, prefix: str
 ) -> Figure:
-    """Draws values >= 0 as bars, largest first, on a logarithmic axis with a threshold line.
+    """Draws values >= 0 as bars, the largest first, on a logarithmic axis with a threshold line.
 
-    Bar i is named `prefix` followed by its index in `values`; those above the threshold are
-    filled. A value below a tenth of the threshold (0, say) is drawn as a stub.
+    The name of a bar is `prefix` and its index in `values`. Bars above the threshold are blue, the
+    others grey. A very small value, for example 0, is drawn as a short bar.
     """
     order = np.argsort(-values, kind="stable")
     floor = threshold / 20

@@ -1,13 +1,21 @@
-"""Rows of many methods, folds and seeds become one report: tables, and paired differences."""
+"""Writes the report on a comparison of methods: pooled scores and paired differences."""
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from prosona_jax.evaluation.catalogue import LEGEND, METRICS, STYLE_METRICS, Metric, named
 from prosona_jax.evaluation.intervals import Interval
-from prosona_jax.evaluation.results import DIVERSE, GEDS, HELD_OUT, SHARE, Intervals, compare
+from prosona_jax.evaluation.results import (
+    DIVERSE,
+    GEDS,
+    HELD_OUT,
+    SHARE,
+    Comparison,
+    Intervals,
+    compare,
+)
 from prosona_jax.report import charts, document, figures, style_summary
 from prosona_jax.report.style_summary import Png
 
@@ -15,65 +23,49 @@ _DRAWN = named(STYLE_METRICS, "dice_mean", "ged")
 _ARROWS = {"higher": "\N{NO-BREAK SPACE}↑", "lower": "\N{NO-BREAK SPACE}↓"}
 
 
-def write_report(
-    folder: str | os.PathLike[str],
-    *,
-    rows: Sequence[dict[str, Any]],
-    methods: Mapping[str, Mapping[str, Any]],
-    samples: int,
-    styles: Sequence[str],
-    by_area: bool,
-    bootstrap: int,
-    caveats: Sequence[str],
-    citation: str,
-    provenance: dict[str, Any],
-) -> dict[str, Any]:
+class Compared(NamedTuple):
+    """What the report on a comparison shows; R raters, K = R styles."""
+
+    # One row per record, run, seed and method, with the keys "run" (the compared method), "seed",
+    # "fold", "commit" (of the code that scored the record), "record_id", "patient_id", "method"
+    # ("samples@<S>", "prompts_mean", "prompts_train" or "prompts_held_out"), and the metrics.
+    rows: Sequence[dict[str, Any]]
+    # The compared methods in the order of the tables, each with the config fields that it changes.
+    methods: Mapping[str, Mapping[str, Any]]
+    samples: int  # S of the scores of samples
+    styles: Sequence[str]  # names of the styles
+    by_area: bool  # True: raters have no identity; an image's masks are sorted by area
+    bootstrap: int  # resamples of patients for each interval
+    # "Short claim: explanation." each. The page shows them in full, and every figure the claims.
+    caveats: Sequence[str]
+    citation: str  # of the data, printed below every figure; "" for none
+    provenance: dict[str, Any]  # where the numbers come from; "config", if present, is collapsed
+
+
+def write_report(folder: str | os.PathLike[str], compared: Compared) -> dict[str, Any]:
     """Writes report.html, report.md, report.json and rows.csv, and returns report.json's content.
 
     Args:
-        folder: holds the report and nothing else; a report before it is replaced.
-        rows: one per record, run, seed and method: {"run": the compared method, "seed", "fold",
-            "commit": of the code that scored it, "record_id", "patient_id", "method":
-            "samples@<S>", "prompts_mean", "prompts_train" or "prompts_held_out", metric: value}.
-        methods: the runs in the order of the tables, and the config fields that each changes.
-        samples: S of the diversified scores.
-        styles: names of the K styles, as many as raters.
-        by_area: the raters have no identity; place k is an image's k-th smallest mask.
-        bootstrap: resamples of patients behind each interval.
-        caveats: what a reader must know first, "Short claim: explanation." each.
-        citation: of the data.
-        provenance: how the numbers came about; "config", if there, is folded away as JSON.
+        folder: holds the report and nothing else; an earlier report is replaced.
+        compared: the content of the report.
+
+    Raises:
+        InputError: the folder holds files that are not part of a report.
     """
+    methods, raters = compared.methods, len(compared.styles)
     found = compare(
-        rows, methods=list(methods), samples=samples, raters=len(styles), bootstrap=bootstrap
+        compared.rows,
+        methods=list(methods),
+        samples=compared.samples,
+        raters=raters,
+        bootstrap=compared.bootstrap,
     )
-    note = (
-        f"Means over {found.records} records, each scored by a model that never saw its patient, "
-        f"and averaged over {len(found.seeds)} seed{'s' * (len(found.seeds) > 1)}; in brackets the "
-        f"95 % interval from {bootstrap} bootstrap resamples of the {found.patients} patients, in "
-        "which the spread between trainings is not. "
-        "Dice in points: 100 is perfect. ↑ higher, ↓ lower is better."
-    )
-    png = functools.partial(figures.png, footnote=document.footnote(caveats, citation))
-    raters = len(styles)
-    sections = [
-        _personal(found.personal, raters, style_summary.meaning(by_area), note, png),
-        *(_gains(gain, base, raters, note) for base, gain in found.gains.items()),
-        *(_whose(table, method, styles, png) for method, table in found.tables.items()),
-        *(
-            _diverse(scores, found.diversity_gains[count], count, note)
-            for count, scores in found.diversified.items()
-        ),
-        *_meanings(found.personal, raters, samples),
-        _methods(methods),
-        document.origin(provenance),
-        document.Section("Data", [document.Text(citation)] if citation else []),
-    ]
     page = document.Document(
         title=f"Methods on {found.records} records of {found.patients} patients",
-        subtitle=f"{', '.join(methods)}, each against the same {raters} raters.",
-        warnings=caveats,
-        sections=[section for section in sections if section.blocks],
+        subtitle=f"Compared methods: {', '.join(methods)}. All are scored against the same "
+        f"{raters} raters.",
+        warnings=compared.caveats,
+        sections=[section for section in _sections(compared, found) if section.blocks],
     )
     content = {
         "records": found.records,
@@ -81,8 +73,45 @@ def write_report(
         "raters": raters,
         "seeds": found.seeds,
         "methods": methods,
+        "styles": list(compared.styles),
+        **_numbers(found),
+        "provenance": compared.provenance,
+        "caveats": list(compared.caveats),
+        "citation": compared.citation,
+    }
+    return document.write(folder, page, data=content, rows=compared.rows)
+
+
+def _sections(compared: Compared, found: Comparison) -> Iterator[document.Section]:
+    """Yields the sections of the report in their order; a section may have no blocks."""
+    styles, samples, raters = compared.styles, compared.samples, len(compared.styles)
+    footnote = document.footnote(compared.caveats, compared.citation)
+    png = functools.partial(figures.png, footnote=footnote)
+    note = (
+        f"Means over {found.records} records. Each record was scored by models that did not see "
+        f"its patient in training, and each score is the mean over {len(found.seeds)} "
+        f"seed{'s' * (len(found.seeds) > 1)}. In brackets: 95 % intervals from "
+        f"{compared.bootstrap} bootstrap resamples of the {found.patients} patients. They do not "
+        "include the spread between repeated trainings. Dice is given in points: 100 is perfect. "
+        "↑: higher is better. ↓: lower is better."
+    )
+    yield _personal(found.personal, raters, style_summary.meaning(compared.by_area), note, png)
+    for base, gain in found.gains.items():
+        yield _gains(gain, base, raters, note)
+    for method, table in found.tables.items():
+        yield _whose(table, method, styles, png)
+    for count, scores in found.diversified.items():
+        yield _diverse(scores, found.diversity_gains[count], count, note)
+    yield from _meanings(found.personal, raters, samples)
+    yield _methods(compared.methods)
+    yield document.origin(compared.provenance)
+    yield document.Section("Data", [document.Text(compared.citation)] if compared.citation else [])
+
+
+def _numbers(found: Comparison) -> dict[str, Any]:
+    """Returns the scores for report.json."""
+    return {
         "personalised": _plain(found.personal),
-        "styles": list(styles),
         "dice_tables": {
             method: [[interval._asdict() for interval in line] for line in table]
             for method, table in found.tables.items()
@@ -92,11 +121,7 @@ def write_report(
         "diversified_differences": {
             DIVERSE: {count: _plain(gain) for count, gain in found.diversity_gains.items()}
         },
-        "provenance": provenance,
-        "caveats": list(caveats),
-        "citation": citation,
     }
-    return document.write(folder, page, data=content, rows=rows)
 
 
 def _table(
@@ -108,7 +133,7 @@ def _table(
     sign: bool = False,
     more: Sequence[Sequence[str]] = (),
 ) -> document.Table:
-    """A row per metric and a column per method: intervals are wide, and methods are few."""
+    """Returns a table with a row per metric and a column per method, because methods are few."""
     table = [
         (
             f"{metric.label(samples)}{_ARROWS[metric.better]}",
@@ -127,15 +152,16 @@ def _personal(
     if not personal:
         return document.Section(heading, [])
     text = (
-        "Each method draws one contour for every style, and style k's is held against rater k's. "
-        f"{meaning} Prompts shuffled: no style keeps its own query, be it a sentence or not, which "
-        "leaves the set of contours, hence GED and matched Dice, as it is."
+        "Each method draws one contour for every style. The contour of style k is compared with "
+        f"that of rater k. {meaning} “Prompts shuffled” means that each style gets the query of "
+        "another style, also in methods that read no sentences. The set of contours stays the "
+        "same, and therefore GED and matched Dice too."
     )
     if any(label.endswith(HELD_OUT) for label in personal):
         text += (
-            " A method that reads text draws a style's contour by the mean query of the style's "
-            "training sentences. Single sentences are scored besides: those of training, and "
-            "held-out ones, on which it never trained."
+            " A method that reads text draws a style's contour from the mean query of the style's "
+            "training sentences. Its single sentences are scored too: the training sentences, and "
+            "the held-out sentences, on which it was never trained."
         )
     drawn = charts.forest(
         {
@@ -150,9 +176,9 @@ def _personal(
     figure = document.Figure(
         "styles",
         png(drawn),
-        "Dice with the own rater, and GED, of each method, with intervals",
-        "Means and 95 % intervals over patients. Where two intervals overlap the paired difference "
-        "below can still be clear of zero.",
+        "Dice with the own rater and GED of each method, with intervals",
+        "Means and 95 % intervals over patients. Two intervals may overlap although the interval "
+        "of the paired difference below excludes zero.",
     )
     return document.Section(
         heading, [document.Text(text), _table(personal, STYLE_METRICS, raters, note), figure]
@@ -173,10 +199,10 @@ def _gain_table(
     samples: int,
     note: str,
 ) -> document.Table:
-    """Differences to a baseline; those in GED besides as a share of its mean."""
+    """Returns the differences to a baseline; for GED also in percent of the baseline's mean."""
     shares = [
         (
-            f"{metric.label(samples)}, % of the baseline's{_ARROWS[metric.better]}",
+            f"{metric.label(samples)}, % of the baseline{_ARROWS[metric.better]}",
             *(
                 metric._replace(points=True).cell(x.get(metric.name + SHARE), sign=True)
                 for x in gain.values()
@@ -184,7 +210,7 @@ def _gain_table(
         )
         for metric in GEDS
     ]
-    caption = f"{note} Paired: method minus `{base}`, record by record."
+    caption = f"{note} Paired differences: method minus `{base}`, on the same records."
     return _table(gain, metrics, samples, caption, sign=True, more=shares)
 
 
@@ -201,7 +227,7 @@ def _diverse(
     heading = f"{samples} samples of the first stage"
     if not scores:
         return document.Section(heading, [])
-    sharing: dict[tuple[str, ...], list[str]] = {}
+    sharing: dict[tuple[str, ...], list[str]] = {}  # methods by their cells
     for label, x in scores.items():
         sharing.setdefault(tuple(m.cell(x.get(m.name)) for m in METRICS), []).append(label)
     columns = {", ".join(labels): scores[labels[0]] for labels in sharing.values()}
@@ -211,8 +237,8 @@ def _diverse(
         if DIVERSE not in labels and labels[0] in gain
     }
     text = (
-        "What the first stage draws when no style is asked for; methods that share it stand in one "
-        f"column. GED depends on the number of samples: compare it only at S = {samples}."
+        "These are samples of the first stage, without a style. Methods with the same first stage "
+        f"share one column. GED depends on the number of samples: compare it only at S = {samples}."
     )
     blocks: list[document.Block] = [document.Text(text), _table(columns, METRICS, samples, note)]
     if gains:
@@ -230,10 +256,10 @@ def _meanings(
     }
     return [
         document.Section(
-            f"What the scores of {kind} say",
+            f"What the scores of {kind} mean",
             [
                 document.Table(
-                    ("Metric", "In rows.csv", "What it says"),
+                    ("Metric", "Name in rows.csv", "Meaning"),
                     [(m.label(count), f"`{m.name}`", m.meaning) for m in metrics],
                     "lll",
                     LEGEND if metrics is METRICS else "",
@@ -246,10 +272,10 @@ def _meanings(
 
 def _methods(methods: Mapping[str, Mapping[str, Any]]) -> document.Section:
     table = [
-        (name, ", ".join(f"`{field}` = {_value(x)}" for field, x in changes.items()) or "nothing")
+        (name, ", ".join(f"`{field}` = {_value(x)}" for field, x in changes.items()) or "none")
         for name, changes in methods.items()
     ]
-    columns = ("Method", "What it changes in the configuration below")
+    columns = ("Method", "Changes to the configuration below")
     return document.Section("The methods", [document.Table(columns, table, "ll")])
 
 

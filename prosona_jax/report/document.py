@@ -1,11 +1,11 @@
-"""Sections of text, tables and figures become a folder: HTML, Markdown, JSON and CSV.
+"""Writes sections of text, tables and figures to a folder, as HTML, Markdown, JSON and CSV.
 
-    report.html   one file: figures inside it, no scripts, nothing fetched
+    report.html   one file that contains its figures; it has no scripts and fetches nothing
     report.md     the same sections, with figures/*.png beside it
     report.json   the numbers
     rows.csv      one row per record and method
 
-Words between backticks are set as code; everything else in a text is literal.
+In a text, words between backticks are shown as code. All other characters are literal.
 """
 
 import base64
@@ -39,13 +39,13 @@ class Text(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """Few numbers that matter most: (label, value, remark) each."""
+    """The few most important numbers, each as (label, value, remark)."""
 
     items: Sequence[tuple[str, str, str]]
 
 
 class Table(NamedTuple):
-    """Cells as they are to be read; `align` has one letter per column, l or r."""
+    """Cells as they are shown; `align` has one letter per column, l or r."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -54,7 +54,7 @@ class Table(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A PNG file, `figures/<name>.png`; `alt` says what it shows to those who cannot see it."""
+    """A PNG file, `figures/<name>.png`; `alt` describes it for people who cannot see it."""
 
     name: str
     png: bytes
@@ -63,7 +63,7 @@ class Figure(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """Text in its own lines, folded away under its title."""
+    """Preformatted text, collapsed under its title."""
 
     title: str
     body: str
@@ -73,14 +73,14 @@ Block = Text | Facts | Table | Figure | Listing
 
 
 class Section(NamedTuple):
-    """A heading and what stands below it."""
+    """A heading and its content."""
 
     title: str
     blocks: Sequence[Block]
 
 
 class Document(NamedTuple):
-    """A title page and sections; `warnings` stand in a box above everything else."""
+    """A title, a subtitle and sections; `warnings` are shown in a box above the sections."""
 
     title: str
     subtitle: str
@@ -95,16 +95,17 @@ def write(
     data: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Writes the report into `folder`, whole or not at all, in place of the report before it.
+    """Writes the report to `folder`, completely or not at all. It replaces an earlier report.
 
     Args:
-        folder: made if absent; the folder holds the report and nothing else.
-        document: what report.html and report.md say.
-        data: what report.json holds; arrays become lists, and numbers that are not finite null.
-        rows: what rows.csv holds, under the union of their keys; absent or not finite: empty.
+        folder: created if absent; the folder holds the report and nothing else.
+        document: content of report.html and report.md.
+        data: content of report.json. Arrays become lists; numbers that are not finite become null.
+        rows: content of rows.csv. Its columns are the union of the rows' keys. A cell is empty if
+            its value is absent or not finite.
 
     Returns:
-        report.json's content, as read back.
+        The content of report.json, as it is read back.
 
     Raises:
         InputError: as from :func:`check`.
@@ -118,7 +119,7 @@ def write(
         _DATA: f"{text}\n",
         "rows.csv": _csv(rows),
     }
-    # Bytes of a path that are no UTF-8 become escapes, which JSON reads back.
+    # Bytes of a path that are not UTF-8 become escapes, which JSON can read back.
     files = {name: page.encode(errors="backslashreplace") for name, page in pages.items()}
     for figure in _figures(document):
         files[f"figures/{figure.name}.png"] = figure.png
@@ -127,9 +128,11 @@ def write(
 
 
 def check(folder: str | os.PathLike[str], data: Mapping[str, Any] | None = None) -> None:
-    """Raises InputError if no report can be written in `folder`, or only over what is not one.
+    """Raises InputError if no report can or may be written to `folder`.
 
-    Nor may it be written over a report whose "data" are others than `data`, JSON, if given.
+    Args:
+        folder: as in :func:`write`. It must not hold other files than those of a report.
+        data: if given, "data" of an earlier report in the folder must be equal to it, as JSON.
     """
     folder = pathlib.Path(folder).resolve()
     try:
@@ -159,7 +162,7 @@ def _json(data: Mapping[str, Any]) -> str:
 
 
 def entries(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Returns a two-column table's rows: names, those of nested mappings joined, and values."""
+    """Returns rows (name, value) of a table; the name of a nested value has all its keys."""
     listed = []
     for key, value in mapping.items():
         name = prefix + str(key).replace("_", " ")
@@ -171,11 +174,11 @@ def entries(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str
 
 
 def origin(provenance: Mapping[str, Any]) -> Section:
-    """Returns the section on how the numbers came about; "config", if there, is folded away."""
-    entered = {key: value for key, value in provenance.items() if key != "config"}
-    if "versions" in entered:
-        entered["versions"] = [f"{name} {x}" for name, x in entered["versions"].items()]
-    blocks: list[Block] = [Table(("How it came about", ""), entries(entered), "ll")]
+    """Returns the section on where the numbers come from; "config", if present, is collapsed."""
+    items = {key: value for key, value in provenance.items() if key != "config"}
+    if "versions" in items:
+        items["versions"] = [f"{name} {version}" for name, version in items["versions"].items()]
+    blocks: list[Block] = [Table(("Item", "Value"), entries(items), "ll")]
     if "config" in provenance:
         config = json.dumps(provenance["config"], indent=2, default=str)
         blocks.append(Listing("Configuration", config))
@@ -183,16 +186,16 @@ def origin(provenance: Mapping[str, Any]) -> Section:
 
 
 def footnote(caveats: Sequence[str], citation: str) -> str:
-    """Returns what stands below each figure: the caveats' claims, and whose data are shown."""
+    """Returns the footnote of each figure: the claims of the caveats, and the data's citation."""
     claims = [f"{caveat.partition(': ')[0].rstrip('.')}." for caveat in caveats]
     return " ".join([*claims, *([f"Data: {citation}"] if citation else [])])
 
 
 def _replace(folder: pathlib.Path, files: Mapping[str, bytes]) -> None:
-    """Puts a folder with these files in the place of `folder`; rests of a killed call vanish."""
+    """Replaces `folder` by a folder with these files; removes what a killed call has left."""
     new, old = (folder.with_name(f".{folder.name}.{age}") for age in ("new", "old"))
-    for rest in (new, old):
-        shutil.rmtree(rest, ignore_errors=True)
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
     try:
         for name, content in files.items():
             path = new / name
@@ -212,7 +215,7 @@ def _figures(document: Document) -> list[Figure]:
 
 
 def _plain(value: Any) -> Any:
-    """The value in JSON's types; numbers that are not finite become None."""
+    """Returns the value in JSON's types; numbers that are not finite become None."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (np.ndarray, np.generic)):
@@ -246,7 +249,7 @@ def _html(document: Document) -> str:
         return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(visible(text)))))
 
     def width(png: bytes) -> int:
-        return int.from_bytes(png[16:20], "big") // 2  # two pixels of PNG to one of the page
+        return int.from_bytes(png[16:20], "big") // 2  # two pixels of the PNG per pixel of the page
 
     environment = _environment(autoescape=True)
     environment.filters |= {
@@ -262,7 +265,7 @@ def _markdown(document: Document) -> str:
         parts = re.split(r"(`[^`]+`)", visible(text))
         special = r"[\\`*<&~]|\](?=[(\[:])|(?<!\w)_|_(?!\w)"
         parts[::2] = [re.sub(special, r"\\\g<0>", part) for part in parts[::2]]
-        return "".join(parts).replace("|", r"\|")  # a bar ends a table's cell, in code too
+        return "".join(parts).replace("|", r"\|")  # a bar ends a table's cell, even in code
 
     environment = _environment(autoescape=False)
     environment.filters |= {"inline": literal}

@@ -1,6 +1,6 @@
-"""Images with contours become figures, and figures PNG bytes; no pyplot, hence no global state.
+"""Draws figures of images with contours, and encodes them as PNG. Without pyplot: no global state.
 
-A figure is laid out for a page 10 inches wide, with a white ground in every theme.
+Figures are laid out for a page 10 inches wide and have a white background in every theme.
 """
 
 import io
@@ -23,34 +23,34 @@ from prosona_jax.report import fonts
 DPI = 200
 WIDTH_IN = 10.0
 INK, FAINT = "#333333", "#dddddd"
-# Okabe and Ito's colours, told apart by colour-blind readers too; yellow is too pale for lines.
+# Okabe and Ito's colours, which colour-blind people can distinguish; yellow is too pale for lines.
 RATERS = (
     *("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2"),
-    *("#9C6ADE", "#A3A500", "#F8766D", "#A0785A"),  # ours, where there are more raters than that
+    *("#9C6ADE", "#A3A500", "#F8766D", "#A0785A"),  # our additions, for data with more raters
 )
 _SAMPLE = "#4DD0E1"
-_PROMPT = "#FF4FD8"  # no rater's colour, and seen on black and on white
+_PROMPT = "#FF4FD8"  # differs from the raters' colours, and is visible on black and on white
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-_NAME_LENGTH = 100  # of a style, or of a sentence in its place
+_NAME_LENGTH = 100  # maximum length of a style's name, or of a sentence that replaces it
 _BAR_UM = tuple(digit * 10**power for power in range(6) for digit in (1, 2, 5))
 
 Limits = tuple[tuple[float, float], tuple[float, float]]  # (lowest, highest) row and column
 
 
 class Panel(NamedTuple):
-    """One image, what its raters drew and what a model sampled; R raters, S samples."""
+    """One image, the masks of its R raters, and S samples of a model."""
 
     record_id: str
     image: Float32[np.ndarray, "H W"]  # one channel, scaled to -1..1
     masks: UInt8[np.ndarray, "R H W"]  # {0, 1}
     rater_valid: Bool[np.ndarray, " R"]
     probs: Float32[np.ndarray, "S H W"]
-    prompted: Float32[np.ndarray, "R H W"] | None  # what a prompt per style asked for
+    prompted: Float32[np.ndarray, "R H W"] | None  # of one prompt per style
     spacing_mm: Float32[np.ndarray, " 2"]  # (row, column); NaN: unknown
 
 
 def png(figure: Figure, *, footnote: str = "") -> bytes:
-    """Returns the figure as PNG, the same bytes each time; `footnote` is printed below it."""
+    """Returns the figure as PNG, with `footnote` below it. The same figure gives the same bytes."""
     if footnote:
         inches = 0.98 * figure.get_figwidth()
         (lines,), family = fonts.set_lines([footnote], size=6.5, inches=inches)
@@ -66,17 +66,17 @@ def png(figure: Figure, *, footnote: str = "") -> bytes:
 def outlines(mask: Num[np.ndarray, "H W"]) -> list[Float[np.ndarray, "points 2"]]:
     """Returns the closed lines [(row, column)] where a mask or probability map crosses 1/2.
 
-    Pixel centres have integer coordinates. Beyond the border the mask counts as 0, so a region
-    that touches the border is outlined there too.
+    Pixel centres have integer coordinates. Outside the image the mask counts as 0, so the outline
+    of a region that touches the border runs along the border.
     """
     padded = np.pad(np.asarray(mask, np.float64), 1)
     return [line - 1 for line in find_contours(padded, 0.5)]
 
 
 def panel(shown: Panel, *, max_samples: int = 16) -> Figure:
-    """Draws the image, the raters' contours, sample contours, and the two maps of agreement.
+    """Draws the image, the raters' contours, the samples' contours, and two maps of agreement.
 
-    All but the first picture show the part of the image that anyone drew on. The maps give, for
+    All pictures except the first show the part of the image around all masks. The maps show, for
     each pixel, the share of raters and the share of all samples that include it.
     """
     masks = shown.masks[shown.rater_valid]  # [valid R, H, W]
@@ -89,7 +89,7 @@ def panel(shown: Panel, *, max_samples: int = 16) -> Figure:
     for ax, part in zip(axes[:3], (None, window, window), strict=True):
         draw_image(ax, shown.image, shown.spacing_mm, part)
     axes[0].add_patch(frame(window))
-    widths = np.linspace(2.4, 0.8, len(masks))  # where contours coincide, each still shows
+    widths = np.linspace(2.4, 0.8, len(masks))  # contours that coincide stay visible
     raters = np.flatnonzero(shown.rater_valid).tolist()
     for mask, rater, width in zip(masks, raters, widths, strict=True):
         draw_outlines(axes[1], mask, RATERS[rater % len(RATERS)], width)
@@ -117,7 +117,7 @@ def panel(shown: Panel, *, max_samples: int = 16) -> Figure:
 
 
 def styles_panel(shown: Panel, names: Sequence[str]) -> Figure:
-    """Draws for each style the rater's contour, thick, and what its prompt draws, thin."""
+    """Draws for each style the rater's contour (thick) and the contour of its prompt (thin)."""
     assert shown.prompted is not None
     drawn = np.concatenate([shown.masks, (shown.prompted > 0.5).astype(np.uint8)])
     window = around(drawn.max(0) > 0)
@@ -128,13 +128,13 @@ def styles_panel(shown: Panel, names: Sequence[str]) -> Figure:
     titles, family = set_names(names, size=8.0, inches=0.9 * WIDTH_IN / columns)
     for ax in axes:
         ax.axis("off")
-    for place, ax in enumerate(axes[: len(names) + 1]):
+    for index, ax in enumerate(axes[: len(names) + 1]):
         draw_image(ax, shown.image, shown.spacing_mm, window)
-        if not place:
+        if index == 0:
             ax.set_title("Image", fontsize=8, color=INK)
             scale_bar(ax, float(shown.spacing_mm[1]))
             continue
-        k = place - 1
+        k = index - 1
         ax.set_title(titles[k], fontsize=8, color=INK, fontfamily=family, parse_math=False)
         if shown.rater_valid[k]:
             draw_outlines(ax, shown.masks[k], RATERS[k % len(RATERS)], 2.4)
@@ -145,13 +145,13 @@ def styles_panel(shown: Panel, names: Sequence[str]) -> Figure:
 def walk(
     shown: Panel, probs: Float32[np.ndarray, "T H W"], names: Sequence[str], *, pictures: int = 9
 ) -> Figure:
-    """Draws masks on the way from the first style to the last, and the area on the way.
+    """Draws masks along the path from the first style to the last, and their areas.
 
-    The path passes style k at (k - 1) (T - 1) / (K - 1), counted from 0.
+    `probs` has T equally spaced points. Style k of K is at point k (T - 1) / (K - 1), from 0.
     """
     points = len(probs)
     areas = (probs > 0.5).sum((1, 2))
-    places = np.linspace(0, len(names) - 1, points)
+    positions = np.linspace(0, len(names) - 1, points)  # in units of styles
     window = around((probs > 0.5).max(0))
     figure = Figure(figsize=(WIDTH_IN, 3.1), layout="constrained")
     grid = figure.add_gridspec(2, pictures, height_ratios=(1, 1.3))
@@ -161,7 +161,7 @@ def walk(
         ax.axis("off")
         draw_outlines(ax, probs[point], _PROMPT, 1.2)
     ax = figure.add_subplot(grid[1, :])
-    ax.plot(places, areas, color=LINES[0], lw=1.4)
+    ax.plot(positions, areas, color=LINES[0], lw=1.4)
     for k, mask in enumerate(shown.masks):
         if shown.rater_valid[k]:
             colour = RATERS[k % len(RATERS)]
@@ -176,9 +176,9 @@ def walk(
 
 
 def around(drawn: np.ndarray) -> Limits:
-    """Returns limits of a square around the drawn pixels, with a margin, in the image.
+    """Returns the limits of a square around the drawn pixels, with a margin, within the image.
 
-    Where nothing is drawn, those of the whole image.
+    If no pixel is drawn, the limits are those of the whole image.
     """
     if not drawn.any():
         return (-0.5, drawn.shape[0] - 0.5), (-0.5, drawn.shape[1] - 0.5)
@@ -201,9 +201,10 @@ def draw_image(
     cmap: str = "gray",
     lowest: float = -1.0,
 ) -> AxesImage:
-    """Draws what a window shows of values `lowest` to 1, pixels as wide and high as they are.
+    """Draws the part of an image within a window, with the true aspect ratio of its pixels.
 
-    Without a window the whole image is shown. Pixels of unknown spacing, NaN, are square.
+    The colours cover the values from `lowest` to 1. Without a window, the whole image is drawn.
+    Pixels of unknown spacing (NaN) are square.
     """
     row, column = spacing_mm
     aspect = float(row / column) if np.isfinite(spacing_mm).all() else 1.0
@@ -234,9 +235,9 @@ def _count(noun: str, masks: np.ndarray) -> str:
 
 
 def scale_bar(ax: Axes, column_mm: float) -> None:
-    """Draws a bar of a round length, at most 40 % of the picture's width; none if none fits.
+    """Draws a scale bar with a round length of at most 40 % of the picture's width, if one fits.
 
-    `column_mm` is a pixel's width: of an unknown one, NaN, there is no bar.
+    `column_mm` is the width of a pixel. If it is unknown (NaN), there is no scale bar.
     """
     left, right = ax.get_xlim()
     width_um = 1000 * (right - left) * column_mm
@@ -255,7 +256,7 @@ def scale_bar(ax: Axes, column_mm: float) -> None:
 def set_names(
     names: Sequence[str], *, size: float, inches: float, most: int = 2
 ) -> tuple[list[str], list[str]]:
-    """Returns names in at most so many lines, and the fonts that have them; see `fonts`."""
+    """Returns names, each cut to at most `most` lines, and the fonts that can draw them."""
     short = [unicode.shorten(name, _NAME_LENGTH) for name in names]
     shown, family = fonts.set_lines(short, size=size, inches=inches)
     lines = [name.split("\n") for name in shown]
@@ -263,7 +264,7 @@ def set_names(
 
 
 def plain_axes(ax: Axes) -> None:
-    """Leaves of a chart's frame its left and lower line."""
+    """Removes the top and right lines of a chart's frame."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color("#999999")
     ax.tick_params(labelsize=7, colors=INK, width=0.6, length=2.5)

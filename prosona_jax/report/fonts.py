@@ -1,8 +1,8 @@
-"""Which installed fonts have the letters of a text, and how a text is set with them.
+"""Finds the installed fonts that have the letters of a text, and breaks the text into lines.
 
-Matplotlib warns of letters that a font lacks, and draws boxes. It takes a list of fonts, of which
-the first that has a letter draws it, joins and orders letters as their script asks, right-to-left
-ones too, and draws no glyph that is a coloured picture, such as most fonts of emoji hold.
+Matplotlib takes a list of fonts; the first font that has a letter draws it. For a letter that no
+font has, Matplotlib warns and draws a box. It joins and orders letters as their script requires,
+also from right to left. It cannot draw glyphs that are coloured pictures, as in most emoji fonts.
 """
 
 import functools
@@ -18,28 +18,29 @@ from matplotlib.ft2font import FT2Font, LoadFlags
 from prosona_jax import unicode
 
 _BASE = "DejaVu Sans"  # comes with Matplotlib
-_LAST_RESORT = "Last Resort"  # so does this one: it has a box for every letter
+_LAST_RESORT = "Last Resort"  # also comes with Matplotlib; it has a box for every letter
 _REGULAR = 400  # weight
 _DPI = 200
-_SLACK = 1.02  # by which a line's width may differ at another resolution
+_SLACK = 1.02  # a line may be wider by this factor at another resolution
 
 _LOG = logging.getLogger(__name__)
 
 
-def set_lines(written: Sequence[str], *, size: float, inches: float) -> tuple[list[str], list[str]]:
-    """Returns texts that can be drawn, in lines that are short enough, and the fonts to draw with.
+def set_lines(texts: Sequence[str], *, size: float, inches: float) -> tuple[list[str], list[str]]:
+    """Returns the texts, broken into lines, and the fonts that can draw them.
 
-    What no installed font has is written as an escape, and logged.
+    A letter that no installed font has is replaced by an escape, and a warning is logged.
 
     Args:
-        written: by anyone, in any script.
-        size: of the letters, in points.
-        inches: a line's greatest width.
+        texts: any texts, in any script.
+        size: size of the letters, in points.
+        inches: the maximum width of a line.
 
     Returns:
-        The texts, and Matplotlib's `fontfamily`. Draw them with `parse_math=False`: they are text.
+        The texts, and Matplotlib's `fontfamily`. Draw the texts with `parse_math=False`, because a
+        dollar sign in them does not start a formula.
     """
-    parts = [list(unicode.clusters(unicode.visible(text))) for text in written]
+    parts = [list(unicode.clusters(unicode.visible(text))) for text in texts]
     every = dict.fromkeys(cluster for text in parts for cluster in text)
     foreign = tuple(cluster for cluster in every if not cluster.isascii())
     known = _drawn(_BASE, foreign)
@@ -56,10 +57,10 @@ def set_lines(written: Sequence[str], *, size: float, inches: float) -> tuple[li
 
 @functools.cache
 def _warn(lost: str) -> None:
-    """Says once what no font has: the figures of a report have the same names."""
+    """Warns once per set of letters: the figures of a report have the same names."""
     _LOG.warning(
-        "figures write %s as escapes, since no installed font has them; install a font of that "
-        "script, such as Noto",
+        "figures write %s as escapes, because no installed font has these letters; install a font "
+        "of their script, such as Noto",
         lost,
     )
 
@@ -81,7 +82,7 @@ def _inches(line: str, *, size: float, family: Sequence[str]) -> float:
 
 @functools.lru_cache(64)
 def _choose(lacking: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns families that have as many of the clusters as any, the most useful first."""
+    """Returns families that together draw as many clusters as possible, the most useful first."""
     if not lacking:
         return ()
     offers = {family: _drawn(family, lacking) for family in _families()}
@@ -97,20 +98,20 @@ def _choose(lacking: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _use(drawn: frozenset[str], family: str) -> tuple[int, bool]:
-    return len(drawn), "sans" in family.lower()  # like the base
+    return len(drawn), "sans" in family.lower()  # prefers a font that looks like the base font
 
 
 @functools.cache
 def _families() -> list[str]:
-    """Returns the names of the upright fonts of this machine, in Matplotlib's order."""
+    """Returns the names of this machine's upright regular fonts, in Matplotlib's order."""
     manager = font_manager.fontManager
     known = {entry.fname for entry in manager.ttflist}
-    # Matplotlib lists a machine's fonts once and for all; some may have been installed since.
+    # Matplotlib caches its list of fonts, so fonts that were installed later are added here.
     for path in sorted({*font_manager.findSystemFonts()} - known):
         try:
             manager.addfont(path)
-        except Exception as error:  # whatever the bytes lead its reader to
-            _LOG.debug("%s: no font to draw with (%s)", path, error)
+        except Exception as error:  # a damaged file may raise any error
+            _LOG.debug("%s: cannot be used as a font (%s)", path, error)
     names = (
         entry.name
         for entry in manager.ttflist
@@ -121,7 +122,7 @@ def _families() -> list[str]:
 
 @functools.lru_cache(1024)
 def _drawn(family: str, clusters: tuple[str, ...]) -> frozenset[str]:
-    """Returns which clusters a family draws; one that cannot be read draws none."""
+    """Returns the clusters that a family can draw; none if its file cannot be read."""
     try:
         path = font_manager.findfont(FontProperties(family=family), fallback_to_default=False)
         font = FT2Font(path, face_index=path.face_index)
@@ -136,8 +137,8 @@ def _has(font: FT2Font, cluster: str) -> bool:
         if not font.get_char_index(ord(character)):
             return False
         if not character.isprintable():
-            continue  # a format: nothing to see
+            continue  # a format character is invisible
         left, low, right, high = font.load_char(ord(character), LoadFlags.NO_HINTING).bbox
         if not character.isspace() and (left == right or low == high):
-            return False  # a coloured picture has no outline
+            return False  # a glyph without an outline is a coloured picture
     return True

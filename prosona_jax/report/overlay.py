@@ -1,4 +1,4 @@
-"""The picture of a prediction: one image, and the contour that each sentence draws on it."""
+"""Draws the picture of a prediction: one image and the contour of each sentence."""
 
 from collections.abc import Sequence
 
@@ -20,8 +20,8 @@ from prosona_jax.report.figures import (
 
 _SIDE_IN = 4.5
 _LINE_STYLES = ("-", "--", ":")
-_POINTS = 8.0  # of the legend's letters
-_BESIDE_IN = 0.6  # what the legend needs beside its letters
+_POINTS = 8.0  # size of the legend's letters
+_LEGEND_MARGIN_IN = 0.6  # width of the legend's lines and margins
 
 
 def draw(
@@ -32,15 +32,16 @@ def draw(
     spacing_mm: Float32[np.ndarray, " 2"],
     crop: Limits,
 ) -> Figure:
-    """Draws the whole image and, enlarged beside it, what lies around the contours, under a legend.
+    """Draws the whole image and, beside it, an enlargement around the contours, under a legend.
 
-    A frame shows what the model saw, where that is not all of the image.
+    If the model saw only a part of the image, a frame marks this part.
 
     Args:
         image: scaled to -1..1.
-        masks: {0, 1}, one for each label; where contours coincide, the first is the widest.
-        labels: what the legend says, in any script and of any length.
-        spacing_mm: (row, column); NaN: unknown, then pixels are square and there is no scale bar.
+        masks: {0, 1}, one per label. The first contour is the widest, so that contours that
+            coincide stay visible.
+        labels: texts of the legend, in any script and of any length.
+        spacing_mm: (row, column). NaN means unknown: pixels are square and there is no scale bar.
         crop: lowest and highest row and column that the model saw, in pixels of the image.
     """
     height, width = image.shape
@@ -67,7 +68,7 @@ def draw(
         scale_bar(ax, float(spacing_mm[1]))
     if (rows, columns) != whole:
         axes[0].add_patch(frame((rows, columns)))
-    inches = figure.get_figwidth() - _BESIDE_IN
+    inches = figure.get_figwidth() - _LEGEND_MARGIN_IN
     texts, family = fonts.set_lines(labels, size=_POINTS, inches=inches)
     legend = figure.legend(
         [Line2D([], [], color=colour, ls=style, lw=2) for colour, style, _ in looks], texts,

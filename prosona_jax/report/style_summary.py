@@ -1,4 +1,4 @@
-"""What the second stage adds to the report: which rater does each prompt draw, and how surely."""
+"""Sections of the report on the second stage: which rater each style draws, and how well."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -19,22 +19,26 @@ _SENTENCES = ("Training sentences", "Held-out sentences", "Held-out minus traini
 
 
 class Styled(NamedTuple):
-    """What a report shows of K styles besides scores; d latent dimensions."""
+    """What a report shows about K styles in addition to the scores; d latent dimensions."""
 
     names: Sequence[str]
-    sentences: Sequence[str]  # the first training sentence of each style; [] if none is read
-    by_area: bool  # style k is the k-th smallest mask, else rater k
-    order: Sequence[int]  # of the styles on the walk, from the tightest to the most generous
+    sentences: Sequence[str]  # the first training sentence of each style; [] if no text is read
+    by_area: bool  # True: style k is the k-th smallest mask; False: style k is rater k
+    order: Sequence[int]  # in which the walk passes the styles, from the smallest mean area
     walked: Panel | None  # the image of the walk
-    walk: Float32[np.ndarray, "t H W"]  # masks on the way; here and below, styles are in its order
-    path: Float[np.ndarray, "t d"]  # latents here and below: (z - mu_p) / sigma_p
-    at_styles: Float[np.ndarray, "k d"]
-    at_raters: Float[np.ndarray, "k d"]  # NaN: missing in this image
-    samples: Float[np.ndarray, "s d"]
+    walk: Float32[np.ndarray, "t H W"]  # probabilities along the path
+    path: Float[np.ndarray, "t d"]  # this and the other latents: (z - mu_p) / sigma_p
+    at_styles: Float[np.ndarray, "k d"]  # in the order of the walk
+    at_raters: Float[np.ndarray, "k d"]  # in the order of the walk; NaN: missing in this image
+    samples: Float[np.ndarray, "s d"]  # samples of the prior
 
 
 def facts(results: StyleResults, styles: int) -> list[tuple[str, str, str]]:
-    """Returns the three numbers that matter most; styles that are persons have no order by area."""
+    """Returns the three most important numbers.
+
+    "Areas in order" is the third one. If the styles have no order by area, "Own prompt is the best"
+    replaces it.
+    """
     return [
         (
             metric.label(styles),
@@ -49,7 +53,7 @@ def facts(results: StyleResults, styles: int) -> list[tuple[str, str, str]]:
 def sections(
     results: StyleResults, styled: Styled, panels: Sequence[Panel], note: str, png: Png
 ) -> list[document.Section]:
-    """Returns the sections on styles; `note` says what the intervals are."""
+    """Returns the sections on styles; `note` explains the means and intervals of the tables."""
     return [
         _styles(results, styled, note, png),
         _pictures(panels, styled, png),
@@ -62,14 +66,14 @@ def sections(
 def _styles(results: StyleResults, styled: Styled, note: str, png: Png) -> document.Section:
     k = len(styled.names)
     text = (
-        f"The first stage is encoded; the second one turns each of {k} styles into a query that "
-        "moves the prior to a place in the latent space, and the mask at that place is the "
-        "style's contour. "
+        f"The first stage is frozen. The second stage turns each of {k} styles into a query. The "
+        "query moves the prior's mean to another point of the latent space, and the mask at this "
+        "point is the style's contour. "
         + (
-            "The query is computed from the embedding of a sentence; a style's own one, here and "
+            "The query is computed from the embedding of a sentence. A style's own query, here and "
             "in the pictures below, is the mean over its training sentences. "
             if styled.sentences
-            else "The query is no sentence's: this run is a baseline that knows styles by number. "
+            else "No sentence is read: this run is a baseline that knows a style by its number. "
         )
     )
     sentences = styled.sentences or [""] * k
@@ -103,12 +107,12 @@ def _styles(results: StyleResults, styled: Styled, note: str, png: Png) -> docum
 
 
 def meaning(by_area: bool) -> str:
-    """Returns what a style is in the data; `by_area`: the k-th smallest mask, else rater k."""
+    """Returns the sentences that say what style k is: the k-th smallest mask, or rater k."""
     if by_area:
         return (
-            "Style k is the k-th smallest of an image's masks, in training and in scoring, since "
-            "nobody knows which rater drew which. All that a style can mean is how generously to "
-            "draw; nothing else was there to be learned."
+            "Style k is the k-th smallest of an image's masks, in training and in scoring, because "
+            "nobody knows which rater drew which mask. A style can therefore only say how "
+            "generously to draw. The data contain nothing else to learn about a style."
         )
     return "Style k is rater k, the same person or tool in every image."
 
@@ -116,24 +120,24 @@ def meaning(by_area: bool) -> str:
 def whose(
     names: Sequence[str], table: list[list[Interval]], png: Png, *, name: str = "whose"
 ) -> list[document.Block]:
-    """Returns table and picture of which rater each style draws; `name` is the picture's."""
+    """Returns a table and a picture of which rater each style draws; `name`: of the picture."""
     caption = (
-        "Whose rater does each prompt draw? Dice of the row's masks with the column's rater, and "
-        "its interval as above: the diagonal should be the greatest of its column."
+        "Which rater does each style draw? Dice of the row's masks with the column's rater, with "
+        "intervals as above. The highest value of each column should be on the diagonal."
     )
     rows = [
         (name, *(_MEAN.cell(interval) for interval in line))
         for name, line in zip(names, table, strict=True)
     ]
-    header = ("Asked for", *(f"{name}'s rater" for name in names))
+    header = ("Style", *(f"{name}'s rater" for name in names))
     return [
         document.Table(header, rows, "l" + "r" * len(names), caption),
         document.Figure(
             name,
             png(charts.whose(names, np.array([[x.mean for x in line] for line in table]))),
-            "How much closer to each rater each style's masks are than those of all styles",
-            "The same, less each column's mean, since some raters are hard for every style. Bold: "
-            "a style with its own rater; framed: the greatest of a column.",
+            "Dice of each style's masks with each rater, minus the mean over all styles",
+            "The same Dice minus the mean of its column, because some raters are difficult for "
+            "every style. Bold: a style with its own rater. Framed: the highest value of a column.",
         ),
     ]
 
@@ -141,12 +145,14 @@ def whose(
 def _pictures(panels: Sequence[Panel], styled: Styled, png: Png) -> document.Section:
     if not panels:
         return document.Section("What each style draws", [])
-    text = "For each style: the contour of its rater, thick, and what the style draws, pink."
+    text = (
+        "For each style: its rater's contour (thick) and the contour that the style draws (pink)."
+    )
     drawn = [
         document.Figure(
             f"styles-{number:02d}",
             png(figures.styles_panel(panel, styled.names)),
-            f"{panel.record_id}: rater's and prompted contour for each style",
+            f"{panel.record_id}: the rater's contour and the style's contour, for each style",
             f"`{panel.record_id}`",
         )
         for number, panel in enumerate(panels, 1)
@@ -161,20 +167,20 @@ def _scores(results: StyleResults, styled: Styled, note: str) -> document.Sectio
     rows = [(metric.label(k), metric.better, *_cells(results, metric)) for metric in known]
     columns = ["Metric", "Better", "Styles", *worded]
     text = (
-        "Styles: each style's own contour. The other scores are of single sentences, one per "
-        "style at a time, and means over all of them. The "
-        "held-out ones were never trained on: what they lose is what the model knows by heart "
-        "rather than by language. "
+        "Column “Styles”: each style's own contour. The other columns score single sentences, one "
+        "per style at a time, and show the mean over all sentences. The model was never trained on "
+        "the held-out sentences. Their loss against the training sentences shows how much the "
+        "model depends on the exact wording. "
         if worded
         else ""
-    ) + f"GED is that of {k} masks against {k} raters: never compare it with other counts."
+    ) + f"GED compares {k} masks with {k} raters. Do not compare it with GED for other counts."
     meanings = [(m.label(k), f"`{m.name}`", m.meaning) for m in known]
     return document.Section(
         "Scores of the styles",
         [
             document.Text(text),
             document.Table(columns, rows, "ll" + "r" * (len(columns) - 2), note),
-            document.Table(("Metric", "In rows.csv", "What it says"), meanings, "lll"),
+            document.Table(("Metric", "Name in rows.csv", "Meaning"), meanings, "lll"),
         ],
     )
 
@@ -186,18 +192,20 @@ def _retrieval(results: StyleResults, styled: Styled, note: str) -> document.Sec
     chance = f"{100 / len(styled.names):.1f}"
     rows = [(metric.title, chance, *_cells(results, metric), metric.meaning) for metric in known]
     text = (
-        "Do sentences and raters meet in one space? Shares of styles [%], within each image, "
-        "against what guessing would find; where a rater is missing, a prompt has fewer to choose "
-        "from, and guessing finds more. Styles: by the mean direction of a style's training "
-        "sentences; the others by one sentence per style at a time."
+        "Do sentences lie close to their raters in the shared space of text and image? The table "
+        "shows the share of styles [%] for which the right match is found within an image. "
+        "“Chance” is the share that guessing finds if no rater is missing. Where a rater is "
+        "missing, guessing finds more, because there are fewer raters to choose from. Column "
+        "“Styles”: the mean direction of a style's training sentences. The other columns: one "
+        "sentence per style at a time."
     )
-    columns = ("", "Chance", "Styles", *_SENTENCES, "What it says")
+    columns = ("Metric", "Chance", "Styles", *_SENTENCES, "Meaning")
     table = document.Table(columns, rows, "l" + "r" * (len(columns) - 2) + "l", note)
     return document.Section("Retrieval", [document.Text(text), table])
 
 
 def _cells(results: StyleResults, metric: Metric) -> list[str]:
-    """Returns a metric's cells: the styles' own, then those of `_SENTENCES` where text is read."""
+    """Returns a metric's cells: for the styles, and for `_SENTENCES` if text is read."""
     cells = [metric.cell(results.styles[metric.name])]
     if results.trained:
         cells += [metric.cell(x.get(metric.name)) for x in (results.trained, results.held_out)]
@@ -218,11 +226,11 @@ def _walk(styled: Styled, png: Png) -> document.Section:
         [
             document.Text(
                 "The query moves in straight lines from style to style, in the order of the mean "
-                "areas that they draw. Above, masks on the way; below, their area, with a dot for "
-                "each rater's."
+                "areas that the styles draw. Top: masks along this path. Bottom: their areas. Each "
+                "dot is the area of a rater's mask."
             ),
             document.Figure(
-                "walk", png(strip), "Contours and area on the way", f"`{shown.record_id}`"
+                "walk", png(strip), "Contours and areas along the path", f"`{shown.record_id}`"
             ),
             *(_plane(styled, names, png) if styled.path.shape[1] > 1 else ()),
         ],
@@ -230,7 +238,7 @@ def _walk(styled: Styled, png: Png) -> document.Section:
 
 
 def _plane(styled: Styled, names: Sequence[str], png: Png) -> list[document.Block]:
-    """The latent space in the two dimensions along which the styles lie furthest apart."""
+    """Returns a chart of the two latent dimensions along which the styles lie furthest apart."""
     first, second = np.argsort(-np.ptp(styled.at_styles, axis=0), kind="stable")[:2]
     pick = [first, second]
     plane = charts.latent_plane(
@@ -243,12 +251,12 @@ def _plane(styled: Styled, names: Sequence[str], png: Png) -> list[document.Bloc
     )
     return [
         document.Text(
-            "The same way in the latent space of this image, in the two of its dimensions "
-            "along which the styles lie furthest apart. Rings: where the posterior, which sees "
-            "a rater's mask, puts each rater."
+            "The same path in the latent space of this image. The chart shows the two dimensions "
+            "along which the styles lie furthest apart. A ring marks where the posterior, which "
+            "sees a rater's mask, places this rater."
         ),
         document.Figure(
-            "latent-plane", png(plane), "Prior samples, styles, raters and the way between",
-            "Two dimensions of the latent, in units of the prior's standard deviation.",
+            "latent-plane", png(plane), "Samples of the prior, styles, raters and the path",
+            "Two latent dimensions, in units of the prior's standard deviation.",
         ),
     ]  # fmt: skip

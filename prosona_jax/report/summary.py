@@ -1,9 +1,9 @@
-"""Evaluation results become the report: what the numbers mean, in sentences."""
+"""Writes the report on a run: its numbers, tables and figures, and what they mean."""
 
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -24,102 +24,118 @@ from prosona_jax.report.sample_summary import GED, MATCHED
 from prosona_jax.report.style_summary import Styled
 
 
-def write_report(
-    folder: str | os.PathLike[str],
-    *,
-    title: str,
-    rows: list[dict[str, Any]],
-    history: Mapping[str, Rows],
-    latent_kl: Float[np.ndarray, " d"],
-    panels: Sequence[Panel],
-    provenance: dict[str, Any],
-    data: dict[str, Any],
-    described: Mapping[str, str],
-    caveats: Sequence[str],
-    citation: str,
-    raters: int,
-    samples: int,
-    styled: Styled | None,
-    by_area: bool,
-    bootstrap: int,
-) -> dict[str, Any]:
+class Evaluated(NamedTuple):
+    """What the report on a run shows; R raters, S samples, d latent dimensions."""
+
+    title: str
+    # One row per record and method. "samples" (S draws of the prior) and "prior_mean" (f(x, mu_p)
+    # repeated S times) have the metrics of `catalogue.METRICS` and `catalogue.LEAVE_ONE_OUT`,
+    # "raters" has only the latter. "prompts_mean", "prompts_train" and "prompts_held_out" have
+    # those of `scoring.evaluate_styles`. Absent values and NaN are left out of every mean.
+    rows: list[dict[str, Any]]
+    # By stage: rows {"step", "split": "train" | "validation", name: value...}.
+    history: Mapping[str, Rows]
+    latent_kl: Float[np.ndarray, " d"]  # mean KL(q || p) of each latent dimension, nats
+    panels: Sequence[Panel]  # the records to draw; their scores are in `rows`
+    provenance: dict[str, Any]  # where the numbers come from; "config", if present, is collapsed
+    data: dict[str, Any]  # the scored data, for report.json: split and fingerprint
+    described: Mapping[str, str]  # the scored data in words, for the page
+    # "Short claim: explanation." each. The page shows them in full, and every figure the claims.
+    caveats: Sequence[str]
+    citation: str  # of the data, printed below every figure; "" for none
+    raters: int  # R
+    samples: int  # S, drawn from the prior for each record
+    styled: Styled | None  # what the second stage draws; None without a second stage
+    by_area: bool  # True: raters have no identity; an image's masks are sorted by area
+    bootstrap: int  # resamples of patients for each interval
+
+    def scored(self) -> Rows:
+        """Returns the rows of the samples, one per record."""
+        return [row for row in self.rows if row["method"] == "samples"]
+
+    def patients(self) -> int:
+        """Returns the number of patients."""
+        return len({row["patient_id"] for row in self.scored()})
+
+    def active(self) -> int:
+        """Returns the number of active latent dimensions."""
+        return int((self.latent_kl > ACTIVE_NATS).sum())
+
+
+def write_report(folder: str | os.PathLike[str], evaluated: Evaluated) -> dict[str, Any]:
     """Writes report.html, report.md, report.json and rows.csv.
 
     Args:
-        folder: holds the report and nothing else; a report before it is replaced.
-        title: heading of the report.
-        rows: one per record and method, {"record_id", "patient_id", "method", metric: value};
-            absent and NaN values count nowhere. Methods: "samples" (S draws of the prior) and
-            "prior_mean" (f(x, mu_p) repeated S times) with the metrics of `catalogue.METRICS` and
-            `catalogue.LEAVE_ONE_OUT`, "raters" with the latter alone; "prompts_mean",
-            "prompts_train" and "prompts_held_out" with those of `evaluate.evaluate_styles`.
-        history: by stage, rows {"step", "split": "train" | "validation", name: value...}.
-        latent_kl: mean KL(q || p) of each latent dimension [nats].
-        panels: records to draw; their scores are looked up in `rows`.
-        provenance: how the run came about; "config", if there, is folded away as JSON.
-        data: what was scored, for report.json: split, fingerprint.
-        described: the same in words, for the page.
-        caveats: "Short claim: explanation." each; a box above the report shows them whole, and
-            every figure shows the claim.
-        citation: of the data, printed on every figure; "" for none.
-        raters: R, raters of the data set.
-        samples: S, prior samples per record.
-        styled: what the second stage draws; None without one.
-        by_area: the raters have no identity; place k is an image's k-th smallest mask.
-        bootstrap: resamples of patients behind each interval.
+        folder: holds the report and nothing else; an earlier report is replaced.
+        evaluated: the content of the report.
 
     Returns:
-        What report.json holds: the keys that `prosona_jax.score` prints, for the samples, and
-        "title", "prior_mean", "difference", "leave_one_out", "latent", "data", "provenance",
-        "caveats", "citation", and "styles": for each split of the prompts such a mapping.
+        The content of report.json. For the samples it has the keys that `prosona_jax.score` prints.
+        The other keys are "title", "prior_mean", "difference", "leave_one_out", "latent", "data",
+        "provenance", "caveats", "citation", and "styles", which has a mapping for each split of the
+        prompts.
 
     Raises:
-        InputError: the folder holds files that no report has written.
+        InputError: the folder holds files that are not part of a report.
     """
-    scored = [row for row in rows if row["method"] == "samples"]
-    patients = len({row["patient_id"] for row in scored})
+    rows, bootstrap, raters = evaluated.rows, evaluated.bootstrap, evaluated.raters
     results = collect(rows, bootstrap=bootstrap)
-    active = int((latent_kl > ACTIVE_NATS).sum())
-    png = functools.partial(figures.png, footnote=document.footnote(caveats, citation))
-    note = (
-        f"Means over {len(scored)} records; in brackets the 95 % interval, from {bootstrap} "
-        f"bootstrap resamples of the {patients} patients. Dice in points: 100 is perfect."
-    )
-    second = collect_styles(rows, styles=raters, bootstrap=bootstrap) if styled else None
-    sections = (
-        _findings(results, second, samples, raters, active, latent_kl.size),
-        _setting(described, raters, samples, latent_kl.size, by_area),
-        *(style_summary.sections(second, styled, panels, note, png) if second and styled else ()),
-        sample_summary.pictures(panels, scored, samples, png),
-        sample_summary.scores(results, note, raters, samples),
-        sample_summary.beside_raters(results, note, raters),
-        sample_summary.latent(latent_kl, active, png),
-        *(_training(stage, lines, png) for stage, lines in history.items()),
-        document.origin(provenance),
-    )
+    second = collect_styles(rows, styles=raters, bootstrap=bootstrap) if evaluated.styled else None
+    records, patients = len(evaluated.scored()), evaluated.patients()
     page = document.Document(
-        title=title,
+        title=evaluated.title,
         subtitle="A probabilistic U-Net that draws many segmentations of one image"
-        + (", and a second stage that draws the one asked for" if styled else "")
-        + f", scored against {raters} rater{'s' * (raters > 1)} on {len(scored)} records of "
+        + (", with a second stage that draws in a given style" if second else "")
+        + f". It was scored against {raters} rater{'s' * (raters > 1)} on {records} records of "
         f"{patients} patients.",
-        warnings=caveats,
-        sections=[section for section in sections if section.blocks],
+        warnings=evaluated.caveats,
+        sections=[section for section in _sections(evaluated, results, second) if section.blocks],
     )
     content = {
-        "title": title,
-        "records": len(scored),
+        "title": evaluated.title,
+        "records": records,
         "patients": patients,
         "raters": raters,
-        "samples": samples,
+        "samples": evaluated.samples,
         **_numbers(results, second),
-        "latent": {"kl": latent_kl, "threshold": ACTIVE_NATS, "active": active},
-        "data": data,
-        "provenance": provenance,
-        "caveats": list(caveats),
-        "citation": citation,
+        "latent": {
+            "kl": evaluated.latent_kl,
+            "threshold": ACTIVE_NATS,
+            "active": evaluated.active(),
+        },
+        "data": evaluated.data,
+        "provenance": evaluated.provenance,
+        "caveats": list(evaluated.caveats),
+        "citation": evaluated.citation,
     }
     return document.write(folder, page, data=content, rows=rows)
+
+
+def _sections(
+    evaluated: Evaluated, results: Results, second: StyleResults | None
+) -> Iterator[document.Section]:
+    """Yields the sections of the report in their order; a section may have no blocks."""
+    kl, panels, styled = evaluated.latent_kl, evaluated.panels, evaluated.styled
+    raters, samples, active = evaluated.raters, evaluated.samples, evaluated.active()
+    footnote = document.footnote(evaluated.caveats, evaluated.citation)
+    png = functools.partial(figures.png, footnote=footnote)
+    scored = evaluated.scored()
+    note = (
+        f"Means over {len(scored)} records. In brackets: 95 % intervals from "
+        f"{evaluated.bootstrap} bootstrap resamples of the {evaluated.patients()} patients. Dice "
+        "is given in points: 100 is perfect."
+    )
+    yield _findings(results, second, samples, raters, active, kl.size)
+    yield _setting(evaluated.described, raters, samples, kl.size, evaluated.by_area)
+    if second and styled:
+        yield from style_summary.sections(second, styled, panels, note, png)
+    yield sample_summary.pictures(panels, scored, samples, png)
+    yield sample_summary.scores(results, note, raters, samples)
+    yield sample_summary.beside_raters(results, note, raters)
+    yield sample_summary.latent(kl, active, png)
+    for stage, history in evaluated.history.items():
+        yield _training(stage, history, png)
+    yield document.origin(evaluated.provenance)
 
 
 def _numbers(results: Results, second: StyleResults | None) -> dict[str, Any]:
@@ -165,7 +181,7 @@ def _findings(
     gain = results.difference.get("ged")
     if gain:
         number, span = GED.number(gain.mean, sign=True), GED.between(gain, sign=True)
-        facts.append(("GED, samples − prior mean", number, f"{span}; lower is better"))
+        facts.append(("GED, samples minus prior mean", number, f"{span}; lower is better"))
     facts.append(
         ("Active latent dimensions", f"{active} of {d}", f"mean KL above {ACTIVE_NATS} nats")
     )
@@ -174,55 +190,55 @@ def _findings(
 
 
 def _verdict(gain: Interval) -> str:
-    """Whether the model uses its latent, judged by the paired difference in GED."""
+    """Returns whether the model uses its latent variable, from the paired difference in GED."""
     direction = "lower" if gain.mean < 0 else "higher"
     start = (
-        "Does the model use its latent? If it did not, every sample would equal `f(x, mu_p)`, "
-        "the segmentation at the mean of the prior. On the same records, the GED of the samples "
-        f"is {GED.number(abs(gain.mean))} {direction} than that of `f(x, mu_p)` in place of each "
-        "sample"
+        "Does the model use its latent variable z? If it did not, every sample would be equal to "
+        "`f(x, mu_p)`, the segmentation at the mean of the prior. On the same records, the GED of "
+        f"the samples is {GED.number(abs(gain.mean))} {direction} than the GED of `f(x, mu_p)` "
+        "alone"
     )
     if not (limits := bounds(gain)):
-        return f"{start}. One patient gives no interval, so nothing follows from it."
+        return f"{start}. One patient gives no interval, so this difference shows nothing."
     low, high = limits
     if high < 0:
-        end = "the whole interval lies below zero: it uses its latent, and gains by it."
+        end = "The whole interval is below zero: the model uses z, and its samples gain from it."
     elif low > 0:
-        end = "the whole interval lies above zero: its samples are worse than no samples at all."
+        end = "The whole interval is above zero: the samples are worse than `f(x, mu_p)` alone."
     else:
-        end = "the interval includes zero: these records do not show that it does."
-    return f"{start} ({GED.between(gain, sign=True)} of the difference); {end}"
+        end = "The interval includes zero: these records do not show that the model uses z."
+    return f"{start} (difference: {GED.between(gain, sign=True)}). {end}"
 
 
 def _setting(
     described: Mapping[str, str], raters: int, samples: int, d: int, by_area: bool
 ) -> document.Section:
     paragraphs = (
-        "Raters who outline the same structure disagree, and no one mask is the truth. This model "
-        "learns the range of their answers. A U-Net turns the image x into features `U(x)`; a "
-        "prior network turns it into a normal distribution, with mean mu_p, of a latent z of "
-        f"d = {d} numbers; a few 1×1 convolutions turn features and z into a segmentation "
-        "`f(x, z)`. In training, a posterior network that also sees what the raters drew says "
-        f"which z to use. Afterwards z is drawn from the prior, here S = {samples} times per "
-        "image: these S segmentations are the samples. A pixel belongs to one where its "
-        "probability is above 0.5.",
-        "The raters of an image are a set without order: nobody knows which person drew "
-        "which mask, so no model trained on it can tell how one particular rater draws. Their "
-        "masks are put in order of area."
+        "Raters who outline the same structure disagree, and no single mask is the truth. This "
+        "model learns the range of their masks. A U-Net turns the image x into features `U(x)`. A "
+        "prior network turns x into a normal distribution, with mean mu_p, of a latent variable z "
+        f"of d = {d} numbers. A few 1×1 convolutions turn the features and z into a segmentation "
+        "`f(x, z)`. In training, a posterior network, which also sees the raters' masks, says "
+        f"which z to use. After training, z is drawn from the prior, here S = {samples} times per "
+        "image. These S segmentations are the samples. A pixel belongs to the mask of a sample if "
+        "its probability is above 0.5.",
+        "The raters of an image have no fixed order: nobody knows which person drew which mask. A "
+        "model that is trained on these data cannot learn how one particular rater draws. The "
+        "masks of each image are sorted by area."
         if by_area
         else f"Rater k of {raters} is the same person or tool in every image.",
     )
     rows = list(described.items())
-    table = [document.Table(("What was scored", ""), rows, "ll")] if rows else []
+    table = [document.Table(("Scored data", "Value"), rows, "ll")] if rows else []
     return document.Section(
-        "What was trained, and on what it was scored", [*map(document.Text, paragraphs), *table]
+        "The model and the scored data", [*map(document.Text, paragraphs), *table]
     )
 
 
 def _training(stage: str, history: Rows, png: Callable[..., bytes]) -> document.Section:
     points: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for row in history:
-        # The KL of single dimensions has its own section.
+        # Another section shows the KL of the single dimensions.
         names = (name for name in row if not name.startswith("kl_z"))
         for name in set(names) - {"step", "split", "seconds"}:
             line = points.setdefault(name, {}).setdefault(row["split"], [])
@@ -234,10 +250,10 @@ def _training(stage: str, history: Rows, png: Callable[..., bytes]) -> document.
     if not drawn:
         return document.Section(f"Training, {stage}", [])
     caption = (
-        "Each logged quantity by optimiser step, on its own scale. Scores during training may rest "
-        "on fewer samples than those of this report."
+        "Each logged quantity over the optimiser steps. Each chart has its own scale. Scores "
+        "during training may be computed from fewer samples than the scores of this report."
     )
-    alt = f"Curves of {', '.join(drawn)}"
+    alt = f"Training curves of {', '.join(drawn)}"
     figure = document.Figure(
         f"curves-{stage.replace(' ', '-')}", png(charts.curves(drawn)), alt, caption
     )

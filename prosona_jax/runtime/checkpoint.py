@@ -1,4 +1,7 @@
-"""Checkpoints: the last ones to resume from, the best one to use. Written whole or not at all."""
+"""Checkpoints: the last ones to resume from, and the best one to use.
+
+A checkpoint is written completely or not at all.
+"""
 
 import contextlib
 import logging
@@ -20,14 +23,15 @@ _LOG = logging.getLogger(__name__)
 class Checkpoints:
     """Two series under ``<workdir>/checkpoints``: ``last`` (newest two) and ``best`` (one).
 
-    A ``last`` checkpoint is the training state and a JSON note (data position, best value so far);
-    a ``best`` one is the parameters to use and a note. Both are written in the background under a
-    temporary name and renamed when complete. The checksum of all values lies in the note's file:
-    most of what Orbax writes has none, and a flipped bit would change contours in silence.
+    A ``last`` checkpoint has the training state and a JSON note (data position, best value so far).
+    A ``best`` checkpoint has the parameters to use and a note. Both are written in the background
+    under a temporary name, and are renamed when they are complete. The note's file has a checksum
+    of all values, because most files of Orbax have none. Without it, a flipped bit would change
+    contours and raise no error.
     """
 
     def __init__(self, workdir: str | pathlib.Path) -> None:
-        """Opens or makes both series to write; what an interruption left half-written goes."""
+        """Opens or creates both series for writing, and removes incomplete checkpoints."""
         self._folder = pathlib.Path(workdir).resolve() / "checkpoints"
         self._series = {"last": self._open("last", keep=2), "best": self._open("best", keep=1)}
 
@@ -36,31 +40,38 @@ class Checkpoints:
         return ocp.CheckpointManager(self._folder / series, options=options)
 
     def save(self, series: str, step: int, tree: Tree, note: dict[str, Any]) -> None:
-        """Starts to write ``tree`` and ``note`` (JSON) as that step's checkpoint of a series.
+        """Starts to write ``tree`` and ``note`` (JSON) as a checkpoint of a series.
 
-        What was saved before is on disk by then, so a note may speak of it.
+        Earlier checkpoints are complete on disk before, so a note may refer to them.
+
+        Raises:
+            ValueError: the series has a checkpoint of this step or of a later one.
         """
-        # The series' writers meet at barriers of the same names: with both at work, a process could
-        # stand at one series' barrier and another at the other's, for ever.
+        # The writers of both series use barriers with the same names. If both wrote at once, two
+        # processes could wait for ever at barriers of different series.
         self.wait()
         sealed = checksum.seal(note, _arrays(tree))
         args = ocp.args.Composite(tree=ocp.args.StandardSave(tree), note=ocp.args.JsonSave(sealed))
-        if not self._series[series].save(step, args=args):  # so Orbax answers an earlier step
-            raise ValueError(f"{self._folder / series}: step {step} is not after those it holds")
+        if not self._series[series].save(step, args=args):  # Orbax refuses an old step
+            raise ValueError(f"{self._folder / series}: step {step} is not after the saved steps")
 
     def resume(self, like: Tree) -> tuple[int, Tree, dict[str, Any]] | None:
-        """Returns (step, tree, note) of the newest readable ``last`` one, None if there is none.
+        """Returns (step, tree, note) of the newest readable ``last`` checkpoint, None without one.
 
-        For an unreadable one, with a warning, the one before is tried, and if that can be read, the
-        other is set aside as ``unreadable-last-<step>``. If none can be read, InputError, and all
-        stay where they are: the next attempt must not start over in silence. Unreadable is also
-        what has another checksum than was saved, or none.
+        If a checkpoint cannot be read, a warning is logged and the one before it is tried. If that
+        one can be read, the unreadable one is renamed to ``unreadable-last-<step>``. A checkpoint
+        with a wrong checksum or without a checksum counts as unreadable.
 
-        A ``best`` that is newer, or where there is no ``last``, is removed: it is of an attempt
-        that went further before it was interrupted, and no earlier step can be saved beside it.
+        A ``best`` checkpoint that is newer than the returned step is removed. If there is no
+        ``last`` checkpoint, any ``best`` checkpoint is removed. It belongs to an attempt that went
+        further before it was interrupted, and Orbax would not save an earlier step beside it.
 
         Args:
             like: a tree of arrays with the wanted shapes, types and shardings.
+
+        Raises:
+            InputError: there are ``last`` checkpoints, but none can be read. They are not renamed,
+                so that the next attempt does not start over unnoticed.
         """
         manager = self._series["last"]
         steps = sorted(manager.all_steps(), reverse=True)
@@ -86,7 +97,7 @@ class Checkpoints:
         return None
 
     def has_best(self) -> bool:
-        """Returns whether there is a ``best`` one."""
+        """Returns whether there is a ``best`` checkpoint."""
         return self._series["best"].latest_step() is not None
 
     def _remove_best_after(self, step: int) -> None:
@@ -97,37 +108,37 @@ class Checkpoints:
     def _set_aside(self, steps: list[int]) -> None:
         def rename() -> None:
             for step in steps if jax.process_index() == 0 else ():
-                place = self._folder / f"unreadable-last-{step}"
-                (self._folder / "last" / str(step)).rename(place)
+                (self._folder / "last" / str(step)).rename(self._folder / f"unreadable-last-{step}")
 
-        parallel.first_process_first(rename)  # before the others look what there is
+        parallel.first_process_first(rename)  # before the other processes list the folder
         self._series["last"].reload()
 
     def wait(self) -> None:
-        """Returns when everything that was saved is on disk."""
+        """Waits until all checkpoints are complete on disk."""
         for manager in self._series.values():
             manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits and frees the writers."""
+        """Waits as in :meth:`wait`, and frees the writers."""
         for manager in self._series.values():
             manager.close()
 
 
 def is_saved(workdir: str | pathlib.Path, step: int) -> bool:
-    """Returns whether a ``last`` checkpoint of that step is there, complete."""
+    """Returns whether there is a complete ``last`` checkpoint of this step."""
     return (pathlib.Path(workdir) / "checkpoints" / "last" / str(step)).is_dir()
 
 
 def read_best(workdir: str | pathlib.Path, like: Tree) -> tuple[int, Tree, dict[str, Any]]:
-    """Returns (step, tree, note) of the ``best`` checkpoint and changes nothing in the workdir.
+    """Returns (step, tree, note) of the ``best`` checkpoint, without any change to the workdir.
 
     Args:
-        workdir: where it was trained.
+        workdir: the folder of the training run.
         like: as in :meth:`Checkpoints.resume`.
 
     Raises:
-        InputError: there is none, it does not hold such a tree, or other values than were saved.
+        InputError: there is no checkpoint, its tree differs from `like`, or its values differ from
+            the saved ones.
     """
     folder = pathlib.Path(workdir).resolve() / "checkpoints" / "best"
     none = InputError(
@@ -152,7 +163,7 @@ def read_best(workdir: str | pathlib.Path, like: Tree) -> tuple[int, Tree, dict[
 def _restore(
     manager: ocp.CheckpointManager, step: int, like: Tree
 ) -> tuple[int, Tree, dict[str, Any]]:
-    """Returns step, tree and note; where one process cannot read them, an error on all."""
+    """Returns step, tree and note; raises on every process if one process cannot read them."""
     template = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     args = ocp.args.Composite(tree=ocp.args.StandardRestore(template), note=ocp.args.JsonRestore())
     fault: Exception | None = None
@@ -167,6 +178,6 @@ def _restore(
 
 
 def _arrays(tree: Tree) -> Iterator[tuple[str, Any]]:
-    """Yields each array with its place in the tree; they are whole on every process."""
-    for place, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        yield jax.tree_util.keystr(place), leaf
+    """Yields (path in the tree, array); every process has the complete arrays."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        yield jax.tree_util.keystr(path), leaf

@@ -1,4 +1,4 @@
-"""What a run says while it trains: JSON lines, TensorBoard, and a progress bar with time left."""
+"""Writes the progress of a training run: JSON lines, TensorBoard and a progress bar."""
 
 import json
 import os
@@ -18,16 +18,17 @@ HISTORY = "history.jsonl"
 
 
 def read_history(workdir: str | pathlib.Path) -> list[dict[str, Any]]:
-    """Returns the rows written so far: {"step", "split", name: value, ..., "seconds"}.
+    """Returns the rows that were written so far: {"step", "split", name: value, ..., "seconds"}.
 
-    The seconds are those since the row before. A line that an interruption cut short is left out.
+    "seconds" is the time since the previous row. A last line that an interruption cut short is left
+    out.
 
     Raises:
-        InputError: a line is not what was written.
+        InputError: a line is damaged or was edited.
     """
     path = pathlib.Path(workdir) / HISTORY
     *lines, cut = path.read_bytes().split(b"\n") if path.exists() else [b""]
-    if b"}" in cut[:-1]:  # rows hold no braces: it was whole, and what ended it is damaged
+    if b"}" in cut[:-1]:  # values have no braces: the line is complete, but its end is damaged
         lines.append(cut)
     rows = []
     for number, line in enumerate(lines, start=1):
@@ -46,16 +47,20 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def training_seconds(workdir: str | pathlib.Path) -> float:
-    """Returns how long training took, validation included, over all its restarts."""
+    """Returns the duration of training with its validations, summed over all restarts."""
     return sum((row.get("seconds", 0.0) for row in read_history(workdir)), start=0.0)
 
 
 class Monitor:
-    """Writes scalars of process 0; rows after ``step`` are dropped, as they will come again."""
+    """Writes scalars, on process 0 only.
+
+    Rows after ``step`` are dropped, because the resumed training writes them again.
+    """
 
     def __init__(self, workdir: str | pathlib.Path, *, step: int, steps: int) -> None:
         folder = pathlib.Path(workdir)
-        # On every process: where one alone refused a damaged history, the others would wait for it.
+        # Every process reads the history, so that all of them stop if it is damaged. If process 0
+        # stopped alone, the others would wait for it.
         kept = [row for row in read_history(folder) if row["step"] <= step]
         self._writes = jax.process_index() == 0
         if not self._writes:
@@ -71,12 +76,12 @@ class Monitor:
         )
 
     def advance(self) -> None:
-        """Moves the bar by one step."""
+        """Moves the progress bar by one step."""
         if self._writes:
             self._bar.update()
 
     def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
-        """Writes one row of named scalars of "train" or "validation"."""
+        """Writes one row of named scalars; `split` is "train" or "validation"."""
         if not self._writes:
             return
         now = time.monotonic()
@@ -91,7 +96,7 @@ class Monitor:
         )
 
     def close(self) -> None:
-        """Flushes and closes all three."""
+        """Closes the progress bar, the history and TensorBoard."""
         if self._writes:
             self._bar.close()
             self._file.close()

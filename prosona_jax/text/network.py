@@ -1,8 +1,9 @@
 """Sentence encoders: BERT and the text tower of CLIP.
 
-In BERT (Devlin et al. 2019, arXiv:1810.04805) every token sees every other, and a layer norm
-follows each residual sum. In CLIP (Radford et al. 2021, arXiv:2103.00020) a token sees only earlier
-ones, and a layer norm precedes each block. All is float32. `huggingface.py` has the weights.
+In BERT (Devlin et al. 2019, arXiv:1810.04805), every token attends to every other token, and a
+layer norm follows each residual sum. In CLIP (Radford et al. 2021, arXiv:2103.00020), a token
+attends only to itself and to earlier tokens, and a layer norm precedes each block. All floats are
+float32. `huggingface.py` reads the weights.
 """
 
 import functools
@@ -19,11 +20,11 @@ ACTIVATIONS = {
 
 
 class TextConfig(NamedTuple):
-    """What a checkpoint's config says of its network."""
+    """Sizes and kinds of a network, from the checkpoint's config."""
 
     family: str  # "bert" or "clip"
     vocabulary: int
-    positions: int  # tokens at most
+    positions: int  # maximum number of tokens
     token_types: int  # 0 in CLIP
     width: int  # E of a token's state
     layers: int
@@ -31,12 +32,12 @@ class TextConfig(NamedTuple):
     mlp_width: int
     activation: str  # "gelu" (exact) or "quick_gelu"
     epsilon: float  # of the layer norms
-    projection: int  # E of the sentence in CLIP, 0 in BERT: there is no projection
-    pooling: str  # the tokens that stand for the sentence: "mean", "first", or "last"
+    projection: int  # E of the sentence in CLIP; 0 in BERT, which has no projection
+    pooling: str  # which tokens represent the sentence: "mean", "first" or "last"
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, softmax(Q K^T / sqrt(E / heads)) V where the mask allows."""
+    """Multi-head self-attention, softmax(Q K^T / sqrt(E / heads)) V, within the mask."""
 
     heads: int
 
@@ -54,7 +55,7 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two linear maps with an activation between."""
+    """Two linear maps with an activation between them."""
 
     config: TextConfig
 
@@ -65,9 +66,9 @@ class Mlp(nn.Module):
 
 
 class Tower(nn.Module):
-    """Token ids to token states, before the first layer and after the last one.
+    """Turns token ids into the tokens' states before the first layer and after the last one.
 
-    Padding is never attended to, and its own states mean nothing.
+    No token attends to padding. The states of padding have no meaning.
     """
 
     config: TextConfig
@@ -80,12 +81,12 @@ class Tower(nn.Module):
         clip = config.family == "clip"
         layer_norm = functools.partial(nn.LayerNorm, epsilon=config.epsilon)
         norm = layer_norm(name="norm")
-        places = nn.Embed(config.positions, config.width, name="positions")(jnp.arange(length))
-        x = nn.Embed(config.vocabulary, config.width, name="tokens")(ids) + places[None]
+        positions = nn.Embed(config.positions, config.width, name="positions")(jnp.arange(length))
+        x = nn.Embed(config.vocabulary, config.width, name="tokens")(ids) + positions[None]
         mask = valid[:, None, None, :]
         if clip:
             mask = mask & jnp.tril(jnp.ones((1, 1, length, length), bool))
-        else:  # A sentence that stands alone is of type 0 throughout.
+        else:  # All tokens of a single sentence have type 0.
             types = nn.Embed(config.token_types, config.width, name="token_types")
             x = norm(x + types(jnp.zeros_like(ids)))
         words = x
@@ -104,14 +105,17 @@ class Tower(nn.Module):
 
 
 class SentenceEncoder(nn.Module):
-    """Token ids to sentences of length 1: [words, meaning] / sqrt 2.
+    """Turns token ids into sentence embeddings of length 1: [words, meaning] / sqrt 2.
 
-    words: the mean of the tokens' states before the first layer, to length 1. They say which degree
-        is meant, "barely" or "well", where the last layer knows the topic (docs/experiments.md).
-    meaning: the checkpoint's own sentence: tower, pooling, CLIP's projection, to length 1.
+    words: the mean of the tokens' states before the first layer, scaled to length 1. It tells
+        degrees apart, such as "barely" and "well", while the last layer tells topics apart
+        (docs/experiments.md).
+    meaning: the checkpoint's own embedding, from tower, pooling and CLIP's projection, scaled to
+        length 1.
 
-    A row's tokens come first and its padding last; each row has at least one token. CLIP's own
-    sentence is its last token, the end-of-text token, which alone has seen all others.
+    In each row the tokens come first and the padding last; each row has at least one token. CLIP's
+    own embedding is that of the last token, the end-of-text token, because only this token attends
+    to all others.
     """
 
     config: TextConfig
@@ -126,10 +130,10 @@ class SentenceEncoder(nn.Module):
         return self.tower(ids, valid)[1]
 
     def __call__(self, ids: Int[Array, "b n"], valid: Bool[Array, "b n"]) -> Float[Array, "b e"]:
-        place = jnp.arange(ids.shape[1])[None]
+        position = jnp.arange(ids.shape[1])[None]
         count = jnp.sum(valid, axis=1, keepdims=True)
         mean = valid / count
-        weight = {"mean": mean, "first": valid & (place == 0), "last": place == count - 1}
+        weight = {"mean": mean, "first": valid & (position == 0), "last": position == count - 1}
         first, last = self.tower(ids, valid)
         words = jnp.einsum("bn,bne->be", mean, first)
         pooled = weight[self.config.pooling].astype(jnp.float32)

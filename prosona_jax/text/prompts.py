@@ -1,4 +1,4 @@
-"""Styles and the sentences that name them, read from text that a researcher edits."""
+"""Reads prompt files, which list styles and the sentences that describe each style."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -14,64 +14,67 @@ _FIELDS = ("name", "train", "held_out")
 
 
 class Style(NamedTuple):
-    """One way to draw, in order: style k of the file is place k of a record's masks."""
+    """One way to draw. The k-th style of the file belongs to the k-th mask of a record."""
 
     name: str
-    train: tuple[str, ...]  # paraphrases drawn in training
-    held_out: tuple[str, ...]  # never trained on: they test language
+    train: tuple[str, ...]  # sentences used in training
+    held_out: tuple[str, ...]  # sentences never used in training, for the test of new wordings
 
 
 class Written(NamedTuple):
-    """What a prompt file holds."""
+    """The content of a prompt file."""
 
     styles: tuple[Style, ...]
-    caveat: str | None  # what a reader of scores must know of the sentences
+    caveat: str | None  # a warning about the sentences, repeated in reports
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a mapping that names a key twice, of which YAML's own loader keeps the last."""
+    """A loader that refuses a key that occurs twice; YAML's own loader would keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Returns the mapping; ConstructorError at a key that stands there twice."""
+        """Returns the mapping; raises ConstructorError if a key occurs twice."""
         seen = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                continue  # no key of a mapping, as the loader itself says
+                continue  # the base class refuses such a key
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands there twice", key.start_mark
+                    None, None, f"the key {key.value!r} occurs twice", key.start_mark
                 )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
 def parse(text: str, source: str) -> Written:
-    """Returns a prompt file's content, ``styles: [{name, train: [...], held_out: [...]}]``.
+    """Returns the content of a prompt file, ``styles: [{name, train: [...], held_out: [...]}]``.
 
-    Beside the styles there may be a ``caveat: "Short claim: explanation."``, which every report of
-    a model that was trained with them repeats.
+    The file may also have a ``caveat: "Short claim: explanation."``. Every report on a model that
+    was trained with the prompts repeats it.
 
     Args:
         text: YAML.
-        source: what messages call it.
+        source: the name of the file in error messages.
 
     Raises:
-        InputError: no YAML, a field missing or unknown, no sentence, or a style or sentence twice.
+        InputError: the text is not YAML, a field is missing or unknown, a sentence is empty, or a
+            style or sentence occurs twice.
     """
     try:
         content = yaml.load(text, _Loader)
-    # A date that no calendar has is a ValueError.
+    # An impossible date raises ValueError.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{source}: no valid YAML ({reason}); mend it there") from None
+        raise InputError(f"{source}: not valid YAML ({reason}); correct the file") from None
     entries = content.get("styles") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries:
         raise InputError(f"{source}: has no list `styles`; see configs/prompts/lidc.yaml")
     if others := sorted(map(str, content.keys() - {"styles", "caveat"})):
-        raise InputError(f"{source}: has an unknown field `{others[0]}`; all belongs into `styles`")
+        raise InputError(
+            f"{source}: has an unknown field `{others[0]}`; the fields are `styles` and `caveat`"
+        )
     caveat = content.get("caveat")
     if caveat is not None and (not isinstance(caveat, str) or ": " not in caveat):
-        raise InputError(f"{source}: `caveat` is no text such as 'Short claim: explanation.'")
+        raise InputError(f"{source}: `caveat` must be a text such as 'Short claim: explanation.'")
     styles = tuple(_style(entry, f"{source}: style {k}") for k, entry in enumerate(entries, 1))
     _once((style.name for style in styles), source, "style")
     sentences = (s for style in styles for s in (*style.train, *style.held_out))
@@ -80,7 +83,7 @@ def parse(text: str, source: str) -> Written:
 
 
 def check_count(styles: Sequence[Style], raters: int, source: str) -> None:
-    """Raises InputError unless there is one style for each of the raters of a record."""
+    """Raises InputError if the number of styles is not the number of raters of a record."""
     if len(styles) != raters:
         names = ", ".join(style.name for style in styles)
         raise InputError(
@@ -92,27 +95,28 @@ def check_count(styles: Sequence[Style], raters: int, source: str) -> None:
 def nearest(
     sentences: Float[np.ndarray, "s e"], trained: Float[np.ndarray, "n e"]
 ) -> tuple[Int[np.ndarray, " s"], Float[np.ndarray, " s"]]:
-    """Returns argmax_n and max_n of s_i . t_n: the nearest trained sentence, and how near it is.
+    """Returns argmax_n and max_n of s_i . t_n: the nearest training sentence and its similarity.
 
-    Embeddings have length 1, so that the product is the cosine similarity, 1 for the same sentence.
+    Embeddings have length 1, so the product is the cosine similarity, which is 1 for the same
+    sentence.
     """
     similarity = sentences @ trained.T
     return similarity.argmax(axis=1), similarity.max(axis=1)
 
 
 def least_familiar(held_out: Float[np.ndarray, "h e"], trained: Float[np.ndarray, "n e"]) -> float:
-    """Returns how near 95 % of held-out sentences are to a trained one: a percentile of the cosine.
+    """Returns a similarity to the nearest training sentence that 95 % of held-out sentences reach.
 
-    Held-out sentences paraphrase the styles. What lies farther from all trained sentences than
-    nearly all of them is beyond what the scores of held-out sentences speak for. The very farthest
-    is one odd sentence, and too low a measure.
+    The scores of the held-out sentences say nothing about a sentence that is less similar to the
+    training sentences than almost all held-out ones. The 5 % quantile is used and not the minimum,
+    because the minimum may come from one unusual sentence.
     """
     return float(np.percentile(nearest(held_out, trained)[1], 5))
 
 
 def _style(entry: Any, where: str) -> Style:
     if not isinstance(entry, dict):
-        raise InputError(f"{where}: is no mapping with {', '.join(_FIELDS)}")
+        raise InputError(f"{where}: must be a mapping with {', '.join(_FIELDS)}")
     for field in _FIELDS:
         if field not in entry:
             raise InputError(f"{where}: lacks `{field}`")
@@ -130,7 +134,7 @@ def _style(entry: Any, where: str) -> Style:
 
 def _sentences(entry: Any, where: str) -> tuple[str, ...]:
     if not isinstance(entry, list) or not entry:
-        raise InputError(f"{where} is no list of sentences")
+        raise InputError(f"{where} must be a list of sentences")
     for sentence in entry:
         if not isinstance(sentence, str) or not _has_words(sentence):
             raise InputError(f"{where} holds {sentence!r}, not a sentence; put it in quotes")
@@ -138,7 +142,7 @@ def _sentences(entry: Any, where: str) -> tuple[str, ...]:
 
 
 def _has_words(sentence: str) -> bool:
-    """Whether there is something to read: neither blanks of any width nor half a character."""
+    """Returns whether the sentence has letters or digits, and no invalid character."""
     return any(map(str.isalnum, sentence)) and unicode.is_utf8(sentence)
 
 
@@ -146,5 +150,5 @@ def _once(names: Iterable[str], source: str, kind: str) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise InputError(f"{source}: the {kind} {name!r} stands there twice; keep one")
+            raise InputError(f"{source}: the {kind} {name!r} occurs twice; keep one")
         seen.add(name)

@@ -1,4 +1,4 @@
-"""Means and intervals: normal theory, clusters, and the cases that have no interval."""
+"""Means and intervals: normal theory, several records per patient, and cases without interval."""
 
 import math
 
@@ -40,7 +40,7 @@ def test_equal_patients_are_a_sample_of_patient_means():
 
 
 def test_two_patients_of_unequal_size():
-    # A quarter of the resamples holds the first alone (mean 0), a quarter the second alone (1).
+    # A quarter of the resamples has only patient a (mean 0), and a quarter only patient b (mean 1).
     values, patients = np.array([0.0, 0.0, 0.0, 1.0]), ["a", "a", "a", "b"]
     assert bootstrap_mean(values, patients, **SETTINGS) == Interval(0.25, 0.0, 1.0)
 
@@ -62,7 +62,7 @@ def test_seed_decides_the_draws():
     assert one != other
 
 
-def test_nan_has_no_say():
+def test_nan_is_left_out():
     values = np.array([0.5, np.nan, 0.7, np.nan, 0.2])
     patients = np.array(["a", "a", "b", "c", "d"])
     known = ~np.isnan(values)
@@ -86,13 +86,13 @@ def test_no_value_has_no_mean(values):
     assert interval[1:] == (None, None)
 
 
-def test_constant_has_no_width():
+def test_the_interval_of_equal_values_has_no_width():
     assert bootstrap_mean(np.full(9, 0.25), None, **SETTINGS) == Interval(0.25, 0.25, 0.25)
 
 
 def test_difference_is_paired():
     rng = np.random.default_rng(6)
-    hard = rng.random(50)  # what both methods share cancels within a record
+    hard = rng.random(50)  # common to both methods, so it cancels within a record
     a, b = hard + 0.1, hard + 0.01 * rng.random(50)
     interval = bootstrap_difference(a, b, None, **SETTINGS)
     assert 0.09 < interval.low < interval.mean < interval.high < 0.1
@@ -101,18 +101,18 @@ def test_difference_is_paired():
     assert mirrored == pytest.approx((-interval.mean, -interval.high, -interval.low))
 
 
-def test_difference_needs_both():
+def test_difference_needs_both_values():
     a, b = np.array([0.9, 0.5, np.nan, 0.4]), np.array([0.4, np.nan, 0.3, 0.1])
     expected = bootstrap_mean(np.array([0.5, 0.3]), None, **SETTINGS)
     assert bootstrap_difference(a, b, None, **SETTINGS) == pytest.approx(expected)
 
 
-def test_ratio_is_of_sums_over_the_same_draws():
+def test_the_ratio_uses_both_sums_of_the_same_draws():
     rng = np.random.default_rng(7)
     above, below = rng.uniform(0.1, 1.0, (2, 900))
     patients = np.arange(900) % 300
     fixed = bootstrap_ratio(-0.25 * below, below, patients, **SETTINGS)
-    assert fixed == pytest.approx((-0.25, -0.25, -0.25))  # whoever is drawn
+    assert fixed == pytest.approx((-0.25, -0.25, -0.25))  # for any draw
     interval = bootstrap_ratio(above, below, patients, **SETTINGS)
     assert interval.mean == pytest.approx(above.sum() / below.sum())
     over, under = (x.reshape(3, 300).sum(axis=0) for x in (above, below))
@@ -122,8 +122,8 @@ def test_ratio_is_of_sums_over_the_same_draws():
     assert interval.high == pytest.approx(interval.mean + half, abs=0.1 * half)
 
 
-def test_a_share_of_nothing_has_no_interval():
-    """Some resamples draw the first patient alone, who has nothing below."""
+def test_a_ratio_with_a_zero_denominator_in_a_resample_has_no_interval():
+    """Some resamples draw only patients whose denominator is 0."""
     above, below = np.array([1.0, 1.0, 2.0]), np.array([0.0, 0.0, 4.0])
     ratio = bootstrap_ratio(above, below, ["a", "b", "c"], resamples=500, seed=0)
     assert ratio == Interval(1.0, None, None)

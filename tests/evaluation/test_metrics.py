@@ -1,4 +1,4 @@
-"""Every score: against D-Persona's figures, loops over pairs, closed forms and symmetries."""
+"""Every score, compared with D-Persona's values, loops over pairs, closed forms, symmetries."""
 
 import itertools
 import json
@@ -51,7 +51,7 @@ def _samples_leave_one_out(probs, labels, valid):
 
 
 def _raters_leave_one_out(labels, valid):
-    """Of two samples besides, which count nowhere."""
+    """Adds two samples, which must not change the scores."""
     probs = np.ones((len(labels), 2, *labels.shape[2:]), np.float32)
     return metrics.raters_leave_one_out(metrics.count_overlaps(probs, labels, valid), valid)
 
@@ -107,7 +107,8 @@ def test_perfect_samples():
 
 
 def test_disjoint_samples():
-    # Across 1; among two samples or two raters half the pairs are equal, half are 1/2 apart.
+    # A sample and a rater have distance 1. Of the pairs of two samples, or of two raters, half have
+    # distance 0 and half 1/2.
     labels, samples = _boxes((0, 1), (0, 2)), _boxes((4, 5), (4, 6))
     scores = _score(samples.astype(np.float32), labels, _all_valid(labels))
     np.testing.assert_allclose(scores.pop("ged"), 2 - 0.25 - 0.25, rtol=1e-12)
@@ -129,7 +130,7 @@ def test_partial_overlap():
     ("sample", "label", "ged", "dpersona", "dice"),
     [
         ((0, 0), (0, 0), 0.0, 0.0, 1.0),  # D-Persona: 2 - 1 - 1
-        ((0, 0), (0, 4), 2.0, 1.0, 0.0),  # the empty sample is 1 from itself: 2 - 1 - 0
+        ((0, 0), (0, 4), 2.0, 1.0, 0.0),  # the empty sample has distance 1 to itself: 2 - 1 - 0
         ((0, 4), (0, 0), 2.0, 1.0, 0.0),
     ],
 )
@@ -142,7 +143,7 @@ def test_empty_masks_in_both_conventions(sample, label, ged, dpersona, dice):
         np.testing.assert_allclose(value.ravel(), [dice], atol=1e-9, err_msg=name)
 
 
-def test_half_is_background():
+def test_a_probability_of_one_half_is_background():
     labels = _boxes((0, 4))
     probs = np.where(labels, np.float32(0.5), np.float32(0.0))
     assert _score(probs, labels, _all_valid(labels))["dice_match"][0] < 1e-9
@@ -150,9 +151,10 @@ def test_half_is_background():
     assert _score(above, labels, _all_valid(labels))["dice_match"][0] == 1
 
 
-def test_soft_dice_thresholds_are_exceeded_not_met():
-    # 3 of 10 raters and 3 of 10 samples draw the left half: 0.3 exceeds 0.1 alone, and above it
-    # both cuts are empty; one sample more fills the cut at 0.3 against an empty one.
+def test_soft_dice_takes_values_above_a_threshold_not_at_it():
+    # 3 of 10 raters and 3 of 10 samples draw the left half: 0.3 is above the threshold 0.1 only.
+    # At the other thresholds both masks are empty. With one more sample, 0.4 is also above 0.3,
+    # where the raters' mask is still empty.
     labels = _boxes(*[(0, 4)] * 3, *[(0, 0)] * 7)
     four = _boxes(*[(0, 4)] * 4, *[(0, 0)] * 6)
     for samples, expected in ((labels, 1.0), (four, 0.8)):
@@ -165,11 +167,11 @@ def test_missing_raters_do_not_count():
     valid[:] = [True, False, True, True]
     kept = _score(probs, labels[:, [0, 2, 3]], np.ones((5, 3), bool))
     _equal(_score(probs, labels, valid), kept, rtol=1e-12)
-    labels[:, 1] = 255  # what an absent rater's mask holds is nobody's business
+    labels[:, 1] = 255  # the content of a missing rater's mask
     _equal(_score(probs, labels, valid), kept, rtol=1e-12)
 
 
-def test_style_keeps_its_place_beside_a_missing_rater():
+def test_dice_style_keeps_its_column_if_a_rater_is_missing():
     labels = _boxes((0, 2), (0, 4), (0, 6))
     samples = _boxes((0, 2), (0, 4), (0, 2)).astype(np.float32)
     scores = _score(samples, labels, np.array([[True, False, True]]))
@@ -177,7 +179,7 @@ def test_style_keeps_its_place_beside_a_missing_rater():
     np.testing.assert_allclose(scores["dice_mean"], [0.75], rtol=1e-9)
 
 
-def test_style_is_not_sorted():
+def test_dice_style_does_not_match_masks():
     labels = _boxes((0, 2), (0, 6))
     samples = labels[:, ::-1].astype(np.float32)
     scores = _score(samples, labels, _all_valid(labels))
@@ -185,12 +187,12 @@ def test_style_is_not_sorted():
     np.testing.assert_allclose(scores["dice_match"], [1.0], rtol=1e-9)
 
 
-def test_style_needs_as_many_samples_as_raters():
+def test_dice_style_needs_as_many_samples_as_raters():
     probs, labels, valid = _random(samples=3, raters=4)
     assert not {"dice_style", "dice_mean"} & _score(probs, labels, valid).keys()
 
 
-def test_record_without_rater_is_nan_and_alone_so():
+def test_only_the_record_without_a_rater_is_nan():
     probs, labels, valid = _random(samples=4, raters=4)
     expected = _score(probs, labels, valid)
     valid[2] = False
@@ -216,14 +218,14 @@ def test_match_is_the_best_of_all_assignments(samples, raters):
         np.testing.assert_allclose(found[i], best, rtol=1e-12)
 
 
-def test_order_of_samples_and_raters():
+def test_scores_do_not_depend_on_the_order_of_samples_and_raters():
     probs, labels, valid = _random(samples=5, raters=4)
     order, raters = [3, 0, 4, 2, 1], [2, 0, 3, 1]
     permuted = _score(probs[:, order], labels[:, raters], valid[:, raters])
     _equal(permuted, _score(probs, labels, valid), rtol=1e-9, atol=1e-15)
 
 
-def test_style_follows_a_common_order():
+def test_dice_style_follows_a_common_order_of_samples_and_raters():
     probs, labels, valid = _random(samples=4, raters=4)
     scores = _score(probs, labels, valid)
     order = [2, 0, 3, 1]
@@ -232,14 +234,14 @@ def test_style_follows_a_common_order():
     np.testing.assert_allclose(permuted["dice_mean"], scores["dice_mean"], rtol=1e-12)
 
 
-def test_background_around_the_image():
+def test_more_background_changes_no_score():
     probs, labels, valid = _random(samples=4, raters=4)
     margin = ((0, 0), (0, 0), (3, 1), (0, 5))
     padded = _score(np.pad(probs, margin), np.pad(labels, margin), valid)
     _equal(padded, _score(probs, labels, valid), rtol=1e-12)
 
 
-def test_batch_is_its_records():
+def test_a_record_has_the_same_scores_alone_and_in_a_batch():
     probs, labels, valid = _random(samples=4, raters=4)
     together = _score(probs, labels, valid)
     for i in range(len(probs)):
@@ -249,10 +251,10 @@ def test_batch_is_its_records():
 
 
 def test_leave_one_out_by_hand():
-    # Widths 2, 4, 8. IoU: 1/2, 1/4, 1/2; Dice: 2/3, 2/5, 2/3 for pairs 01, 02, 12.
+    # Widths 2, 4, 8. The pairs 01, 02 and 12 have IoU 1/2, 1/4 and 1/2, and Dice 2/3, 2/5 and 2/3.
     labels = _boxes((0, 2), (0, 4), (0, 8))
     scores = _raters_leave_one_out(labels, _all_valid(labels))
-    # 2 E d(y_r, y) - E d(y, y'): the latter is half the distance of the two left.
+    # 2 E d(y_r, y) - E d(y, y'): the second term is half the distance of the two other raters.
     ged = [(0.5 + 0.75) - 0.25, (0.5 + 0.5) - 0.375, (0.75 + 0.5) - 0.25]
     _equal(
         scores,
@@ -303,7 +305,7 @@ def test_raters_leave_one_out_is_each_rater_as_the_single_sample():
         np.testing.assert_allclose(scores["ged"][i], np.mean(expected), rtol=1e-9)
 
 
-def test_agreeing_raters_leave_nothing_to_beat():
+def test_leave_one_out_of_raters_who_agree_is_perfect():
     labels = np.repeat(_boxes((1, 5)), 3, axis=1)
     expected = {"ged": [0.0], "dice": [1.0], "dice_max": [1.0]}
     _equal(_raters_leave_one_out(labels, _all_valid(labels)), expected, atol=1e-15)

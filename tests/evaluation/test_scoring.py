@@ -1,4 +1,4 @@
-"""Scoring a set of records: which rows come out, what they hold, and what is left out."""
+"""Scoring a set of records: the rows, their content, and what is left out."""
 
 import math
 
@@ -30,7 +30,7 @@ def _host_batch(first, count, padding=0):
 
 
 def _predict_step(params, batch, root):
-    """Sample s is the image moved up by s, so that predictions follow from the batch."""
+    """Draws sample s from the image plus s, so that the batch determines the predictions."""
     del root
     image = batch.image[..., 0]
     shift = np.arange(SAMPLES, dtype=np.float32)[None, :, None, None]
@@ -93,12 +93,12 @@ def test_rows_hold_the_metrics_of_their_record(predictions, result):
     held_out = metrics.samples_leave_one_out(overlaps, batch.rater_valid)
     raters = metrics.raters_leave_one_out(overlaps, batch.rater_valid)
     rows = {(row["index"], row["method"]): row for row in result.rows}
-    for place, index in enumerate((14, 15)):
+    for i, index in enumerate((14, 15)):
         of_samples = rows[index, "samples"]
-        assert of_samples["ged"] == pytest.approx(scores["ged"][place])
-        assert of_samples["dice_match"] == pytest.approx(scores["dice_match"][place])
-        assert of_samples["loo_ged"] == pytest.approx(held_out["ged"][place])
-        assert rows[index, "raters"]["loo_ged"] == pytest.approx(raters["ged"][place])
+        assert of_samples["ged"] == pytest.approx(scores["ged"][i])
+        assert of_samples["dice_match"] == pytest.approx(scores["dice_match"][i])
+        assert of_samples["loo_ged"] == pytest.approx(held_out["ged"][i])
+        assert rows[index, "raters"]["loo_ged"] == pytest.approx(raters["ged"][i])
         assert "ged" not in rows[index, "raters"]
 
 
@@ -151,7 +151,7 @@ def test_panels_are_spread_from_the_lowest_to_the_highest_ged(count, chosen):
 
 
 def _personalise(params, batch, root):
-    """Two sets of prompts; retrieval at the two levels as the record's index says."""
+    """Draws two sets of prompts; the results of retrieval depend on the record's index."""
     del root
     image = batch.image[..., 0]
     shift = np.arange(RATERS, dtype=np.float32)[None, None, :, None, None]
@@ -178,7 +178,7 @@ def _styled(*batches):
 
 @pytest.fixture(scope="module")
 def styled():
-    """Six records on four devices, padding besides; record 14 lacks its second rater."""
+    """Six records and padding on four devices; record 14 lacks its second rater."""
     second = _host_batch(14, 2, padding=2)
     second.rater_valid[0, 1] = False
     return _styled(_host_batch(10, 4), second)
@@ -198,8 +198,8 @@ def test_style_rows_are_one_per_record_and_method_without_padding(styled):
 
 
 def test_style_rows_are_means_over_the_sets_of_prompts(styled, style_rows):
-    places = [(b, found, i) for b, (found, _) in styled for i in range(len(b.index))]
-    for row, (batch, prediction, i) in zip(style_rows, places, strict=True):
+    records = [(b, found, i) for b, (found, _) in styled for i in range(len(b.index))]
+    for row, (batch, prediction, i) in zip(style_rows, records, strict=True):
         sets = []
         for prompts in range(2):
             seen = prediction.probs[:, prompts], batch.masks, batch.rater_valid
@@ -221,14 +221,14 @@ def test_style_rows_are_means_over_the_sets_of_prompts(styled, style_rows):
     )
 
 
-def test_retrieval_is_the_share_of_the_places_that_are_there(style_rows):
+def test_retrieval_is_the_share_among_the_valid_raters(style_rows):
     names = [f"{a}_{b}" for b in ("text_to_visual", "visual_to_text") for a in ("latent", "visual")]
     shares = {row["index"]: [row[name] for name in names] for row in style_rows}
     for index in (10, 12):
         assert shares[index] == pytest.approx([2 / 3, 1 / 3, 1 / 3, 2 / 3])
     for index in (11, 13, 15):
         assert shares[index] == pytest.approx([0, 0, 1, 1])
-    assert shares[14] == pytest.approx([1, 1 / 2, 0, 1 / 2])  # places 1 and 3 alone
+    assert shares[14] == pytest.approx([1, 1 / 2, 0, 1 / 2])  # raters 1 and 3 only
 
 
 def test_a_validation_of_stage_two_logs_means(style_rows):
@@ -241,7 +241,7 @@ def test_a_validation_of_stage_two_logs_means(style_rows):
     assert summary["latent_text_to_visual"] == pytest.approx((2 / 3 + 2 / 3 + 1) / 6)
 
 
-def test_nothing_is_logged_of_retrieval_without_text_or_of_order_without_areas(styled):
+def test_retrieval_without_text_and_order_without_by_area_are_not_logged(styled):
     nothing = lambda x: {"text_to_visual": x * np.nan, "visual_to_text": x * np.nan}  # noqa: E731
     blind = [(b, [p._replace(**nothing(p.text_to_visual))]) for b, (p, _) in styled]
     rows = scoring.evaluate_styles(blind, ["prompts_train"], by_area=False)

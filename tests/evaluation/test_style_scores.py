@@ -1,4 +1,4 @@
-"""Scores of K prompted masks against K raters: loops, shuffles, areas by hand, missing ones."""
+"""Scores of K prompted masks against K raters: loops, shuffles, areas, missing raters."""
 
 import itertools
 
@@ -61,12 +61,12 @@ def test_loops_over_masks_and_raters():
 
 
 def test_others_is_the_mean_over_all_shuffles_that_leave_no_prompt_in_place():
-    """Of 24 orders of four prompts nine do; missing raters are left out of each alike."""
+    """Nine of the 24 orders of four prompts do this. Missing raters are left out of all of them."""
     probs, labels, valid = _random()
     shuffles = [
         order
         for order in itertools.permutations(range(K))
-        if all(place != prompt for place, prompt in enumerate(order))
+        if all(style != prompt for style, prompt in enumerate(order))
     ]
     assert len(shuffles) == 9
     shuffled = [_score(probs[:, list(order)], labels, valid)["dice_mean"] for order in shuffles]
@@ -74,7 +74,7 @@ def test_others_is_the_mean_over_all_shuffles_that_leave_no_prompt_in_place():
     np.testing.assert_allclose(found, np.mean(shuffled, axis=0), rtol=1e-12)
 
 
-def test_the_diagonal_and_the_gain_agree_with_the_other_scores():
+def test_dice_table_and_style_gain_agree_with_the_other_scores():
     probs, labels, valid = _random()
     scores = _style_scores(probs, labels, valid)
     other = _score(probs, labels, valid)
@@ -115,29 +115,29 @@ def test_order_and_rank_correlation_by_hand(areas, ordered, correlation):
         np.testing.assert_allclose(scores["rank_correlation"], [expected], atol=1e-12)
 
 
-def test_areas_are_held_against_those_of_the_raters_who_are_there():
-    """Ranks 1 2 3 4 against 2 1 3 4; without the second rater 1 2 3 against 1 2 3."""
+def test_areas_are_correlated_with_those_of_the_valid_raters():
+    """Ranks 1 2 3 4 and 2 1 3 4; without the second rater, 1 2 3 and 1 2 3."""
     probs, masks = _of_areas(1, 2, 3, 4).astype(np.float32), _of_areas(5, 2, 6, 9)
-    all_there, one_less = np.ones((1, K), bool), np.array([[True, False, True, True]])
-    assert _style_scores(probs, masks, all_there)["rater_correlation"] == pytest.approx(0.8)
+    all_valid, one_less = np.ones((1, K), bool), np.array([[True, False, True, True]])
+    assert _style_scores(probs, masks, all_valid)["rater_correlation"] == pytest.approx(0.8)
     assert _style_scores(probs, masks, one_less)["rater_correlation"] == pytest.approx(1.0)
     alike = _of_areas(7, 7, 7, 7)
     same = alike.astype(np.float32)
-    assert _style_scores(same, masks, all_there)["rater_correlation"] == 0.0
-    assert np.isnan(_style_scores(probs, alike, all_there)["rater_correlation"])
+    assert _style_scores(same, masks, all_valid)["rater_correlation"] == 0.0
+    assert np.isnan(_style_scores(probs, alike, all_valid)["rater_correlation"])
 
 
 def test_areas_of_random_masks_agree_with_scipy():
     probs, labels, valid = _random()
     found = _style_scores(probs, labels, valid)["rater_correlation"]
-    for i, there in enumerate(valid):
-        areas = ((probs[i, there] > 0.5).sum((1, 2)), labels[i, there].sum((1, 2)))
-        expected = spearmanr(*areas).statistic if there.sum() > 1 else np.nan
+    for i, present in enumerate(valid):
+        areas = ((probs[i, present] > 0.5).sum((1, 2)), labels[i, present].sum((1, 2)))
+        expected = spearmanr(*areas).statistic if present.sum() > 1 else np.nan
         assert found[i] == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
-def test_prompts_that_draw_their_raters_gain_what_the_raters_differ():
-    """Widths 2, 4, 8: Dice 2/3, 2/5, 2/3 for pairs 12, 13, 23."""
+def test_prompts_that_draw_exactly_their_raters_by_hand():
+    """Masks of width 2, 4 and 8: the pairs 12, 13 and 23 have Dice 2/3, 2/5 and 2/3."""
     masks = _of_areas(2, 4, 8)
     scores = _style_scores(masks.astype(np.float32), masks, np.ones((1, 3), bool))
     expected = [[1, 2 / 3, 2 / 5], [2 / 3, 1, 2 / 3], [2 / 5, 2 / 3, 1]]
@@ -148,7 +148,7 @@ def test_prompts_that_draw_their_raters_gain_what_the_raters_differ():
     assert scores["own_best"].tolist() == [1]
 
 
-def test_one_mask_for_every_prompt_gains_nothing():
+def test_the_style_gain_of_equal_masks_is_zero():
     probs, labels, valid = _random()
     same = np.repeat(probs[:, 1:2], K, axis=1)
     scores = _style_scores(same, labels, valid)
@@ -158,7 +158,7 @@ def test_one_mask_for_every_prompt_gains_nothing():
     np.testing.assert_array_equal(scores["rank_correlation"], 0.0)
 
 
-def test_what_an_absent_rater_drew_is_nobodys_business():
+def test_the_mask_of_a_missing_rater_changes_no_score():
     probs, labels, valid = _random()
     other = np.where(valid[:, :, None, None], labels, 1 - labels)
     expected = _style_scores(probs, labels, valid)
@@ -166,7 +166,7 @@ def test_what_an_absent_rater_drew_is_nobodys_business():
         np.testing.assert_array_equal(value, expected[name], err_msg=name)
 
 
-def test_a_record_without_rater_is_nan_and_alone_so():
+def test_only_the_record_without_a_rater_is_nan():
     probs, labels, valid = _random()
     expected = _style_scores(probs, labels, valid)
     valid[2] = False

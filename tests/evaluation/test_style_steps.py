@@ -1,4 +1,4 @@
-"""What a trained second stage is asked for: masks by prompt, retrieval, the way between styles."""
+"""Steps of a trained second stage: masks of prompts, retrieval, and the path between styles."""
 
 import functools
 import itertools
@@ -42,7 +42,7 @@ def _batch() -> Batch:
 
 @functools.cache
 def _params(query):
-    """Returns parameters as if trained: the initial queries are zero, and all styles alike."""
+    """Returns random parameters, because with the initial ones all queries are zero."""
     params = stage_two.initialise(
         PROMPTERS[query],
         ROOT,
@@ -77,13 +77,13 @@ def _personalised(query, projector, text, together=False):
 
 
 def _asked(text):
-    """Returns the encoded batch and what the prompter says to one set of prompts."""
+    """Returns the encoded batch and the prompter's result for one set of prompts."""
     each = jnp.broadcast_to(text[None], (4, K, E))
     return _frozen(), *PROMPTERS["text"].apply(_params("text"), each, _frozen())
 
 
 def test_each_mask_is_drawn_at_its_prompts_latent():
-    """sigmoid f(U, mu + sigma^2 q / (tau sqrt d)), one set of prompts after the other."""
+    """sigmoid f(U, mu + sigma^2 q / (tau sqrt d)), for each set of prompts."""
     text = _text(2)
     found = _personalised("text", "analytic", text)
     for p in range(2):
@@ -96,7 +96,7 @@ def test_each_mask_is_drawn_at_its_prompts_latent():
 
 
 @pytest.mark.parametrize("projector", ["analytic", "bank"])
-def test_sets_of_prompts_do_not_mix(projector):
+def test_a_set_of_prompts_does_not_change_the_masks_of_another(projector):
     text = _text(3)
     together = _personalised("text", projector, text)
     assert together.probs.shape == (4, 3, K, 8, 8)
@@ -121,7 +121,7 @@ def test_together_prompts_draw_at_the_mean_of_their_queries(projector):
 
 
 def test_a_bank_is_drawn_from_the_records_own_key():
-    """In another order, alone, or with other prompts: the same codes."""
+    """A record has the same codes in another order and in a smaller batch."""
     text = _text(1)
     whole = _personalised("text", "bank", text)
     step = _eval_step("text", "bank")
@@ -141,7 +141,7 @@ def test_without_text_nothing_is_retrieved(query):
 
 
 @pytest.mark.parametrize("together", [False, True])
-def test_retrieval_takes_each_prompt_alone_or_their_mean_direction(together):
+def test_retrieval_uses_each_prompt_or_with_together_their_mean_direction(together):
     text = _text(3)
     found = _personalised("text", "analytic", text, together=together)
     aligned = [_asked(prompts)[2] for prompts in text]
@@ -154,17 +154,17 @@ def test_retrieval_takes_each_prompt_alone_or_their_mean_direction(together):
             sets /= np.linalg.norm(sets, axis=-1, keepdims=True)
         assert found.text_to_visual.shape == (4, len(sets), 2, K)
         for (p, i), k in itertools.product(np.ndindex(len(sets), 4), range(K)):
-            there, texts = np.flatnonzero(valid[i]), sets[p, i]
+            present, texts = np.flatnonzero(valid[i]), sets[p, i]
             hits = found.text_to_visual[i, p, level, k], found.visual_to_text[i, p, level, k]
-            if k not in there:
+            if k not in present:
                 assert np.isnan(hits).all()
                 continue
-            assert hits[0] == (there[np.argmax(raters[i, there] @ texts[k])] == k)
+            assert hits[0] == (present[np.argmax(raters[i, present] @ texts[k])] == k)
             assert hits[1] == (np.argmax(texts @ raters[i, k]) == k)
 
 
 def _retrieved(raters, valid):
-    """One image; texts are the unit vectors e1, e2, e3 at both levels."""
+    """Retrieves in one image, where the texts are the unit vectors e1, e2, e3 at both levels."""
     aligned = {f"text_{level}": jnp.eye(K)[None] for level in stage_two.LEVELS}
     aligned |= {level: jnp.asarray(raters, jnp.float32)[None] for level in stage_two.LEVELS}
     encoded = _asked(_text(1)[0])[0]._replace(rater_valid=jnp.asarray([valid]))
@@ -179,12 +179,12 @@ def test_retrieval_by_hand():
     assert _retrieved(perfect, [True] * 3) == [[1, 1, 1], [1, 1, 1]]
     assert _retrieved(perfect[[1, 2, 0]], [True] * 3) == [[0, 0, 0], [0, 0, 0]]
     assert _retrieved(perfect[[1, 0, 2]], [True] * 3) == [[0, 0, 1], [0, 0, 1]]
-    # All raters lie nearest to text 1, rater 2 least: text 2 still finds its own.
+    # Text 1 is the nearest text of all raters. Each text still has its own rater as the nearest.
     drawn = [[0.9, 0.1, 0.1], [0.8, 0.6, 0.1], [0.9, 0.1, 0.4]]
     assert _retrieved(drawn, [True] * 3) == [[1, 1, 1], [1, 0, 0]]
 
 
-def test_a_missing_place_is_neither_asked_for_nor_found():
+def test_a_missing_rater_neither_retrieves_nor_is_retrieved():
     nan = pytest.approx(np.nan, nan_ok=True)
     drawn = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.1, 0.0, 0.9]])
     assert _retrieved(drawn, [True, False, True]) == [[0, nan, 1], [0, nan, 1]]
@@ -206,13 +206,13 @@ def _walk(projector, order=(0, 1, 2)):
     ("projector", "order"), [("analytic", (0, 1, 2)), ("analytic", (2, 0, 1)), ("bank", (0, 1, 2))]
 )
 def test_the_walk_passes_every_style_in_order_and_ends_at_the_last(projector, order):
-    """The n-th style, from 0, at point n (T - 1) / (K - 1): points 0, 4 and 8."""
+    """Style n, counted from 0, is at point n (T - 1) / (K - 1): points 0, 4 and 8."""
     walk, stored = _walk(projector, order), _walk(projector)
     styles = _personalised("text", projector, _text(1)).probs[:, 0]
-    for place, (k, point) in enumerate(zip(order, (0, 4, 8), strict=True)):
+    for n, (k, point) in enumerate(zip(order, (0, 4, 8), strict=True)):
         np.testing.assert_allclose(walk.probs[:, point], styles[:, k], atol=1e-5)
-        np.testing.assert_allclose(walk.path[:, point], walk.styles[:, place], atol=1e-4)
-        np.testing.assert_array_equal(walk.raters[:, place], stored.raters[:, k])
+        np.testing.assert_allclose(walk.path[:, point], walk.styles[:, n], atol=1e-4)
+        np.testing.assert_array_equal(walk.raters[:, n], stored.raters[:, k])
 
 
 def test_the_analytic_path_is_straight_between_styles():
@@ -224,18 +224,18 @@ def test_the_analytic_path_is_straight_between_styles():
 
 
 def test_latents_of_a_walk_are_in_sigmas_of_the_prior():
-    """A style lies at sigma q / (tau sqrt d), a rater at its offset, samples are standard.
+    """A style is at sigma q / (tau sqrt d), and a rater at its offset. Samples are standard normal.
 
-    Of the raters two are missing, who lie nowhere.
+    Two raters are missing and have no latent.
     """
     walk, (encoded, query, _) = _walk("analytic"), _asked(_text(1)[0])
     sigma = np.exp(encoded.prior.log_sigma)[:, None]
     expected = sigma * query.query / (0.3 * np.sqrt(D))
     np.testing.assert_allclose(walk.styles, expected, atol=1e-4)
-    there = np.asarray(encoded.rater_valid)
-    np.testing.assert_allclose(walk.raters[there], encoded.latent[there], atol=1e-5)
-    assert np.isnan(walk.raters[~there]).all()
-    assert walk.raters[~there].shape == (2, D)
+    valid = np.asarray(encoded.rater_valid)
+    np.testing.assert_allclose(walk.raters[valid], encoded.latent[valid], atol=1e-5)
+    assert np.isnan(walk.raters[~valid]).all()
+    assert walk.raters[~valid].shape == (2, D)
     keys = rng.example_keys(ROOT, "evaluate", 1, _batch().index)
     standard = distributions.Gaussian(jnp.zeros((4, D)), jnp.zeros((4, D)))
     np.testing.assert_allclose(walk.samples, distributions.sample(standard, keys, 2000), atol=1e-4)

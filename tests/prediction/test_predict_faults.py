@@ -101,8 +101,8 @@ def test_workdirs_that_cannot_answer(trained, tmp_path):
         "its folder as the encoder, or train again with this one"
     )
     assert line("moved", lambda run: run["prompts"]["encoder"].update(name="/moved/encoder")) == (
-        "text encoder '/moved/encoder': no such folder; name the one that now holds its "
-        "config.json, tokenizer.json and model.safetensors as the encoder"
+        "text encoder '/moved/encoder': no such folder; as the encoder, name the folder that now "
+        "holds its config.json, tokenizer.json and model.safetensors"
     )
     with pytest.raises(InputError, match="no run was trained in this workdir"):
         draw(tmp_path / "never", image, SENTENCES, str(tmp_path / "out"), slice_index=0)

@@ -1,4 +1,4 @@
-"""What is charted is what was given."""
+"""Charts show the given values."""
 
 import numpy as np
 
@@ -28,7 +28,7 @@ def test_curves_hold_the_given_values():
     assert figure.get_figwidth() * figures.DPI == 1000
 
 
-def test_a_line_has_its_colour_whichever_chart_comes_first():
+def test_the_colour_of_a_line_does_not_depend_on_the_order_of_charts():
     both = {name: np.array([[1], [0.5]]) for name in ("validation", "train")}
     for given in ({"a": both}, {"first": {"validation": both["validation"]}, "a": both}):
         figure = charts.curves(given)
@@ -39,7 +39,7 @@ def test_a_line_has_its_colour_whichever_chart_comes_first():
         assert [line.get_color() for line in legend.get_lines()] == [train, validation]
 
 
-def test_a_missing_rater_has_no_ring_and_every_style_its_star():
+def test_every_style_has_a_star_and_a_missing_rater_has_no_ring():
     rng = np.random.default_rng(0)
     styles, raters = rng.normal(size=(2, 3, 2))
     raters[1] = np.nan
@@ -54,7 +54,7 @@ def test_a_missing_rater_has_no_ring_and_every_style_its_star():
         shown = rings[k].get_offsets().compressed()
         np.testing.assert_array_equal(shown, raters[k] if k != 1 else [])
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts == ["samples of the prior", "from style to style", "small", "middle", "large"]
+    assert texts == ["samples of the prior", "path from style to style", "small", "middle", "large"]
 
 
 NAMES = (
@@ -68,7 +68,7 @@ NAMES = (
 )
 
 
-def test_names_of_any_script_and_length_are_drawn_within_the_figure():
+def test_names_of_any_script_and_length_fit_into_the_figure():
     rng, k = np.random.default_rng(0), len(NAMES)
     plane = charts.latent_plane(
         samples=rng.normal(size=(9, 2)), path=rng.normal(size=(3, 2)), names=NAMES,
@@ -102,7 +102,7 @@ def test_names_of_any_script_and_length_are_drawn_within_the_figure():
             assert box.y1 <= figure.bbox.y1
 
 
-def test_curves_hide_the_places_left_over():
+def test_curves_hide_unused_axes():
     figure = charts.curves({str(i): {"train": np.array([[1], [i]])} for i in range(5)})
     assert [ax.get_visible() for ax in figure.axes] == [True] * 5 + [False] * 3
 
@@ -120,8 +120,8 @@ def test_a_forest_has_a_dot_and_a_line_for_each_method():
     assert dice.get_ylim()[0] > dice.get_ylim()[1]  # the first method is on top
 
 
-def test_each_style_is_held_against_the_mean_of_a_raters_column():
-    """Column means .6, .5; the third rater was never there."""
+def test_each_cell_is_the_difference_to_the_mean_of_its_column():
+    """The column means are .6 and .5; the third rater has no mask."""
     table = np.array([[0.7, 0.5, np.nan], [0.6, 0.2, np.nan], [0.5, 0.8, np.nan]])
     ax = charts.whose(["small", "middle", "large"], table).axes[0]
     found = {tuple(map(int, text.get_position())): text.get_text() for text in ax.texts}
@@ -142,5 +142,5 @@ def test_bars_are_sorted_and_filled_above_the_threshold():
     assert [label.get_text() for label in ax.get_xticklabels()] == ["z2", "z0", "z3", "z1"]
     assert [text.get_text() for text in ax.texts][:4] == ["1.5", "0.02", "0.01", "0"]
     filled = [bar.get_facecolor() == ax.patches[0].get_facecolor() for bar in ax.patches]
-    assert filled == [True, True, False, False]  # a threshold is to be exceeded
+    assert filled == [True, True, False, False]  # a value equal to the threshold is not filled
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), [0.01, 0.01])

@@ -1,7 +1,7 @@
-"""What a comparison says of its methods: pooled scores, paired differences, and what is left out.
+"""The report on a comparison: pooled scores, paired differences, and what is left out.
 
-Scores are made up: a method's base, .02 more from record to record and .1 from seed to seed. So a
-mean over two seeds and four records is .08 above the base.
+The scores are artificial: each method has a base, to which each further record adds .02 and each
+further seed .1. A mean over two seeds and four records is therefore .08 above the base.
 """
 
 import csv
@@ -17,7 +17,7 @@ from prosona_jax.evaluation import intervals, results
 from prosona_jax.evaluation.catalogue import METRICS, STYLE_METRICS
 from prosona_jax.report import comparison, figures
 
-RECORDS = {"r0": "p1", "r1": "p1", "r2": "p2", "r3": "p3"}  # and whose they are
+RECORDS = {"r0": "p1", "r1": "p1", "r2": "p2", "r3": "p3"}  # record: its patient
 FOLDS = {"p1": 0, "p2": 0, "p3": 1}
 STYLED = [metric.name for metric in STYLE_METRICS]
 SAMPLED = [metric.name for metric in METRICS]
@@ -72,7 +72,9 @@ def write(tmp_path):
             "citation": CITATION,
             "provenance": {"seeds": [0, 1], "data_set": {"records": 4}, "config": {"steps": 12}},
         }
-        content = comparison.write_report(tmp_path / "report", **(given | changes))
+        content = comparison.write_report(
+            tmp_path / "report", comparison.Compared(**(given | changes))
+        )
         assert json.loads((tmp_path / "report" / "report.json").read_text()) == content
         return content, (tmp_path / "report" / "report.md").read_text()
 
@@ -80,7 +82,7 @@ def write(tmp_path):
 
 
 def _mean(values):
-    """What report.json says of the values of the first records."""
+    """Returns what report.json holds for these values of the first records."""
     patients = list(RECORDS.values())[: len(values)]
     interval = intervals.bootstrap_mean(np.array(values), patients, resamples=200, seed=0)
     return pytest.approx(interval._asdict(), abs=1e-12)
@@ -95,9 +97,9 @@ def _numbers(content, *path):
 
 
 def _table(text, heading):
-    """Returns a section's first table, {first cell: the others}, with its head under "Metric"."""
+    """Returns a section's first table as {first cell: other cells}, with its header as one row."""
     section = text.split(f"## {heading}\n")[1].split("\n## ")[0].splitlines()
-    start = next(place for place, line in enumerate(section) if line.startswith("| "))
+    start = next(number for number, line in enumerate(section) if line.startswith("| "))
     lines = itertools.takewhile(lambda line: line.startswith("|"), section[start:])
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return {first: others for first, *others in cells if first != "---"}
@@ -129,7 +131,7 @@ def test_pooling_averages_a_record_over_seeds_and_joins_the_folds():
     }
 
 
-def test_a_method_of_a_run_gets_its_own_label():
+def test_pooling_labels_rows_with_the_run_and_the_suffix_of_the_method():
     pooled = results.pool(_rows("prosona"), {"prompts_mean": "", "prompts_held_out": "+"})
     assert [row["method"] for row in pooled] == ["prosona"] * 4 + ["prosona+"] * 4
     assert [row["ged"] for row in pooled] == pytest.approx(
@@ -137,7 +139,7 @@ def test_a_method_of_a_run_gets_its_own_label():
     )
 
 
-def test_a_score_that_a_record_lacks_in_one_seed_is_lacking():
+def test_a_score_that_is_nan_in_one_seed_is_nan_after_pooling():
     rows = _rows("prosona")
     rows[0]["ged"] = math.nan
     pooled = results.pool(rows, {"samples@50": ""})
@@ -165,7 +167,7 @@ def test_means_are_over_records_with_patients_intervals(write):
 
 
 def test_differences_are_method_minus_baseline_record_by_record(write):
-    """Equal in every record but one, so that the interval shows whether records were paired."""
+    """The difference is equal in all records but one. The interval shows that they are paired."""
     rows = _rows()
     for row in rows:
         if (row["run"], row["method"], row["record_id"]) == ("prosona", "prompts_mean", "r3"):
@@ -187,10 +189,10 @@ def test_differences_are_method_minus_baseline_record_by_record(write):
     assert by_base["dpersona"]["prosona, held-out sentences"]["ged"]["mean"] == pytest.approx(-0.04)
 
 
-def test_the_share_is_the_difference_relative_to_the_baseline(write):
-    """The baselines' means are .48 and .50."""
+def test_the_share_is_the_difference_divided_by_the_baselines_mean(write):
+    """The means of the baselines are .48 and .50."""
     _, text = write()
-    label = "GED@4 (D-Persona), % of the baseline's ↓"
+    label = "GED@4 (D-Persona), % of the baseline ↓"
     to_dpersona = _table(text, "Differences to dpersona")
     assert to_dpersona["Metric"] == ["dpersona_heads", "prosona", "prosona, held-out sentences"]
     assert [cell.split()[0] for cell in to_dpersona[label]] == ["+4.2", "−20.8", "−8.3"]
@@ -203,7 +205,7 @@ def test_the_share_is_the_difference_relative_to_the_baseline(write):
     assert [cell.split()[0] for cell in to_heads] == ["−4.0", "−24.0", "−12.0"]
 
 
-def test_a_share_of_nothing_is_not_shown(write):
+def test_a_share_of_a_baseline_that_is_zero_or_nan_is_not_shown(write):
     rows = _rows("dpersona", "dpersona_heads", "prosona")
     for row in rows:
         if row["method"].startswith("prompts"):
@@ -213,8 +215,8 @@ def test_a_share_of_nothing_is_not_shown(write):
                 row["ged_dpersona"] = math.nan
     _, text = write(rows=rows)
     both = _table(text, "Differences to dpersona")
-    assert both["GED@4, % of the baseline's ↓"][1].startswith("−20.8 [")
-    label = "GED@4 (D-Persona), % of the baseline's ↓"
+    assert both["GED@4, % of the baseline ↓"][1].startswith("−20.8 [")
+    label = "GED@4 (D-Persona), % of the baseline ↓"
     assert both[label] == ["–", "–", "–"]
     assert _table(text, "Differences to dpersona_heads")[label] == ["–", "–", "–"]
 
@@ -237,28 +239,28 @@ def test_without_a_baseline_there_are_no_differences(write):
     assert _headings(text) == [
         "One contour per style", "Styles against raters: prosona",
         "50 samples of the first stage", "4 samples of the first stage",
-        "What the scores of one contour per style say", "What the scores of samples say",
+        "What the scores of one contour per style mean", "What the scores of samples mean",
         "The methods", "Provenance", "Data",
     ]  # fmt: skip
 
 
-def test_a_baseline_alone_is_compared_with_nothing(write):
+def test_a_baseline_alone_has_no_section_of_differences(write):
     content, text = write(rows=_rows("dpersona"), methods={"dpersona": {}})
     assert content["differences"] == {"dpersona": {}}
     assert "Differences to dpersona" not in _headings(text)
 
 
-def test_a_method_without_styles_has_samples_alone(write):
+def test_a_method_without_styles_has_only_scores_of_samples(write):
     content, text = write(rows=_rows("prob_unet"), methods={"prob_unet": METHODS["prob_unet"]})
     assert content["personalised"] == content["differences"] == {}
     assert content["diversified"]["50"]["prob_unet"]["ged"]["mean"] == pytest.approx(0.38)
     assert _headings(text) == [
         "50 samples of the first stage", "4 samples of the first stage",
-        "What the scores of samples say", "The methods", "Provenance", "Data",
+        "What the scores of samples mean", "The methods", "Provenance", "Data",
     ]  # fmt: skip
 
 
-def test_a_metric_that_is_nan_everywhere_has_no_row_and_one_record_less_where_it_is_once(write):
+def test_nan_leaves_out_a_record_and_a_metric_that_is_nan_everywhere_has_no_row(write):
     rows = _rows("dpersona", "prosona")
     for row in rows:
         if row["method"].startswith("prompts"):
@@ -275,7 +277,7 @@ def test_a_metric_that_is_nan_everywhere_has_no_row_and_one_record_less_where_it
     assert gain["ged"]["mean"] == pytest.approx(-0.1)
 
 
-def test_a_method_that_lacks_a_metric_of_others_shows_a_dash(write):
+def test_a_method_without_a_metric_shows_a_dash(write):
     rows = _rows("dpersona", "prosona")
     for row in rows:
         if row["run"] == "prosona" and row["method"] == "prompts_held_out":
@@ -299,25 +301,27 @@ def test_one_contour_per_style_has_a_column_per_method_and_a_row_per_metric(writ
     assert table["Dice, own rater ↑"][2] == f"38.0 [{100 * low:.1f}, {100 * high:.1f}]"
     assert table["GED@4 ↓"][3].startswith("0.440 [")
     assert (
-        "*Means over 4 records, each scored by a model that never saw its patient, and averaged "
-        "over 2 seeds; in brackets the 95 % interval from 200 bootstrap resamples of the 3 "
-        "patients, in which the spread between trainings is not." in text
+        "*Means over 4 records. Each record was scored by models that did not see its patient in "
+        "training, and each score is the mean over 2 seeds. In brackets: 95 % intervals from 200 "
+        "bootstrap resamples of the 3 patients." in text
     )
-    assert "held-out ones, on which it never trained." in text
-    assert "All that a style can mean is how generously to draw" in text
+    assert "the held-out sentences, on which it was never trained." in text
+    assert "A style can therefore only say how generously to draw." in text
     assert "rater k, the same person" in write(by_area=False)[1]
 
 
-def test_the_picture_of_the_intervals_carries_the_caveat(write, tmp_path, monkeypatch):
+def test_every_figure_shows_the_caveat(write, tmp_path, monkeypatch):
     footnotes = []
     monkeypatch.setattr(figures, "png", lambda figure, footnote: footnotes.append(footnote) or b"")
     _, text = write()
-    assert footnotes == [f"CT simulated. Data: {CITATION}"] * 4  # and each method's table
-    assert "![Dice with the own rater, and GED, of each method, with intervals](" in text
+    assert (
+        footnotes == [f"CT simulated. Data: {CITATION}"] * 4
+    )  # the intervals, and one figure per method
+    assert "![Dice with the own rater and GED of each method, with intervals](" in text
 
 
-def test_each_method_shows_whose_rater_its_styles_draw(write):
-    """A mean over seeds and records is .08 above the method's base, in every cell."""
+def test_each_method_shows_which_rater_its_styles_draw(write):
+    """In every cell, the mean over seeds and records is .08 above the method's base."""
     content, text = write()
     assert list(content["dice_tables"]) == ["dpersona", "dpersona_heads", "prosona"]
     assert content["styles"] == NAMES
@@ -326,7 +330,7 @@ def test_each_method_shows_whose_rater_its_styles_draw(write):
             base = 0.1 * i + 0.01 * j
             assert cell == _mean([base + x for x in (0.35, 0.37, 0.39, 0.41)])
     table = _table(text, "Styles against raters: prosona")
-    assert table["Asked for"] == [f"{name}'s rater" for name in NAMES]
+    assert table["Style"] == [f"{name}'s rater" for name in NAMES]
     assert [cell.split()[0] for cell in table["edge"]] == ["69.0", "70.0", "71.0", "72.0"]
     assert _table(text, "Styles against raters: dpersona")["edge"][0].startswith("79.0 [")
 
@@ -342,7 +346,7 @@ def test_methods_that_share_a_first_stage_share_a_column(write):
     assert few["GED@4 ↓"][0].startswith("0.580 [")
 
 
-def test_samples_of_other_first_stages_are_held_against_dpersonas(write):
+def test_samples_of_other_first_stages_are_compared_with_those_of_dpersona(write):
     content, text = write()
     gains = content["diversified_differences"]["dpersona"]
     assert list(gains["50"]) == ["prob_unet", "dpersona_heads", "prosona"]
@@ -357,33 +361,33 @@ def test_samples_of_other_first_stages_are_held_against_dpersonas(write):
     assert "baseline" not in text.split("## 4 samples of the first stage")[1].split("\n## ")[0]
 
 
-def test_as_many_samples_as_raters_are_told_of_once(write):
+def test_samples_have_one_section_if_there_are_as_many_as_raters(write):
     content, text = write(samples=4)
     assert list(content["diversified"]) == ["4"]
     assert _headings(text).count("4 samples of the first stage") == 1
 
 
-def test_the_page_says_what_each_score_and_each_method_is(write):
+def test_the_page_explains_each_score_and_each_method(write):
     content, text = write(rows=_rows(seeds=(0,)))
-    assert "averaged over 1 seed;" in text
-    of_styles = _table(text, "What the scores of one contour per style say")
+    assert "the mean over 1 seed." in text
+    of_styles = _table(text, "What the scores of one contour per style mean")
     assert of_styles["GED@4"][0] == "`ged`"
     assert "prompts' masks" in of_styles["GED@4"][1]
-    assert "set of samples" in _table(text, "What the scores of samples say")["GED@50"][1]
+    assert "set of samples" in _table(text, "What the scores of samples mean")["GED@50"][1]
     changes = {name: cells[0] for name, cells in _table(text, "The methods").items()}
     assert changes["prob_unet"] == "`stage_two.query` = none, `stage_two.latent` = 0"
     assert changes["dpersona"] == "`stage_two.query` = heads, `stage_two.tau` = 0.4082"
-    assert changes["prosona"] == "nothing"
+    assert changes["prosona"] == "none"
     assert content["methods"] == METHODS
 
 
 def test_caveats_citation_and_provenance_are_on_the_page(write, tmp_path):
     content, text = write()
     assert text.startswith("# Methods on 4 records of 3 patients\n")
-    assert f"> **Mind:** {CAVEAT}" in text
+    assert f"> **Caution:** {CAVEAT}" in text
     assert text.rstrip().endswith(f"## Data\n\n{CITATION}")
     assert _table(text, "Provenance") == {
-        "How it came about": [""], "seeds": ["0, 1"], "data set, records": ["4"],
+        "Item": ["Value"], "seeds": ["0, 1"], "data set, records": ["4"],
     }  # fmt: skip
     assert '"steps": 12' in text
     assert (content["caveats"], content["citation"]) == ([CAVEAT], CITATION)
@@ -391,9 +395,9 @@ def test_caveats_citation_and_provenance_are_on_the_page(write, tmp_path):
     assert CITATION in (tmp_path / "report" / "report.html").read_text()
 
 
-def test_caveats_and_citation_vanish_where_there_are_none(write):
+def test_without_caveats_and_citation_their_parts_are_absent(write):
     _, text = write(caveats=[], citation="")
-    assert "**Mind:**" not in text
+    assert "**Caution:**" not in text
     assert "Data" not in _headings(text)
 
 

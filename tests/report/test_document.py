@@ -1,4 +1,4 @@
-"""A report says what it was given, stands alone, and is there whole or not at all."""
+"""A report shows its content, needs no other file, and is written completely or not at all."""
 
 import base64
 import csv
@@ -60,7 +60,7 @@ ROWS = [
 
 
 class Page(html.parser.HTMLParser):
-    """Tags with attributes, and the text of each table cell."""
+    """Parses a page into tags with attributes, and the text of each table cell."""
 
     def __init__(self, text):
         super().__init__()
@@ -120,7 +120,7 @@ def test_html_shows_text_as_given(page):
     assert page.cells == ["a|b", "0.25", HOSTILE.replace("`", ""), "−1"]
     assert dict(page.tags)["img"]["alt"] == f"alt {HOSTILE}"
     assert f"Title {HOSTILE}" in page.texts
-    assert "d|<e>" in page.texts  # what backticks set as code
+    assert "d|<e>" in page.texts  # the code between backticks
     assert '{"a": "<b>"}\n\n```' in page.texts
 
 
@@ -129,7 +129,7 @@ def test_markdown_shows_text_as_given(folder):
     lines = (folder / "report.md").read_text().splitlines()
     assert lines[0] == f"# Title {escaped}"
     for line in (
-        "> **Mind:** The CT is simulated: no evidence.",
+        "> **Caution:** The CT is simulated: no evidence.",
         "- **GED: 0.1** (low)",
         "| Name | Value |",
         "| --- | ---: |",
@@ -144,16 +144,16 @@ def test_markdown_shows_text_as_given(folder):
         assert line in lines
 
 
-def test_json_holds_the_data_with_null_for_what_is_not_finite(folder, content):
-    written = json.loads((folder / "report.json").read_text())
-    assert written == {
+def test_json_holds_the_data_with_null_for_numbers_that_are_not_finite(folder, content):
+    stored = json.loads((folder / "report.json").read_text())
+    assert stored == {
         "nan": None,
         "f32": 0.5,
         "array": [[1.0, None], [2.0, 3.0]],
         "nested": {"tuple": [1, None, "ü"], "3": True},
         "path": "a/b",
     }
-    assert document.write(folder, content, data=DATA, rows=ROWS) == written
+    assert document.write(folder, content, data=DATA, rows=ROWS) == stored
 
 
 def test_csv_round_trip(folder):
@@ -172,7 +172,7 @@ def test_same_input_gives_the_same_bytes(folder, content):
     assert _contents(folder) == before
 
 
-def test_what_cannot_be_seen_is_escaped_and_bytes_that_are_no_utf_8_are_written(tmp_path):
+def test_invisible_characters_and_bytes_that_are_not_utf_8_are_escaped(tmp_path):
     odd = "a\u202eb\x07 caf\udce9"
     content = document.Document(odd, "", (), (document.Section(odd, (document.Text(odd),)),))
     read = document.write(tmp_path / "r", content, data={"id": odd}, rows=[{"id": odd}])
@@ -184,10 +184,10 @@ def test_what_cannot_be_seen_is_escaped_and_bytes_that_are_no_utf_8_are_written(
     assert r"caf\udce9" in (tmp_path / "r" / "rows.csv").read_text(encoding="utf-8")
 
 
-def test_a_new_report_replaces_the_old_one_and_rests_of_a_killed_one(folder, content):
-    rest = folder.with_name(".report.new")
-    rest.mkdir()
-    (rest / "half").touch()
+def test_a_new_report_replaces_the_old_one_and_leftovers_of_a_killed_call(folder, content):
+    leftover = folder.with_name(".report.new")
+    leftover.mkdir()
+    (leftover / "half").touch()
     document.write(folder, content._replace(sections=[]), data={}, rows=[])
     assert [path.name for path in folder.parent.iterdir()] == ["report"]
     assert sorted(path.name for path in folder.iterdir()) == [n for n in FILES if n != "figures"]
@@ -215,7 +215,7 @@ def test_a_failing_write_changes_nothing(tmp_path, content, monkeypatch, earlier
     assert not folder.with_name(".report.new").exists()
 
 
-def test_other_peoples_files_are_not_replaced(tmp_path, content):
+def test_a_folder_with_other_files_is_not_replaced(tmp_path, content):
     (tmp_path / "thesis.tex").write_text("years")
     with pytest.raises(InputError) as error:
         document.write(tmp_path, content, data={}, rows=[])
@@ -235,13 +235,13 @@ def test_the_report_of_other_data_is_not_replaced(tmp_path, content):
         document.check(tmp_path / "eval", scored | {"split": "all"})
 
 
-def test_a_place_that_cannot_be_written_is_named_beforehand(tmp_path):
+def test_check_names_a_folder_that_cannot_be_written(tmp_path):
     document.check(tmp_path / "new" / "report")
     assert not (tmp_path / "new" / "report").exists()
     (tmp_path / "file").write_text("")
-    for place in (tmp_path / "file", tmp_path / "file" / "report"):
-        with pytest.raises(InputError, match=f"^{place}: no report can be written here"):
-            document.check(place)
+    for folder in (tmp_path / "file", tmp_path / "file" / "report"):
+        with pytest.raises(InputError, match=f"^{folder}: no report can be written here"):
+            document.check(folder)
 
 
 def test_entries_flatten_nested_mappings():

@@ -1,4 +1,4 @@
-"""What is drawn lies where the arrays say, and the same arrays give the same bytes."""
+"""Figures show contours and maps at the right position, and equal input gives equal bytes."""
 
 import io
 
@@ -49,7 +49,7 @@ def test_outline_of_a_square_runs_between_its_pixels_and_their_neighbours():
     np.testing.assert_array_equal(line.max(0), [6.5, 15.5])
     row, column = line.T
     area = 0.5 * abs(row[:-1] @ column[1:] - row[1:] @ column[:-1])
-    assert area == pytest.approx(4 * 6 - 4 / 8)  # each corner loses half a half pixel's square
+    assert area == pytest.approx(4 * 6 - 4 / 8)  # each of the 4 corners cuts off 1/8 pixel
 
 
 def test_outline_at_the_border_is_closed_and_an_empty_mask_has_none():
@@ -60,7 +60,7 @@ def test_outline_at_the_border_is_closed_and_an_empty_mask_has_none():
 
 def test_outline_of_probabilities_interpolates_to_one_half():
     probs = np.tile(np.linspace(0, 1, 9, dtype=np.float32), (7, 1))  # one half in column 4
-    probs[:, 8] = 0  # the far side of the hill, between 7/8 and 0: column 7 + 3/7
+    probs[:, 8] = 0  # probabilities fall from 7/8 to 0: one half at column 7 + 3/7
     (line,) = figures.outlines(probs)
     middle = line[np.abs(line[:, 0] - 3) < 0.1, 1]
     np.testing.assert_allclose(np.sort(middle), [4, 7 + 3 / 7], rtol=1e-6)
@@ -74,7 +74,7 @@ def test_panel_draws_the_contour_where_the_mask_is():
     scale = figures.DPI / figure.dpi
     display = np.stack([x + 0.5, len(pixels) - y - 0.5], axis=1) / scale
     column, row = figure.axes[1].transData.inverted().transform(display).T
-    for drawn, span in ((row, ROWS), (column, COLUMNS)):  # to the width of the line
+    for drawn, span in ((row, ROWS), (column, COLUMNS)):  # within the line's width
         assert drawn.min() == pytest.approx(span.start - 0.5, abs=0.2)
         assert drawn.max() == pytest.approx(span.stop - 0.5, abs=0.2)
 
@@ -95,13 +95,13 @@ def test_panel_maps_are_shares_of_valid_raters_and_of_samples():
 def test_panel_leaves_out_missing_raters_and_samples_beyond_the_limit():
     figure = figures.panel(_panel(), max_samples=3)
     assert _titles(figure)[1:3] == ["1 rater", "3 of 4 samples, 1 empty"]
-    assert len(figure.axes[1].lines) - 1 == 1  # less the scale bar
+    assert len(figure.axes[1].lines) - 1 == 1  # without the scale bar
     assert len(figure.axes[2].lines) == 2  # the third of the three is empty
 
 
-def test_panel_enlarges_what_is_drawn_and_keeps_the_whole_if_nothing_is():
+def test_panel_enlarges_the_drawn_part_and_shows_the_whole_image_without_one():
     limits = {ax.get_xlim() + ax.get_ylim() for ax in figures.panel(_panel()).axes[1:5]}
-    assert limits == {(6.5, 22.5, 15.5, -0.5)}  # 16 px, the least, about columns 12..17
+    assert limits == {(6.5, 22.5, 15.5, -0.5)}  # 16 px is the minimum, around columns 12..17
     blank = _panel(masks=np.zeros((3, 32, 40), np.uint8), probs=np.zeros((4, 32, 40), np.float32))
     ax = figures.panel(blank).axes[1]
     assert ax.get_xlim() + ax.get_ylim() == (-0.5, 39.5, 31.5, -0.5)
@@ -126,10 +126,10 @@ def test_scale_bar_has_a_round_length_and_needs_a_spacing():
 @pytest.mark.parametrize(
     ("spacing_mm", "label", "share"),
     [
-        (0.02, "200 µm", 0.2 / 0.8),  # of 0.8 mm; 0.32 would be the longest
-        (2.5e-3, "20 µm", 0.2),  # 0.4 of the picture would be no longer of a round length
-        (0.0625, "1 mm", 0.4),  # just fits
-        (5e-5, None, None),  # 2 µm in all
+        (0.02, "200 µm", 0.2 / 0.8),  # the picture is 0.8 mm wide; at most 0.32 mm are allowed
+        (2.5e-3, "20 µm", 0.2),  # the picture is 100 µm wide; 50 µm would be too long
+        (0.0625, "1 mm", 0.4),  # exactly 40 % of the picture
+        (5e-5, None, None),  # the picture is 2 µm wide
     ],
 )
 def test_scale_bar_of_a_small_picture_is_shorter_or_left_out(spacing_mm, label, share):
@@ -141,7 +141,7 @@ def test_scale_bar_of_a_small_picture_is_shorter_or_left_out(spacing_mm, label, 
 
 
 @pytest.mark.parametrize("spacing_mm", [(1.0, 0.5), (np.nan, np.nan)])
-def test_every_picture_of_the_image_has_pixels_as_wide_and_high_as_they_are(spacing_mm):
+def test_every_picture_has_the_true_aspect_ratio_of_the_pixels(spacing_mm):
     panel = _panel(spacing_mm=np.array(spacing_mm, np.float32))
     panel = panel._replace(prompted=panel.masks.astype(np.float32))
     names, probs = ("small", "middle", "large"), panel.masks.astype(np.float32)
@@ -151,7 +151,7 @@ def test_every_picture_of_the_image_has_pixels_as_wide_and_high_as_they_are(spac
         "walk": (figures.walk(panel, probs, names, pictures=3), 3),
     }
     for name, (figure, pictures) in figures_of.items():
-        shown = [ax for ax in figure.axes if ax.images][:pictures]  # the colour bar's is the last
+        shown = [ax for ax in figure.axes if ax.images][:pictures]  # the last one is the colour bar
         assert len(shown) == pictures, name
         assert {ax.get_aspect() for ax in shown} == {1.0 if np.isnan(spacing_mm[0]) else 2.0}, name
         windows = {ax.get_xlim() + ax.get_ylim() for ax in shown[name == "panel" :]}
@@ -161,7 +161,7 @@ def test_every_picture_of_the_image_has_pixels_as_wide_and_high_as_they_are(spac
             assert ax.images[0].get_clim() == (-1, 1)
 
 
-def test_footnote_adds_height_and_is_literal():
+def test_a_footnote_adds_height_and_is_not_read_as_a_formula():
     bare = _decode(figures.png(figures.panel(_panel())))
     noted = _decode(figures.png(figures.panel(_panel()), footnote="costs $1 or $2_x, " * 40))
     assert bare.shape[:2] == (430, 2000)

@@ -1,4 +1,4 @@
-"""Every text is drawn, without a warning, with fonts of this machine, whichever it has."""
+"""Every text is drawn without a warning, whatever fonts the machine has."""
 
 import logging
 
@@ -26,7 +26,7 @@ SCRIPTS = {
 
 @pytest.fixture
 def no_fonts(monkeypatch):
-    """A machine that has the fonts of Matplotlib that the test names."""
+    """Simulates a machine that has only the fonts that the test names."""
 
     def only(*families):
         fonts._choose.cache_clear()
@@ -38,7 +38,7 @@ def no_fonts(monkeypatch):
 
 @pytest.mark.parametrize("name", SCRIPTS)
 @pytest.mark.parametrize("machine", ["this", "bare"])
-def test_lines_of_any_script_are_as_wide_as_allowed_and_drawn(name, machine, no_fonts):
+def test_lines_of_any_script_are_drawn_within_the_maximum_width(name, machine, no_fonts):
     if machine == "bare":
         no_fonts()
     (shown,), family = fonts.set_lines([SCRIPTS[name]], size=8.0, inches=3.0)
@@ -49,7 +49,7 @@ def test_lines_of_any_script_are_as_wide_as_allowed_and_drawn(name, machine, no_
 
 
 def test_a_font_is_chosen_that_has_the_letters(no_fonts):
-    """One that Matplotlib brings has the arc, U+2312, and its own first font has not."""
+    """One of Matplotlib's fonts has the arc, U+2312, and its default font lacks it."""
     no_fonts("DejaVu Serif", "DejaVu Sans Mono", "STIXGeneral")
     assert fonts.set_lines(["an \u2312"], size=8.0, inches=3.0) == (
         ["an \u2312"],
@@ -58,17 +58,17 @@ def test_a_font_is_chosen_that_has_the_letters(no_fonts):
     assert fonts.set_lines(["größer"], size=8.0, inches=3.0) == (["größer"], ["DejaVu Sans"])
 
 
-def test_without_a_font_letters_are_escaped_and_said(no_fonts, caplog):
+def test_letters_without_a_font_are_escaped_with_a_warning(no_fonts, caplog):
     no_fonts("no such family")
     with caplog.at_level(logging.WARNING):
         shown, family = fonts.set_lines(["手 \U0001fac1 é", "a 手"], size=8.0, inches=3.0)
     assert (shown, family) == ([r"\u624b [lungs] é", r"a \u624b"], ["DejaVu Sans"])
     assert (
-        "figures write 手 \U0001fac1 as escapes, since no installed font has them; install a font "
-        "of that script, such as Noto"
+        "figures write 手 \U0001fac1 as escapes, because no installed font has these letters; "
+        "install a font of their script, such as Noto"
     ) in caplog.messages
 
 
-def test_boxes_and_blank_glyphs_are_no_letters():
+def test_boxes_and_blank_glyphs_do_not_count_as_letters():
     assert not [family for family in fonts._families() if family.startswith("Last Resort")]
     assert fonts._drawn("DejaVu Sans", ("a", "é", "\u2800", "手")) == {"a", "é"}

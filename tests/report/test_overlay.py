@@ -1,4 +1,4 @@
-"""The picture of a prediction: what is drawn where, and under which name."""
+"""The picture of a prediction: its contours, its views and its legend."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def draw(count=2, crop=ALL, spacing=(0.5, 0.75), labels=None):
 
 
 def contours(ax):
-    """The lines that are no scale bar, as [(row, column)]."""
+    """Returns the lines except the scale bar."""
     return [line for line in ax.lines if line.get_transform() == ax.transData]
 
 
@@ -35,7 +35,7 @@ def test_each_mask_has_its_outline_in_its_own_colour():
         assert ax.get_aspect() == pytest.approx(0.5 / 0.75)
 
 
-def test_what_lies_around_the_contours_is_beside_the_whole_image():
+def test_an_enlargement_around_the_contours_is_beside_the_whole_image():
     whole, near = draw()[1].axes
     np.testing.assert_array_equal(whole.images[0].get_array(), IMAGE)
     assert (whole.get_xlim(), whole.get_ylim()) == (ALL[1], ALL[0][::-1])
@@ -43,20 +43,20 @@ def test_what_lies_around_the_contours_is_beside_the_whole_image():
     assert not whole.patches
 
 
-def test_a_frame_shows_what_the_model_saw_of_a_larger_image():
+def test_a_frame_marks_the_part_of_the_image_that_the_model_saw():
     whole, _ = draw(crop=((2.5, 12.5), (-4.5, 11.5)))[1].axes  # partly beyond the image
     (frame,) = whole.patches
     assert frame.get_bbox().extents.tolist() == [-0.5, 2.5, 11.5, 12.5]
     assert not draw(crop=((-6.5, 25.5), (-0.5, 29.5)))[1].axes[0].patches
 
 
-def test_without_a_contour_the_image_is_shown_once():
+def test_without_a_contour_there_is_no_enlargement():
     nothing = np.zeros((1, 20, 30), np.uint8)
     figure = overlay.draw(IMAGE, nothing, ["none"], spacing_mm=np.ones(2, np.float32), crop=ALL)
     assert len(figure.axes) == 1
 
 
-def test_the_legend_holds_the_sentences_as_they_are():
+def test_the_legend_shows_the_sentences_unchanged():
     labels = ["a $5 core", "a % of_rim$", "far " * 60]
     figure = draw(count=3, labels=labels)[1]
     (legend,) = figure.legends
@@ -78,7 +78,7 @@ LONG = {
 @pytest.mark.parametrize("empty", [True, False])
 @pytest.mark.parametrize("name", LONG)
 def test_nothing_of_the_legend_is_cut_off(name, empty):
-    """Beside one view of the image and beside two, whatever fonts there are."""
+    """With one view and with two views of the image, whatever fonts the machine has."""
     labels = LONG[name]
     masks = np.zeros((len(labels), 20, 30), np.uint8)
     masks[:, 4:8, 5:9] = 0 if empty else 1
@@ -97,7 +97,7 @@ def test_nothing_of_the_legend_is_cut_off(name, empty):
     assert all(ax.get_window_extent().y1 <= lowest for ax in figure.axes)
 
 
-def test_no_two_of_twelve_contours_look_alike():
+def test_twelve_contours_all_look_different():
     figure = draw(count=12)[1]
     looks = {(line.get_color(), line.get_linestyle()) for line in contours(figure.axes[0])}
     assert len(looks) == 12

@@ -1,4 +1,4 @@
-"""What a report says of styles: which numbers, with which words, and what it leaves out."""
+"""The report's sections on styles: their numbers, their texts, and what they leave out."""
 
 import math
 
@@ -16,7 +16,7 @@ NOTE = "Means over 4 records."
 
 
 def _rows(*methods, retrieval=True):
-    """Scores that differ by record, metric and method; sentences lose 0.01, held-out ones 0.03."""
+    """Scores that differ by record, metric and method. Sentences lose 0.01, held-out ones 0.03."""
     rows = []
     losses = {"prompts_mean": 0.0, "prompts_train": 0.01, "prompts_held_out": 0.03}
     for method in methods or losses:
@@ -64,7 +64,7 @@ def _panel(record_id):
 
 
 def _sections(rows, styled, panels=()):
-    """Returns what is on the page by heading; sections without blocks are not printed."""
+    """Returns the blocks by heading, of the sections that have blocks."""
     sections = style_summary.sections(
         _collect(rows), styled, panels, NOTE, lambda figure: figures.png(figure)[:8]
     )
@@ -92,14 +92,14 @@ def test_collected_numbers_are_the_rows_means_with_patient_intervals():
     assert found.areas[0] == _mean([10.0, 11.0, 12.0, 13.0])
 
 
-def test_the_difference_pairs_records_and_leaves_the_others_out():
+def test_the_difference_leaves_out_records_without_a_pair():
     rows = [row for row in _rows() if (row["method"], row["record_id"]) != ("prompts_train", "r3")]
-    rows[-1]["dice_mean"] = 99.0  # r3 has no partner
+    rows[-1]["dice_mean"] = 99.0  # r3 has no row of prompts_train
     found = _collect(rows[::-1])
     assert found.difference["dice_mean"].mean == pytest.approx(-0.02)
 
 
-def test_a_rater_who_is_missing_in_a_record_counts_in_the_others():
+def test_a_rater_who_is_missing_in_one_record_counts_in_the_others():
     rows = _rows("prompts_mean")
     rows[0] |= {f"dice_{a}_2": math.nan for a in (1, 2, 3)}
     rows[1]["dice_1_2"] = 0.0
@@ -118,7 +118,9 @@ def test_facts_are_the_scores_of_each_styles_own_prompt():
     assert [fact[2].rpartition("; ")[2] for fact in found] == [
         "higher is better", "lower is better", "higher is better",
     ]  # fmt: skip
-    rows = [row | {"ordered": math.nan} for row in _rows()]  # styles are persons, in no order
+    rows = [
+        row | {"ordered": math.nan} for row in _rows()
+    ]  # styles are raters, without an order by area
     assert style_summary.facts(_collect(rows), 3)[2][0] == "Own prompt is the best"
 
 
@@ -131,7 +133,7 @@ def test_styles_show_sentence_dice_area_and_the_table_of_all_raters():
         "full", "“Take all.”", "88.0 [88.0, 88.0]",
         f"22 [{area.low:.0f}, {area.high:.0f}]",
     ]  # fmt: skip
-    assert table.columns == ("Asked for", "core's rater", "full's rater", "margin's rater")
+    assert table.columns == ("Style", "core's rater", "full's rater", "margin's rater")
     assert [[cell.split(" ")[0] for cell in row] for row in table.rows] == [
         ["core", "89.0", "79.0", "69.0"],
         ["full", "78.0", "88.0", "78.0"],
@@ -141,18 +143,18 @@ def test_styles_show_sentence_dice_area_and_the_table_of_all_raters():
     assert picture.name == "whose"
 
 
-def test_only_masks_sorted_by_area_are_called_so():
-    said = "Style k is the k-th smallest of an image's masks"
+def test_the_text_says_whether_masks_are_sorted_by_area():
+    by_area_text = "Style k is the k-th smallest of an image's masks"
     by_area, by_rater = (
         _sections(_rows(), _styled(by_area=by_area))["Styles"][0].body for by_area in (True, False)
     )
-    assert said in by_area
+    assert by_area_text in by_area
     assert "the same person or tool in every image" not in by_area
-    assert said not in by_rater
+    assert by_area_text not in by_rater
     assert "Style k is rater k, the same person or tool in every image." in by_rater
 
 
-def test_held_out_sentences_stand_beside_those_of_training_with_the_difference():
+def test_scores_of_held_out_and_training_sentences_and_their_difference():
     text, table, _ = _sections(_rows(), _styled())["Scores of the styles"]
     assert list(table.columns) == [
         "Metric", "Better", "Styles", "Training sentences", "Held-out sentences",
@@ -166,37 +168,37 @@ def test_held_out_sentences_stand_beside_those_of_training_with_the_difference()
     assert ged[0] == "GED@3"
     assert [cell.partition(" ")[0] for cell in ged[2:]] == ["0.618", "0.608", "0.588", "−0.020"]
     assert "never trained on" in text.body
-    assert "GED is that of 3 masks against 3 raters" in text.body
+    assert "GED compares 3 masks with 3 raters" in text.body
 
 
-def test_retrieval_stands_against_chance():
+def test_retrieval_is_shown_with_chance():
     _, table = _sections(_rows(), _styled())["Retrieval"]
     assert [row[0] for row in table.rows] == [metric.title for metric in catalogue.RETRIEVAL]
     assert list(table.columns) == [
-        "", "Chance", "Styles", "Training sentences", "Held-out sentences",
-        "Held-out minus training", "What it says",
+        "Metric", "Chance", "Styles", "Training sentences", "Held-out sentences",
+        "Held-out minus training", "Meaning",
     ]  # fmt: skip
     for row in table.rows:
         assert row[1] == "33.3"
         assert [cell.partition(" ")[0] for cell in row[2:6]] == ["65.0", "64.0", "62.0", "−2.0"]
 
 
-def test_a_baseline_without_text_has_no_sentence_no_held_out_score_and_no_retrieval():
+def test_a_baseline_without_text_has_no_sentences_and_no_retrieval():
     sections = _sections(
         _rows("prompts_mean", retrieval=False), _styled(sentences=()), [_panel("r1")]
     )
     assert list(sections) == ["Styles", "What each style draws", "Scores of the styles"]
     text, own, *_ = sections["Styles"]
-    assert "this run is a baseline that knows styles by number" in text.body
+    assert "this run is a baseline that knows a style by its number" in text.body
     assert own.columns == ("Style", "Dice with its rater", "Area, pixels")
     assert [len(row) for row in own.rows] == [3, 3, 3]
     scores, table, _ = sections["Scores of the styles"]
     assert list(table.columns) == ["Metric", "Better", "Styles"]
-    assert scores.body.startswith("GED is that of 3 masks")
+    assert scores.body.startswith("GED compares 3 masks")
     assert "sentence" not in sections["What each style draws"][0].body
 
 
-def test_pictures_and_walk_are_there_with_their_input():
+def test_pictures_and_walk_are_shown_if_they_are_given():
     bare = _sections(_rows(), _styled())
     assert list(bare) == ["Styles", "Scores of the styles", "Retrieval"]
     at_styles = np.zeros((3, 4))
@@ -212,7 +214,7 @@ def test_pictures_and_walk_are_there_with_their_input():
     assert all(figure.png == b"\x89PNG\r\n\x1a\n" for figure in (*drawn, *way))
 
 
-def test_the_latent_is_shown_where_the_styles_lie_furthest_apart(monkeypatch):
+def test_the_plane_has_the_dimensions_along_which_styles_lie_furthest_apart(monkeypatch):
     shown = {}
     plane = charts.latent_plane
     monkeypatch.setattr(
@@ -241,8 +243,8 @@ def test_the_walk_goes_from_the_tightest_style_to_the_most_generous(monkeypatch)
     assert shown[0].rater_valid.tolist() == [True, True, False]
 
 
-def test_a_rater_who_is_missing_in_the_walked_image_leaves_the_plane_whole():
-    """Their place in the latent space is NaN, and their ring is left out."""
+def test_the_plane_is_drawn_even_if_a_rater_is_missing():
+    """The rater's latent is NaN, and its ring is left out."""
     at_raters = np.ones((3, 4))
     at_raters[1] = np.nan
     walked = _panel("r2")._replace(rater_valid=np.array([True, False, True]))
@@ -251,7 +253,7 @@ def test_a_rater_who_is_missing_in_the_walked_image_leaves_the_plane_whole():
     assert [figure.name for figure in drawn] == ["walk", "latent-plane"]
 
 
-def test_a_latent_of_one_dimension_has_a_walk_and_no_plane():
+def test_with_one_latent_dimension_there_is_a_walk_but_no_plane():
     one = np.zeros((3, 1))
     styled = _styled(walked=_panel("r2"), path=np.zeros((5, 1)), at_styles=one, at_raters=one)
     blocks = _sections(_rows(), styled)["From core to margin"]

@@ -1,4 +1,4 @@
-"""The report on stage one: its numbers are the rows' means, and its sentences follow from them."""
+"""The report on stage one: its numbers are means over the rows, and its texts fit the numbers."""
 
 import json
 import math
@@ -21,7 +21,7 @@ CAVEAT = "The CT is simulated: it is rendered from the contours."
 
 
 def _rows(*, gain=0.1, patients=PATIENTS):
-    """Scores that differ by record; the samples' GED is below the prior mean's by `gain`."""
+    """Scores that differ by record; the samples' GED is lower by `gain` than the prior mean's."""
     rows = []
     for i, patient in enumerate(patients):
         base = {"record_id": f"r{i}", "patient_id": patient}
@@ -69,7 +69,7 @@ def write(tmp_path):
             "by_area": True,
             "bootstrap": 200,
         }
-        content = summary.write_report(tmp_path / "report", **(given | changes))
+        content = summary.write_report(tmp_path / "report", summary.Evaluated(**(given | changes)))
         assert json.loads((tmp_path / "report" / "report.json").read_text()) == content
         return content, (tmp_path / "report" / "report.md").read_text()
 
@@ -80,7 +80,7 @@ def _interval(values, patients=PATIENTS):
     return intervals.bootstrap_mean(np.array(values), patients, resamples=200, seed=0)._asdict()
 
 
-def test_json_has_the_shape_of_score_and_the_rows_means(write):
+def test_json_has_the_keys_of_score_and_the_means_over_rows(write):
     content, _ = write()
     assert {k: content[k] for k in ("records", "patients", "raters", "samples")} == {
         "records": 4, "patients": 3, "raters": 4, "samples": 50,
@@ -126,23 +126,35 @@ def test_tables_show_the_rounded_means_and_bounds(write):
         assert line in text
     assert "area px" not in text
     assert "`r2`: GED@50 0.520; Dice, matched 52.2" in text
-    assert "the 95 % interval, from 200 bootstrap resamples of the 3 patients" in text
+    assert "In brackets: 95 % intervals from 200 bootstrap resamples of the 3 patients." in text
 
 
 @pytest.mark.parametrize(
     ("gain", "patients", "verdict"),
     [
-        (0.1, PATIENTS, "whole interval lies below zero: it uses its latent, and gains by it."),
-        (-0.1, PATIENTS, "whole interval lies above zero: its samples are worse than no samples"),
-        (0.0, PATIENTS, "the interval includes zero: these records do not show that it does."),
+        (
+            0.1,
+            PATIENTS,
+            "). The whole interval is below zero: the model uses z, and its samples gain from it.",
+        ),
+        (
+            -0.1,
+            PATIENTS,
+            "). The whole interval is above zero: the samples are worse than `f(x, mu_p)` alone.",
+        ),
+        (
+            0.0,
+            PATIENTS,
+            "). The interval includes zero: these records do not show that the model uses z.",
+        ),
         (
             0.1,
             ["p1"] * 4,
-            "0.115 lower than that of `f(x, mu_p)` in place of each sample. One patient",
+            "0.115 lower than the GED of `f(x, mu_p)` alone. One patient gives no interval",
         ),
     ],
 )
-def test_verdict_follows_from_the_paired_interval(write, gain, patients, verdict):
+def test_the_verdict_depends_on_the_paired_interval(write, gain, patients, verdict):
     _, text = write(rows=_rows(gain=gain, patients=patients))
     assert verdict in text
 
@@ -153,7 +165,7 @@ def test_one_patient_has_means_without_bounds(write):
     assert "| GED@50 | lower | 0.505 |" in text
 
 
-def test_absent_and_nan_values_count_nowhere(write):
+def test_absent_and_nan_values_are_left_out(write):
     rows = [row for row in _rows() if row["method"] == "samples"]
     rows[1]["ged"] = math.nan
     del rows[2]["ged"]
@@ -163,11 +175,11 @@ def test_absent_and_nan_values_count_nowhere(write):
     assert content["metrics"]["ged"] == _interval([0.50, 0.53], ["p1", "p3"])
     assert "dice_soft" not in content["metrics"]
     assert content["prior_mean"] == content["difference"] == {}
-    assert "Does the model use its latent?" not in text
-    assert "Beside the raters themselves" not in text
+    assert "Does the model use its latent variable z?" not in text
+    assert "Comparison with the raters themselves" not in text
 
 
-def test_differences_pair_records_whatever_the_order_of_rows(write):
+def test_differences_are_paired_by_record_in_any_order_of_rows(write):
     content, _ = write()
     assert write(rows=_rows()[::-1])[0]["difference"]["ged"]["mean"] == pytest.approx(
         content["difference"]["ged"]["mean"]
@@ -184,18 +196,19 @@ def test_caveats_and_citation_are_on_the_page_and_on_every_figure(write, monkeyp
         figures, "png", lambda figure, *, footnote: footnotes.append(footnote) or png(figure)
     )
     _, text = write(panels=[_panel(), _panel("r1")], history={"stage one": HISTORY})
-    assert f"> **Mind:** {CAVEAT}" in text
+    assert f"> **Caution:** {CAVEAT}" in text
     assert footnotes == [f"The CT is simulated. Data: {CITATION}"] * 4  # 2 panels, latent, curves
 
 
-def test_optional_parts_vanish_with_their_input(write):
+def test_optional_parts_are_absent_without_their_input(write):
     _, text = write(caveats=[], citation="", described={})
     headings = [line for line in text.splitlines() if line.startswith("## ")]
     assert headings == [
-        "## In short", "## What was trained, and on what it was scored", "## Scores",
-        "## Beside the raters themselves", "## Use of the latent", "## Provenance",
+        "## In short", "## The model and the scored data", "## Scores",
+        "## Comparison with the raters themselves", "## Use of the latent dimensions",
+        "## Provenance",
     ]  # fmt: skip
-    assert "**Mind:**" not in text
+    assert "**Caution:**" not in text
 
 
 def test_same_results_give_the_same_files(write, tmp_path):

@@ -1,4 +1,4 @@
-"""Checkpoints: bit-identical round trips, how many are kept, and what a damaged one leads to."""
+"""Checkpoints: bit-identical round trips, how many are kept, and how damaged ones are handled."""
 
 import gc
 import json
@@ -14,7 +14,7 @@ from prosona_jax.runtime import parallel
 from prosona_jax.runtime.checkpoint import Checkpoints, is_saved, read_best
 from prosona_jax.types import InputError
 
-# Of a damaged checkpoint, Orbax reads no further at the first fault and drops what it had prepared.
+# At the first fault of a damaged checkpoint, Orbax stops and drops the reads that it had prepared.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:coroutine 'Store._get_array_metadatas' was never awaited:RuntimeWarning"
 )
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 @pytest.fixture(autouse=True)
 def _dropped_here():
-    """What was dropped is collected before a test of another module would be blamed for it."""
+    """Collects the dropped reads here, so that their warnings do not appear in another module."""
     yield
     gc.collect()
 
@@ -37,7 +37,7 @@ def _tree(seed=0):
 
 
 def _array(seed=0):
-    """One array: of several, those read after a damaged one would warn from Orbax's threads."""
+    """One array. With several, Orbax's threads would warn about those after a damaged one."""
     return {"kernel": _tree(seed)["params"]["kernel"]}
 
 
@@ -79,13 +79,13 @@ def _damage(workdir, step, how):
 @pytest.mark.parametrize("saved", ["plain", "mesh"])
 @pytest.mark.parametrize("wanted", ["plain", "mesh"])
 def test_a_round_trip_is_bit_identical(tmp_path, saved, wanted):
-    """Also from one device to four and back: a checkpoint does not know how many there were."""
-    place = {"plain": lambda tree: tree, "mesh": parallel.create("mesh").replicate}
+    """Also from one device to four and back: a checkpoint does not depend on their number."""
+    put = {"plain": lambda tree: tree, "mesh": parallel.create("mesh").replicate}
     tree, note = _tree(3), {"best": 0.25, "position": {"next_index": 12}}
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.save("last", 3, place[saved](tree), note)
+    checkpoints.save("last", 3, put[saved](tree), note)
     checkpoints.close()
-    step, restored, found = _resume(tmp_path, like=place[wanted](_tree()))
+    step, restored, found = _resume(tmp_path, like=put[wanted](_tree()))
     assert (step, found) == (3, note)
     _assert_identical(restored, tree)
     for leaf in jax.tree.leaves(restored):
@@ -101,10 +101,10 @@ def test_last_keeps_two_and_best_one(tmp_path):
 
 @pytest.mark.parametrize("step", [1, 2])
 def test_a_step_that_is_not_after_those_saved_is_an_error(tmp_path, step):
-    """Orbax would leave it out without a word."""
+    """Orbax would skip it without an error."""
     _save(tmp_path, "last", 2)
     checkpoints = Checkpoints(tmp_path)
-    with pytest.raises(ValueError, match=rf"last: step {step} is not after those it holds"):
+    with pytest.raises(ValueError, match=rf"last: step {step} is not after the saved steps"):
         checkpoints.save("last", step, _array(9), {"best": 9})
     checkpoints.close()
     _, tree, note = _resume(tmp_path)
@@ -112,7 +112,7 @@ def test_a_step_that_is_not_after_those_saved_is_an_error(tmp_path, step):
     assert note["best"] == 0.25
 
 
-def test_a_step_is_saved_once_it_is_complete(tmp_path):
+def test_is_saved_is_true_for_a_complete_last_checkpoint_only(tmp_path):
     _save(tmp_path, "last", 2)
     _save(tmp_path, "best", 4)
     assert [is_saved(tmp_path, step) for step in (1, 2, 4)] == [False, True, False]
@@ -124,8 +124,8 @@ def test_nothing_saved_is_none(tmp_path):
         read_best(tmp_path, _array())
 
 
-def test_starting_over_the_best_of_the_attempt_before_is_gone(tmp_path):
-    """The series keeps no step below its newest, so that one would be read for ever."""
+def test_starting_over_removes_the_best_of_an_earlier_attempt(tmp_path):
+    """Orbax saves no step below the newest, so the old best would stay for ever."""
     _save(tmp_path, "best", 6)
     checkpoints = Checkpoints(tmp_path)
     assert checkpoints.resume(_array()) is None
@@ -137,8 +137,8 @@ def test_starting_over_the_best_of_the_attempt_before_is_gone(tmp_path):
 
 
 @pytest.mark.parametrize(("best", "kept"), [(4, True), (6, False)])
-def test_a_best_of_an_attempt_that_went_further_is_gone(tmp_path, best, kept):
-    """Or it would be read for ever, and a better one of the resumed training left out."""
+def test_resuming_removes_the_best_of_an_attempt_that_went_further(tmp_path, best, kept):
+    """Otherwise it would stay for ever, and the resumed training could save no better one."""
     _save(tmp_path, "last", 4)
     _save(tmp_path, "best", best)
     checkpoints = Checkpoints(tmp_path)
@@ -179,11 +179,11 @@ def test_a_step_set_aside_can_be_saved_again(tmp_path):
     _assert_identical(tree, _array(4))
 
 
-def test_none_readable_is_an_error(tmp_path):
+def test_it_is_an_error_if_no_checkpoint_can_be_read(tmp_path):
     _save(tmp_path, "last", 2, 4)
     _damage(tmp_path, 2, "removed")
     _damage(tmp_path, 4, "cut short")
-    for _ in range(2):  # and again: nothing was set aside, so nothing starts over
+    for _ in range(2):  # the second time too: no checkpoint was renamed
         with pytest.raises(InputError) as fault:
             _resume(tmp_path)
         assert str(fault.value) == (
@@ -195,7 +195,7 @@ def test_none_readable_is_an_error(tmp_path):
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
-    """A workdir with both series, whose array is too large to lie within Orbax's own tables."""
+    """A workdir with both series; the array is too large to be stored in Orbax's own tables."""
     workdir = tmp_path_factory.mktemp("large")
     checkpoints = Checkpoints(workdir)
     for step in (2, 4):
@@ -216,14 +216,14 @@ def _flip(path, share, bit):
 
 
 def _values_file(folder):
-    """Returns the file that holds the array's values, by far the largest."""
+    """Returns the file with the array's values, which is by far the largest."""
     return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
 
 
-# Of damaged metadata Orbax's threads complain besides, where nobody can catch it.
+# Orbax's threads also warn about damaged metadata, where no test can catch it.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_no_flipped_bit_is_read_as_another_checkpoint(large, tmp_path):
-    """Of each file in turn: what is read is what was saved, or nothing is."""
+def test_a_flipped_bit_never_changes_a_checkpoint_that_is_read(large, tmp_path):
+    """For bits of each file: read_best returns the saved values, or it raises."""
     shutil.copytree(large, tmp_path / "run")
     folder = tmp_path / "run" / "checkpoints" / "best" / "4"
     files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -292,7 +292,7 @@ def test_a_checkpoint_without_a_checksum_is_refused(tmp_path):
     )
 
 
-def test_what_one_process_cannot_read_none_takes(tmp_path, monkeypatch):
+def test_a_checkpoint_that_one_process_cannot_read_is_used_by_none(tmp_path, monkeypatch):
     _save(tmp_path, "best", 6)
     asked = []
     monkeypatch.setattr(parallel, "all_agree", lambda mine: asked.append(mine))
@@ -305,8 +305,8 @@ def _files(workdir):
     return {p: p.read_bytes() for p in workdir.rglob("*") if p.is_file()}
 
 
-def test_the_best_is_read_beside_a_training_that_writes(tmp_path):
-    """Reading must not take a half-written checkpoint of another process for rubbish."""
+def test_the_best_can_be_read_while_a_training_writes(tmp_path):
+    """Reading must not remove a half-written checkpoint of another process."""
     _save(tmp_path, "best", 6)
     half = tmp_path / "checkpoints" / "best" / "8.orbax-checkpoint-tmp"
     half.mkdir()
@@ -318,8 +318,8 @@ def test_the_best_is_read_beside_a_training_that_writes(tmp_path):
     assert _files(tmp_path) == before
 
 
-def test_a_best_that_does_not_fit_stays_where_it_is(tmp_path):
-    """The model asked for may be the wrong one: nothing is set aside."""
+def test_a_best_with_another_tree_is_not_renamed(tmp_path):
+    """The requested model may be the wrong one, so nothing is changed."""
     _save(tmp_path, "best", 6)
     before = _files(tmp_path)
     with pytest.raises(InputError, match=r"best/6: cannot be read \(.+\); restore the folder"):

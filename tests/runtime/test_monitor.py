@@ -1,4 +1,4 @@
-"""The history of a run: what a row holds, what a restart keeps, what an interruption costs."""
+"""The history of a run: its rows, and what a restart or an interruption does to them."""
 
 import json
 
@@ -32,7 +32,7 @@ def test_rows_come_back_as_written(tmp_path):
     assert len(list((tmp_path / "tensorboard").iterdir())) == 1
 
 
-def test_a_restart_drops_what_will_come_again(tmp_path):
+def test_a_restart_drops_the_rows_that_will_be_written_again(tmp_path):
     _write(tmp_path, *((step, "train", {"loss": float(step)}) for step in (1, 2, 3, 4)))
     _write(tmp_path, (3, "train", {"loss": 30.0}), step=2)
     assert [(row["step"], row["loss"]) for row in read_history(tmp_path)] == [
@@ -60,26 +60,28 @@ def test_training_time_is_summed_over_restarts(tmp_path):
     assert training_seconds(tmp_path) == 1.75
 
 
-def test_no_flipped_bit_is_read_as_another_history(tmp_path):
-    """Also of the line's end, by which a line cut short is known."""
+def test_a_flipped_bit_never_changes_a_history_that_is_read(tmp_path):
+    """Bits of line ends are flipped too. A last line without an end counts as cut short."""
     _write(tmp_path, (1, "train", {"loss": 0.5}), (2, "train", {"loss": 0.25}))
     path, rows = tmp_path / "history.jsonl", read_history(tmp_path)
-    written, said = path.read_bytes(), []
-    for place in range(8 * len(written)):
-        flipped = bytearray(written)
-        flipped[place // 8] ^= 1 << place % 8
+    content, messages = path.read_bytes(), []
+    for bit in range(8 * len(content)):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
         path.write_bytes(flipped)
         try:
             assert read_history(tmp_path) == rows
         except InputError as fault:
-            said.append((1 + (place // 8 > written.index(b"\n")), str(fault)))
-    assert len(said) > 7 * len(written)
-    for line, message in said:
+            messages.append((1 + (bit // 8 > content.index(b"\n")), str(fault)))
+    assert len(messages) > 7 * len(content)
+    for line, message in messages:
         assert message.startswith(f"{path}: line {line} cannot be used (")
 
 
 @pytest.mark.parametrize("process", [0, 1])
-def test_a_damaged_row_is_named_by_every_process_and_kept(tmp_path, monkeypatch, process):
+def test_every_process_refuses_a_damaged_row_and_none_changes_the_file(
+    tmp_path, monkeypatch, process
+):
     _write(tmp_path, (1, "train", {"loss": 0.5}), (2, "train", {"loss": 0.25}))
     path = tmp_path / "history.jsonl"
     damaged = path.read_text().replace("0.25", "0.24")

@@ -1,4 +1,4 @@
-"""Provenance: the commit is that of the files, and says when they differ from it."""
+"""Provenance: the commit of the package's files, its mark for changed files, and versions."""
 
 import importlib.metadata
 import json
@@ -32,7 +32,7 @@ def test_commit_marks_changed_files(tmp_path):
     assert provenance.commit_of(tmp_path) == f"{commit}+"
 
 
-def test_the_clone_around_an_installed_package_is_not_its_own(tmp_path):
+def test_an_installed_package_has_no_commit_of_the_clone_around_it(tmp_path):
     _git(tmp_path, "init", "--quiet")
     (tmp_path / ".gitignore").write_text(".venv")
     _git(tmp_path, "add", ".")
@@ -50,7 +50,7 @@ def test_command_can_be_pasted_into_a_shell(monkeypatch):
     assert command.endswith("'--workdir=runs/a b' --mode=eval")
 
 
-def test_versions_are_those_that_run():
+def test_versions_are_those_of_the_running_packages():
     described = json.loads(json.dumps(provenance.describe()))
     assert described["versions"]["prosona_jax"] == prosona_jax.__version__
     assert described["versions"]["jax"] == importlib.metadata.version("jax")

@@ -1,4 +1,4 @@
-"""A workdir belongs to one config and one data set, and says so."""
+"""A workdir belongs to one config and one data set, and refuses others with the difference."""
 
 import copy
 import errno
@@ -41,11 +41,11 @@ def _changed(**changes):
     return RUN._replace(config=config)
 
 
-def test_a_claim_can_be_read_and_made_again(tmp_path):
+def test_a_workdir_can_be_read_and_claimed_again_by_the_same_run(tmp_path):
     folder = tmp_path / "runs" / "new"
     workdir.claim(folder, RUN)
     before = (folder / "run.json").read_bytes()
-    workdir.claim(folder, RUN)  # tuples come back as lists, which is no difference
+    workdir.claim(folder, RUN)  # JSON turns tuples into lists, which is not a difference
     assert (folder / "run.json").read_bytes() == before
     assert [path.name for path in folder.iterdir()] == ["run.json"]
     found = workdir.read(folder)
@@ -54,7 +54,7 @@ def test_a_claim_can_be_read_and_made_again(tmp_path):
     assert found.config["model"] == {"channels": [4, 8], "norm": "group"}
 
 
-def test_a_check_claims_nothing(tmp_path):
+def test_check_does_not_claim_the_folder(tmp_path):
     workdir.check(tmp_path / "new", RUN)
     assert not (tmp_path / "new").exists()
     workdir.claim(tmp_path, RUN)
@@ -63,21 +63,21 @@ def test_a_check_claims_nothing(tmp_path):
         workdir.check(tmp_path, _changed(steps=9))
 
 
-def test_fields_of_a_config_are_flat_and_name_no_place():
+def test_fields_are_flat_and_have_no_paths():
     assert workdir.fields(RUN.config) == {
         "seed": 0, "steps": 8, "data.window_hu": [-1000.0, 400.0],
         "model.channels": [4, 8], "model.norm": "group",
     }  # fmt: skip
 
 
-def test_data_may_lie_elsewhere(tmp_path):
+def test_the_path_of_the_data_may_change(tmp_path):
     workdir.claim(tmp_path, RUN)
     workdir.claim(tmp_path, _changed(data__path="/data/b.npz", data__cache_dir="/scratch"))
     assert workdir.read(tmp_path).config["data"]["path"] == "a.npz"
 
 
-def test_another_wrapper_goes_on(tmp_path):
-    """A checkpoint moves between a mesh and pmap."""
+def test_training_may_go_on_with_another_wrapper(tmp_path):
+    """A checkpoint can be used with a mesh and with pmap."""
     workdir.claim(tmp_path, _changed(parallel="mesh"))
     workdir.claim(tmp_path, _changed(parallel="pmap"))
 
@@ -95,7 +95,7 @@ def test_another_wrapper_goes_on(tmp_path):
         ),
     ],
 )
-def test_another_config_is_refused_by_field(tmp_path, changes, message):
+def test_another_config_is_refused_and_the_field_is_named(tmp_path, changes, message):
     workdir.claim(tmp_path, RUN)
     before = (tmp_path / "run.json").read_bytes()
     with pytest.raises(InputError) as fault:
@@ -117,7 +117,7 @@ def test_other_data_are_refused(tmp_path):
     )
 
 
-def test_where_the_text_encoder_lies_is_no_difference(tmp_path):
+def test_the_path_of_the_text_encoder_may_change(tmp_path):
     workdir.claim(tmp_path, RUN)
     moved = RUN.prompts | {"encoder": {"name": "/elsewhere/a", "digest": "0f", "dim": 8}}
     changed = _changed(prompts__encoder="/elsewhere/a")
@@ -131,13 +131,13 @@ def test_other_prompts_are_refused(tmp_path):
         workdir.claim(tmp_path, RUN._replace(prompts=other))
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_a_folder_that_cannot_be_created_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file/run/run\.json: cannot be written \(.+\); choose"):
         workdir.claim(tmp_path / "file" / "run", RUN)
 
 
-def test_a_file_is_no_workdir(tmp_path):
+def test_a_file_is_refused_as_a_workdir(tmp_path):
     (tmp_path / "report.html").write_text("")
     with pytest.raises(InputError, match=r"report\.html/run\.json is absent: no run was trained"):
         workdir.read(tmp_path / "report.html")
@@ -155,7 +155,7 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
         pass
 
 
-def test_a_folder_that_cannot_be_held_is_named(tmp_path):
+def test_a_folder_that_cannot_be_locked_is_named(tmp_path):
     (tmp_path / "lock").mkdir()
     with (
         pytest.raises(
@@ -166,14 +166,14 @@ def test_a_folder_that_cannot_be_held_is_named(tmp_path):
         pass
 
 
-def test_two_runs_never_hold_one_folder(tmp_path):
+def test_two_runs_cannot_lock_one_folder(tmp_path):
     with (
         workdir.hold(tmp_path),
         pytest.raises(InputError, match=r"another process is at work here; wait for it, or choose"),
         workdir.hold(tmp_path),
     ):
         pass
-    with workdir.hold(tmp_path):  # and the next one may
+    with workdir.hold(tmp_path):  # the lock is free again
         pass
 
 
@@ -182,20 +182,20 @@ def test_an_untrained_folder_is_named(tmp_path):
         workdir.read(tmp_path)
 
 
-def test_no_flipped_bit_is_read_as_another_run(tmp_path):
+def test_a_flipped_bit_never_changes_a_run_that_is_read(tmp_path):
     workdir.claim(tmp_path, RUN)
     path, run = tmp_path / "run.json", workdir.read(tmp_path)
-    written, said = path.read_bytes(), []
-    for place in range(len(written)):
-        flipped = bytearray(written)
-        flipped[place] ^= 1 << place % 8
+    content, messages = path.read_bytes(), []
+    for index in range(len(content)):
+        flipped = bytearray(content)
+        flipped[index] ^= 1 << index % 8
         path.write_bytes(flipped)
         try:
             assert workdir.read(tmp_path) == run
         except InputError as fault:
-            said.append(str(fault))
-    assert len(said) > len(written) / 2  # the rest are spaces
-    for message in said:
+            messages.append(str(fault))
+    assert len(messages) > len(content) / 2  # the other bytes are spaces
+    for message in messages:
         assert message.startswith((f"{path}: cannot be used (", f"{path} is damaged ("))
 
 

