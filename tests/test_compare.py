@@ -166,7 +166,7 @@ def test_the_report_pools_the_folds(both):
     assert result["provenance"]["folds"] == [0, 1]
     assert result["caveats"][0] == (  # of 24 patients scored, over both folds, there is none
         "Few validation patients: fold 0 of 2 has 4 (4 records), fold 1 of 2 has 2 (2 records), so "
-        "luck chooses the checkpoint; raise data.validation_share, or use more patients."
+        "the checkpoint is chosen by chance; raise data.validation_share, or use more patients."
     )
     assert not any("scored" in caveat for caveat in result["caveats"])
     own = [row for row in _rows(whole) if (row["run"], row["method"]) == ("dpersona", "samples@6")]

@@ -221,7 +221,7 @@ BAD = {
     ),
     "bytes as patient_id that are no text": (
         lambda a: a | {"patient_id": np.array([b"a"] * 5 + [b"\xff"])},
-        "record 5: patient_id is b'\\xff', bytes that are no UTF-8; store it as text",
+        "record 5: patient_id is b'\\xff', bytes that are not UTF-8; store it as text",
     ),
     "empty patient_id": (
         lambda a: _set(a, "patient_id", 3, ""),

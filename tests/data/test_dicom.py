@@ -184,7 +184,7 @@ def test_a_file_without_its_preamble(tmp_path):
         (
             SIZE // 2,
             SIZE,
-            "unreadable or truncated (1152 bytes of pixels, where its header asks for 576: 12 "
+            "unreadable or truncated (1152 bytes of pixels, but its header asks for 576: 12 "
             "rows, 24 columns, frames: 1)",
         ),
         (6, 6, "pixels are [6, 24], but the raters drew at row 7, column 7"),

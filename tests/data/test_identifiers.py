@@ -55,7 +55,7 @@ def test_one_identifier_has_one_spelling(value, text):
         ({"uid": 1}, "{'uid': 1}"),
         (np.array(["a"]), "array(['a'], dtype='<U1')"),
         (datetime.date(2020, 1, 1), "datetime.date(2020, 1, 1)"),
-        (b"\xff", r"b'\xff', bytes that are no UTF-8"),
+        (b"\xff", r"b'\xff', bytes that are not UTF-8"),
         ("p\udcff", r"'p\udcff'"),
         (np.array([b"\1"], "V1")[0], r"np.void(b'\x01')"),
         ([0] * 40, "[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ..."),
@@ -68,11 +68,11 @@ def test_what_is_no_identifier_is_refused(value, shown):
 
 
 @pytest.mark.parametrize("value", [2.0**53, -1e300, np.float32(2**24), np.float16(2048)])
-def test_a_float_that_is_more_than_one_number_is_refused(value):
+def test_a_float_too_large_for_an_integer_is_refused(value):
     with pytest.raises(InputError) as error:
         identifiers.text(value, "file", "patient_id")
     assert str(error.value) == (
-        f"file: patient_id is {float(value)!r}, a float that is one number with its neighbours; "
+        f"file: patient_id is {float(value)!r}, a float too large to differ from the next integer; "
         "store it as text or as an integer"
     )
 

@@ -202,7 +202,7 @@ def test_masks_are_no_image(make_dicom, tmp_path):
     "name", ["Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation"]
 )
 @pytest.mark.parametrize("content", [None, b""])
-def test_a_layout_that_is_not_said(make_dicom, name, content):
+def test_a_layout_that_is_not_stated(make_dicom, name, content):
     path = make_dicom()
     dataset = pydicom.dcmread(path)
     damage(dataset, name, content)
@@ -210,14 +210,14 @@ def test_a_layout_that_is_not_said(make_dicom, name, content):
     assert fault_of(path) == f"has no {name}; export the file again"
 
 
-def test_values_that_do_not_end_at_the_lowest_bit(make_dicom):
+def test_values_that_do_not_start_at_the_lowest_bit(make_dicom):
     assert fault_of(make_dicom(BitsStored=12, HighBit=15)) == (
-        "HighBit is 15 beside BitsStored 12, so that values do not end at the lowest bit; export "
+        "HighBit is 15 and BitsStored 12, so the values do not start at the lowest bit; export "
         "the file again"
     )
 
 
-def test_one_sample_need_not_be_said(make_dicom):
+def test_one_sample_need_not_be_stated(make_dicom):
     picture = images.read(make_dicom(SamplesPerPixel=None))
     np.testing.assert_array_equal(picture.image[..., 0], 2.0 * (RAMP - 300) - 1024)
 

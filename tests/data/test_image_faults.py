@@ -141,14 +141,14 @@ def test_which_unit(make_npz, make_nifti):
 
 
 def test_values_that_hold_no_image(make_png, make_nifti, make_dicom):
-    constant = "channel 0 of the image is constant (%s); mend it or leave it out"
+    constant = "channel 0 of the image is constant (%s); fix it or leave it out"
     assert fault_of(make_png(np.full((8, 8), 51, np.uint8))) == constant % "0.2"
     assert fault_of(make_dicom(stored=np.zeros((4, 4), np.int16))) == constant % "-1024"
     values = NOISE.astype(np.float32)
     values[2, 3, 1] = np.nan
     path = make_nifti(values)
     assert fault_of(path, slice_index=1, unit="HU") == (
-        "the image holds NaN or infinite values; mend it or leave it out"
+        "the image holds NaN or infinite values; fix it or leave it out"
     )
     images.read(path, slice_index=0, unit="HU")
 
@@ -201,7 +201,7 @@ def test_dicom_of_another_kind(make_dicom):
 @pytest.mark.parametrize("modality", ["CT", "MR"])
 def test_dicom_with_more_pixels_than_its_header_says(make_dicom, modality):
     assert fault_of(make_dicom(Rows=6, Modality=modality)) == (
-        "unreadable or truncated (216 bytes of pixels, where its header asks for 108: 6 rows, 9 "
+        "unreadable or truncated (216 bytes of pixels, but its header asks for 108: 6 rows, 9 "
         "columns, frames: 1); copy it again, or export it as a DICOM file"
     )
 

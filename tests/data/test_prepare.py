@@ -166,8 +166,8 @@ def test_an_export_holds_what_the_source_has(make_npz, make_settings, tmp_path, 
 def test_an_export_warns_as_a_preparation_does(make_npz, make_settings, tmp_path):
     _, warning = prepare.export(make_settings(make_npz(), size=7), str(tmp_path / "crops.npz"))
     assert warning == (
-        "warning: Masks cut: in 12 of 12 records masks reach beyond the crop, and what lies there "
-        "is neither learned nor scored; raise data.size."
+        "warning: Masks cut: in 12 of 12 records masks reach beyond the crop, and their parts "
+        "outside are neither learned nor scored; raise data.size."
     )
 
 

@@ -114,7 +114,7 @@ def test_a_corrupt_record_stops_or_is_skipped_and_counted(
     make_npz, make_settings, changed, cache, caplog
 ):
     path = make_npz(image=changed("image", (2, 0, 0), np.nan, dtype=np.float32))
-    message = f"{path}: record 'r02': the image holds NaN or infinite values; mend it or"
+    message = f"{path}: record 'r02': the image holds NaN or infinite values; fix it or"
     with pytest.raises(InputError) as caught:
         prepared.prepare(make_settings(path), cache)
     assert str(caught.value).startswith(message)
@@ -168,7 +168,9 @@ def test_a_damaged_folder_is_named(make_npz, make_settings, cache, pattern, spoi
     with pytest.raises(InputError) as caught:
         prepared.prepare(settings, cache)[11]
     fault = re.sub(r"\(\w+\)", "(...)", str(caught.value))
-    assert fault == f"{folder}: damaged (...); delete this folder, the next run prepares it again"
+    assert (
+        fault == f"{folder}: damaged (...); delete this folder, and the next run prepares it again"
+    )
     shutil.rmtree(folder)
     assert prepared.prepare(settings, cache)[11].record_id == "r11"
 
@@ -210,7 +212,7 @@ def test_another_patient_in_the_index_is_refused(make_npz, make_settings, cache)
     with pytest.raises(InputError) as caught:
         prepared.prepare(settings, cache)
     assert str(caught.value) == (
-        f"{folder}: damaged (ChecksumError); delete this folder, the next run prepares it again"
+        f"{folder}: damaged (ChecksumError); delete this folder, and the next run prepares it again"
     )
 
 

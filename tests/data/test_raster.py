@@ -151,7 +151,9 @@ def test_integers_of_a_tiff_keep_their_sign(tmp_path):
         np.testing.assert_allclose(picture.image[..., 0], low + 100.0 * RAMP, rtol=1e-6)
         assert refused(images.read, path).startswith("its numbers are signed or have 32 bits, and")
     path.write_bytes(tiff((RAMP - 60).astype("<i1")))
-    assert refused(images.read, path) == ("its numbers are signed and have 8 bits; save them as 16")
+    assert refused(images.read, path) == (
+        "its values are signed and have 8 bits; save them with 16 bits"
+    )
     path.write_bytes(tiff(RAMP.astype("<f8")))
     assert refused(images.read, path) == (
         "not a readable PNG, JPEG or TIFF, truncated or damaged: it is a TIFF image (or one of a "
@@ -165,7 +167,7 @@ def test_a_mask_whose_white_is_zero(tmp_path):
     np.testing.assert_array_equal(raster.read_mask(path), DRAWN)
     path.write_bytes(tiff(np.where(DRAWN, 0, 65535).astype("<u2"), white_is_zero=True))
     assert refused(raster.read_mask, path) == (
-        f"its white is 0 (WhiteIsZero), so black is none{SAVE}"
+        f"its white is 0 (WhiteIsZero), so 0 is not black{SAVE}"
     )
 
 
@@ -188,7 +190,7 @@ def test_colours_of_16_bits_are_refused(tmp_path, colours, kind, read):
         + chunk(b"IEND", b"")
     )
     assert refused(read, path) == (
-        "its colours have 16 bits, of which Pillow keeps 8; save it as gray, of 8 or 16 bits"
+        "its colours have 16 bits, and Pillow reads only 8; save it as gray of 8 or 16 bits"
     )
 
 
@@ -197,7 +199,7 @@ def test_an_image_of_a_telephone_is_one_jpeg(save):
     pixels = Image.fromarray((RAMP + 40).astype(np.uint8))
     path = save(pixels, "x.jpg", format="MPO", save_all=True, append_images=[pixels])
     np.testing.assert_allclose(255 * images.read(path).image[..., 0], RAMP + 40, atol=6)
-    assert refused(raster.read_mask, path).startswith("is a JPEG image, which changes")
+    assert refused(raster.read_mask, path).startswith("is a JPEG image, and JPEG changes")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])
@@ -265,20 +267,20 @@ def test_a_mask_in_any_writing(save):
     assert not raster.read_mask(save(0 * WHITE)).any()
 
 
-def test_a_mask_that_is_two_is_refused(save):
+def test_contradicting_masks_in_one_file_are_refused(save):
     indices = DRAWN.astype(np.uint8)
     for colours in ([(255, 255, 255), (0, 0, 0)], [(0, 0, 0), (0, 0, 0)], [(9, 9, 9), (1, 1, 1)]):
         assert refused(raster.read_mask, save(palette(indices, colours))) == (
-            "its palette gives index 0 a colour, or another index black, so that indices and "
-            f"colours are two masks{SAVE}"
+            "its palette gives index 0 a colour, or makes another index black, so its indices and "
+            f"its colours are different masks{SAVE}"
         )
     other = rgba(DRAWN * WHITE, np.roll(DRAWN, 3, axis=0) * WHITE)
     assert refused(raster.read_mask, save(other)) == (
-        f"its transparency and its colours are two masks{SAVE}"
+        f"its transparency and its colours are different masks{SAVE}"
     )
     jpeg = save(DRAWN * WHITE, "mask.png", format="JPEG")
     assert refused(raster.read_mask, jpeg) == (
-        f"is a JPEG image, which changes the pixels at a mask's edge{SAVE}"
+        f"is a JPEG image, and JPEG changes the pixels at a mask's edge{SAVE}"
     )
 
 

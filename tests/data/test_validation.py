@@ -60,7 +60,7 @@ def test_empty_counts_present_raters_alone(record):
         (lambda r: {"image": with_pixel(r.image, np.inf)}, "the image holds NaN or infinite"),
         (
             lambda r: {"image": r.image * np.float32([1, 0])},
-            r"channel 1 of the image is constant \(0\); mend",
+            r"channel 1 of the image is constant \(0\); fix",
         ),
         (lambda r: {"image": 200 * r.image}, "outside the 0..1 of intensity_unit 'unit'; scale it"),
         (lambda r: {"masks": with_pixel(r.masks, 2)}, r"masks are not binary \(values up to 2\)"),
@@ -173,13 +173,13 @@ SOFT = "have the HU of air or lung (-1200 to -300), which CT shows unless all of
         (
             Intensities(0.0001, 0.01, 0.06249, 0),
             "unit",
-            f"Nearly no contrast: {WITHIN} 0.0001 to 0.06249, a small part of 0 to 1, as where 12 "
-            "bits are stored in a file of 16",
+            f"Nearly no contrast: {WITHIN} 0.0001 to 0.06249, a small part of 0 to 1, as if a "
+            "16-bit file stored 12-bit values",
         ),
         (Intensities(0, 0, 0.01, 0), "arbitrary", ""),
     ],
 )
-def test_values_that_are_hardly_of_their_unit_are_told(seen, unit, doubt):
+def test_values_that_probably_do_not_have_their_unit_are_doubted(seen, unit, doubt):
     assert unit_doubt(seen, unit) == doubt
     told = doubt.replace(": ", ": in 3 of 9 records ", 1)
     assert unit_doubt(seen, unit, "in 3 of 9 records ") == told
