@@ -320,7 +320,7 @@ def test_member_larger_than_memory(fault, tmp_path):
 
 def test_pickled_arrays_are_refused(fault):
     message = fault(_arrays() | {"patient_id": np.array(["a"] * 6, object)})
-    assert message.startswith("patient_id holds Python objects, as NumPy makes of ")
+    assert message.startswith("patient_id holds Python objects, which NumPy makes of ")
 
 
 def test_files_of_other_kinds(fault, tmp_path):

@@ -115,7 +115,7 @@ def test_a_missing_mask_is_named(tree, read, tmp_path):
 def test_a_mask_of_another_size_is_named(tree, read, save):
     tree()
     save(np.zeros((7, 8), np.uint8), "gt", "p1", "z-105.0_c0_l1.png")
-    with pytest.raises(InputError, match=r"c0_l1.png: is \[7, 8\], its image \[8, 8\]; they must"):
+    with pytest.raises(InputError, match=r"c0_l1.png: is \[7, 8\], its image \[8, 8\]; both must"):
         raise read()[0]
 
 

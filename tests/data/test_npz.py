@@ -58,15 +58,15 @@ def test_optional_keys_have_defaults(make_npz, make_settings):
         ({"image": np.zeros((12, 20))}, r"image is \[12, 20\], masks are \[12, 3, 20, 20\]; they"),
         ({"image": np.zeros((12, 20, 19))}, "N, H and W must be the same in both"),
         ({"image": np.zeros((0, 20, 20)), "masks": np.zeros((0, 3, 20, 20))}, r"image is \[0, 20"),
-        ({"record_id": np.array(["a"])}, r"record_id is \[1\] beside masks .*; it must be \[12\]"),
-        ({"spacing_mm": np.ones(2)}, r"spacing_mm is \[2\] beside masks .*; it must be \[12, 2\]"),
-        ({"rater_valid": np.ones(3)}, r"rater_valid is \[3\] beside masks .* be \[12, 3\]"),
+        ({"record_id": np.array(["a"])}, r"record_id is \[1\] but masks are .*; it must be \[12\]"),
+        ({"spacing_mm": np.ones(2)}, r"spacing_mm is \[2\] but masks are .*; it must be \[12, 2\]"),
+        ({"rater_valid": np.ones(3)}, r"rater_valid is \[3\] but masks are .* be \[12, 3\]"),
         ({"rater_valid": np.full((12, 3), 2)}, "rater_valid is not boolean; store True or False"),
         ({"image": np.full((12, 20, 20), "x")}, "image is <U1; store real numbers"),
         ({"masks": np.zeros((12, 3, 20, 20), complex)}, "masks is complex128; store real numbers"),
         (
             {"image": np.full((12, 20, 20), None)},
-            "image holds Python objects, as NumPy makes of arrays of unequal shapes",
+            "image holds Python objects, which NumPy makes of arrays of unequal shapes",
         ),
     ],
 )
@@ -122,7 +122,7 @@ def test_a_member_that_is_no_array_is_refused(with_member, make_settings):
     path = with_member(b"no array")
     with pytest.raises(InputError) as caught:
         read(make_settings(path))
-    assert str(caught.value) == f"{path}: masks is no array; write it again with np.savez"
+    assert str(caught.value) == f"{path}: masks is not an array; write it again with np.savez"
 
 
 def test_an_array_larger_than_memory_is_refused(with_member, make_settings):
@@ -200,7 +200,8 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
     with pytest.raises(InputError) as caught:
         npz.check_folder(tmp_path / "crops.npz")
     assert str(caught.value) == (
-        f"{tmp_path / 'crops.npz'}: cannot be written (Read-only file system); choose another place"
+        f"{tmp_path / 'crops.npz'}: cannot be written (Read-only file system); choose another "
+        "folder"
     )
 
 
