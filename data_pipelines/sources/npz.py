@@ -135,8 +135,7 @@ def read(path: pathlib.Path, keys: Collection[str]) -> dict[str, np.ndarray]:
         if "Object arrays" in str(error):
             raise InputError(
                 f"{path}: {key} holds Python objects, which NumPy makes of arrays of unequal "
-                "shapes and of lists that mix text with None; store arrays of one shape and text as "
-                "str"
+                "shapes and of lists of text and None; store arrays of one shape and text as str"
             ) from error
         is_a = content.words(path) or "of an unknown format"
         # NumPy takes unknown content for a pickle, and its message explains how to unpickle it.

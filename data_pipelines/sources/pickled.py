@@ -3,7 +3,8 @@
 A dictionary is {key: {"image": [H,W], "masks": [mask [H,W], ...], "series_uid": text}}, in one
 file or in the `*.pickle` and `*.pkl` files of a folder. Images are 0..1, as in
 Probabilistic-Unet-Pytorch, or 0..255, as in D-Persona; the values of the whole file decide which.
-As in D-Persona, the patient id is the part of `series_uid` before the first "_". Spacing is unknown.
+The patient id is the part of `series_uid` before the first "_", as in D-Persona. Spacing is
+unknown.
 """
 
 import collections

@@ -173,7 +173,7 @@ def test_no_segmentation_is_called_written_that_cannot_be_read(make_dicom, monke
     monkeypatch.setattr(
         highdicom.seg, "segread", lambda stream: (_ for _ in ()).throw(AttributeError("damaged"))
     )
-    with pytest.raises(InputError, match=r"cannot take over its header \(damaged\)"):
+    with pytest.raises(InputError, match=r"its header cannot be used for a DICOM-SEG \(damaged\)"):
         write(picture)
 
 

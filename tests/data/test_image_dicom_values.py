@@ -30,7 +30,7 @@ def test_ct_of_another_or_no_unit(make_dicom):
     assert images.read(unspecified).intensity_unit == "arbitrary"
     assert images.read(unspecified, unit="HU").intensity_unit == "HU"
     assert fault_of(make_dicom(RescaleType="EDW"), unit="HU") == (
-        "its numbers are of the unit 'arbitrary', as the file says; leave the unit 'HU' out"
+        "the file states the unit 'arbitrary' for its values; leave the unit 'HU' out"
     )
 
 

@@ -125,14 +125,14 @@ def test_which_slice(make_png, make_npz, make_nifti, make_dicom):
 
 def test_which_unit(make_npz, make_nifti):
     assert fault_of(make_nifti(NOISE), slice_index=0) == (
-        "NIfTI does not say what its numbers are; give the unit, one of ('HU', 'unit', "
+        "NIfTI does not state the unit of its values; give the unit, one of ('HU', 'unit', "
         "'arbitrary'): HU for CT"
     )
     assert fault_of(make_npz(intensity_unit=None), slice_index=0) == (
         "intensity_unit is None; give the unit, one of ('HU', 'unit', 'arbitrary')"
     )
     assert fault_of(make_npz(), slice_index=0, unit="arbitrary") == (
-        "its numbers are of the unit 'HU', as the file says; leave the unit 'arbitrary' out"
+        "the file states the unit 'HU' for its values; leave the unit 'arbitrary' out"
     )
     assert fault_of(make_npz(), slice_index=0, unit="hu") == (
         "unit is 'hu'; choose one of ('HU', 'unit', 'arbitrary')"
@@ -210,7 +210,7 @@ def test_a_header_that_a_segmentation_cannot_take_over(make_dicom, tmp_path):
     path = make_dicom(PatientSex="X")
     with pytest.raises(InputError) as error:
         write(images.read(path), tmp_path / "out")
-    assert str(error.value).startswith(f"{path}: a DICOM-SEG cannot take over its header (")
+    assert str(error.value).startswith(f"{path}: its header cannot be used for a DICOM-SEG (")
     assert not (tmp_path / "out").exists()
 
 

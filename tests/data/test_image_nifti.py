@@ -44,7 +44,7 @@ def test_the_affine_says_how_large_pixels_are(save):
     np.testing.assert_allclose(picture.spacing_mm, [0.7, 0.7], rtol=1e-6)
     assert picture.caveats == (
         "Header disagrees: by its sform voxels are 0.7 x 0.7 x 2.5 mm, and by pixdim 1.4 x 1.4 x "
-        "2.5 mm; the sform was taken, as viewers do.",
+        "2.5 mm; the sform was used, as viewers do.",
     )
     assert read(save(VOXELS, affine), slice_index=0).caveats == ()
 
@@ -57,13 +57,13 @@ def test_a_turned_affine_has_the_same_pixels(save):
     assert picture.caveats == ()
 
 
-def test_two_forms_that_disagree_are_told_of(save):
+def test_two_forms_that_disagree_give_a_caveat(save):
     affine = np.diag([0.7, 0.7, 2.5, 1])
     moved = affine.copy()
     moved[0, 3] = 50
     expected = (
         "Header disagrees: its sform and its qform place the image differently; the sform was "
-        "taken, as viewers do.",
+        "used, as viewers do.",
     )
     assert read(save(VOXELS, affine, qform=moved), slice_index=0).caveats == expected
     assert read(save(VOXELS, affine, qform=affine), slice_index=0).caveats == ()
@@ -112,8 +112,8 @@ def test_a_first_axis_of_slices_without_any_geometry(save):
     picture = read(save(voxels, np.eye(4)), slice_index=4)
     np.testing.assert_array_equal(picture.image[..., 0], voxels[4].T)
     assert picture.caveats == (
-        "Slices are counted along the first axis of [5, 9, 9] voxels, across the finest pixels; "
-        "--axis chooses another.",
+        "Slices are counted along the first axis of [5, 9, 9] voxels, so that they have the "
+        "finest pixels; --axis chooses another axis.",
     )
 
 
@@ -233,7 +233,7 @@ def patched(save):
     [
         (108, struct.pack("<f", 0), "its vox_offset is 0, within the header of 352 bytes; export"),
         (108, struct.pack("<f", 336), "unreadable, truncated or damaged (vox offset 336 too low"),
-        (123, bytes([5]), "its unit of length is 5, which is none; export it in mm"),
+        (123, bytes([5]), "its unit of length 5 does not exist; export it in mm"),
         (
             280,
             struct.pack("<12f", *[np.nan] * 12),
@@ -267,7 +267,7 @@ def test_a_damaged_qform_beside_a_sform_is_told_of(patched):
     picture = read(path, slice_index=3)
     np.testing.assert_array_equal(picture.image[..., 0], VOXELS[..., 3].T)
     np.testing.assert_allclose(picture.spacing_mm, [0.9, 0.7], rtol=1e-6)
-    assert picture.caveats == ("Header damaged: its qform is no rotation; the sform was taken.",)
+    assert picture.caveats == ("Header damaged: its qform is not a rotation; the sform was used.",)
     mask = np.ones((1, 12, 9), np.uint8)
     (content,) = images.encode_masks("x", mask, picture, names=["a"], notes=["b"]).values()
     written = nibabel.Nifti1Image.from_bytes(gzip.decompress(content))

@@ -53,7 +53,7 @@ def test_transparent_pixels_count_as_black_and_are_told_of(save):
     picture = images.read(save(rgba(colour, alpha)))
     np.testing.assert_allclose(picture.image[..., 0], np.where(RAMP < 30, 0, RAMP) / 255, atol=1e-6)
     assert picture.caveats == (
-        "Transparent: 25% of the pixels have no colour of their own and count as black.",
+        "Transparent: 25% of the pixels are not opaque and were blended with black.",
     )
     half = images.read(save(rgba(np.where(RAMP < 60, 200, 100), np.where(RAMP < 60, 51, 255))))
     np.testing.assert_allclose(half.image[0, 0], 200 / 255 * 0.2, rtol=1e-5)
@@ -149,7 +149,7 @@ def test_integers_of_a_tiff_keep_their_sign(tmp_path):
         path.write_bytes(tiff((low + 100 * RAMP).astype(dtype)))
         picture = images.read(path, unit="arbitrary")
         np.testing.assert_allclose(picture.image[..., 0], low + 100.0 * RAMP, rtol=1e-6)
-        assert refused(images.read, path).startswith("its numbers are signed or have 32 bits, and")
+        assert refused(images.read, path).startswith("its values are signed or have 32 bits, and")
     path.write_bytes(tiff((RAMP - 60).astype("<i1")))
     assert refused(images.read, path) == (
         "its values are signed and have 8 bits; save them with 16 bits"
@@ -207,7 +207,7 @@ def test_a_tiff_of_32_bits_needs_a_unit(save, dtype):
     hounsfield = (RAMP * 10 - 1000).astype(dtype)
     path = save(hounsfield, "x.tif")
     assert refused(images.read, path) == (
-        "its numbers are signed or have 32 bits, and the file does not say what they are; give the "
+        "its values are signed or have 32 bits, and the file does not state their unit; give the "
         "unit, HU or arbitrary, or the range that becomes 0..1"
     )
     picture = images.read(path, unit="HU")
@@ -236,7 +236,7 @@ def test_twelve_bits_in_sixteen_are_scaled_by_their_range(save):
         "Clipped: 91% of the pixels lie beyond the range 0 to 340 and became 0 or 1.",
     )
     assert refused(lambda path: images.read(path, unit="HU", value_range=(0, 1)), path) == (
-        "a range makes 0..1 of the numbers; leave 'HU' out"
+        "a range scales the values to 0..1; leave 'HU' out"
     )
     assert refused(lambda path: images.read(path, value_range=(5, 5)), path) == (
         "range is (5, 5); give (low, high) with low < high"
@@ -305,5 +305,5 @@ def test_spacing_and_unit_where_the_file_has_none(save):
         with pytest.raises(InputError, match="give two sizes in mm above 0"):
             images.read(path, spacing_mm=wrong)
     assert refused(lambda path: images.read(path, axis=0), path) == (
-        "has no axes to choose from, as NIfTI has; leave the axis out"
+        "only a NIfTI file has axes to choose from; leave the axis out"
     )
