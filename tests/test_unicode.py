@@ -33,13 +33,13 @@ def test_an_encoding_that_is_certain_is_read(mark, encoding):
         (
             "a: b\nc: größer".encode("latin-1"),
             "line 2: the byte 0xF6 is not UTF-8; the file is probably Latin-1 or Windows-1252, "
-            "such as Excel and Notepad save; save it as UTF-8, or run: iconv -f LATIN1 -t UTF-8 "
+            "as Excel and Notepad save it; save it as UTF-8, or run: iconv -f LATIN1 -t UTF-8 "
             "FILE > NEW_FILE",
         ),
         (
             "a: “größer”".encode("cp1252"),
             "line 1: the byte 0x93 is not UTF-8; the file is probably Latin-1 or Windows-1252, "
-            "such as Excel and Notepad save; save it as UTF-8, or run: iconv -f WINDOWS-1252 -t "
+            "as Excel and Notepad save it; save it as UTF-8, or run: iconv -f WINDOWS-1252 -t "
             "UTF-8 FILE > NEW_FILE",
         ),
         *(
@@ -56,7 +56,7 @@ def test_an_encoding_that_is_certain_is_read(mark, encoding):
         ),
         (
             "größer, süß\n".encode() + b"gr\xf6\xdfer",
-            "line 2: the byte 0xF6 is not UTF-8; other lines are, so type again what stands there",
+            "line 2: the byte 0xF6 is not UTF-8; other lines are UTF-8, so type this line again",
         ),
         (
             "größ".encode()[:-1],
@@ -72,7 +72,7 @@ def test_an_encoding_that_is_certain_is_read(mark, encoding):
         ),
         (
             b"PK\x03\x04\n\x00\x01",
-            "line 2: holds the byte 0x00, so it is damaged or no text; save it as text in UTF-8",
+            "line 2: holds the byte 0x00, so the file is damaged or not text; save it as UTF-8",
         ),
         (
             codecs.BOM_UTF16_LE + b"a\0b",
