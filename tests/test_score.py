@@ -1,4 +1,4 @@
-"""The program: its JSON, its independence of chunks, and one line for each bad input."""
+"""The program `score`: its JSON, its independence of chunk size, and one line per bad input."""
 
 import gzip
 import importlib
@@ -15,7 +15,7 @@ import pytest
 from prosona_jax.evaluation import intervals, masks, metrics
 from prosona_jax.types import InputError
 
-COMMAND = importlib.import_module("prosona_jax.score")  # the package names a function so
+COMMAND = importlib.import_module("prosona_jax.score")  # `prosona_jax.score` is a function
 NAMES = [
     "ged",
     "ged_dpersona",
@@ -41,7 +41,7 @@ def _arrays(*, records=6, samples=5, raters=4, size=8):
 
 @pytest.fixture
 def run(tmp_path, capsys):
-    """Saves arrays, scores them, returns the printed object."""
+    """Saves arrays, scores them, and returns the printed object."""
 
     def run(arrays):
         np.savez_compressed(tmp_path / "masks.npz", **arrays)
@@ -53,7 +53,7 @@ def run(tmp_path, capsys):
 
 @pytest.fixture
 def fault(tmp_path, capsys):
-    """Runs on a file that must be refused, returns the message after the file's name."""
+    """Runs on a file that must be refused, and returns the message after the file's name."""
 
     def fault(arrays, name="masks.npz"):
         path = tmp_path / name
@@ -340,7 +340,7 @@ def test_files_of_other_kinds(fault, tmp_path):
         (b"\x01\x02\xff" * 9, "of an unknown format"),
     ],
 )
-def test_no_advice_of_numpy_to_run_what_a_file_holds(fault, tmp_path, content, is_a):
+def test_numpys_advice_to_unpickle_a_file_is_not_shown(fault, tmp_path, content, is_a):
     (tmp_path / "masks.npz").write_bytes(content)
     assert fault(None) == f"{UNREADABLE}{is_a}; write it again with np.savez"
 

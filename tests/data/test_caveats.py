@@ -94,7 +94,7 @@ CUT = "records masks reach beyond the crop, and their parts outside are neither 
         ),
     ],
 )
-def test_what_spoils_a_data_set(changes, spacing_mm, said):
+def test_caveats_of_a_data_set(changes, spacing_mm, said):
     assert caveats.of_data(fingerprint(**changes), spacing_mm=spacing_mm) == said
 
 
@@ -146,7 +146,7 @@ FEW = "and an interval over so few is too narrow; use more patients"
         ),
     ],
 )
-def test_what_spoils_declared_splits(patients, said):
+def test_caveats_of_declared_splits(patients, said):
     parts = declared(**patients)
     assert caveats_of(parts) == said
     # If a model was trained on other data, only the scored patients matter, in any split.

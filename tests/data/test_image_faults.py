@@ -1,4 +1,4 @@
-"""A file that cannot be read, or masks that cannot be written, end in one line."""
+"""An unreadable file, or masks that cannot be written, give an error of one line."""
 
 import bz2
 import gzip
@@ -71,11 +71,11 @@ def test_an_unknown_format(tmp_path):
         assert fault_of(tmp_path / "crop") == (
             f"is {is_a}; convert it to PNG, JPEG, TIFF, npz, NIfTI or DICOM"
         )
-    (tmp_path / "crop.png").write_bytes(b"%PDF-1.7")  # a name is no evidence
+    (tmp_path / "crop.png").write_bytes(b"%PDF-1.7")  # a wrong name
     assert fault_of(tmp_path / "crop.png").startswith("is a PDF document; convert it to ")
 
 
-def test_what_gzip_packed_is_to_be_unpacked(make_png, make_npz, make_dicom, tmp_path):
+def test_the_remedy_for_a_gzip_file_is_to_unpack_it(make_png, make_npz, make_dicom, tmp_path):
     for path, is_a in (
         (make_png(NOISE[..., 0].astype(np.uint8)), "a PNG image"),
         (make_npz(), "a zip archive"),
@@ -101,7 +101,7 @@ def test_a_truncated_file(make_png, make_npz, make_nifti, make_dicom, name, shar
     assert "truncated" in fault_of(path, slice_index=4 if several else None, unit="HU")
 
 
-def test_which_slice(make_png, make_npz, make_nifti, make_dicom):
+def test_a_missing_or_wrong_slice(make_png, make_npz, make_nifti, make_dicom):
     channels = ", or store one image of C channels as [1,H,W,C]"
     several = make_npz("several.npz", image=np.zeros((12, 4, 4, 3)))
     for path, count, along, hint in (
@@ -123,7 +123,7 @@ def test_which_slice(make_png, make_npz, make_nifti, make_dicom):
         images.read(path, unit=unit, slice_index=0)
 
 
-def test_which_unit(make_npz, make_nifti):
+def test_a_missing_or_wrong_unit(make_npz, make_nifti):
     assert fault_of(make_nifti(NOISE), slice_index=0) == (
         "NIfTI does not state the unit of its values; give the unit, one of ('HU', 'unit', "
         "'arbitrary'): HU for CT"
@@ -140,7 +140,7 @@ def test_which_unit(make_npz, make_nifti):
     assert fault_of(make_nifti(NOISE), slice_index=0, unit="unit").startswith("the image spans -")
 
 
-def test_values_that_hold_no_image(make_png, make_nifti, make_dicom):
+def test_constant_images_and_nan(make_png, make_nifti, make_dicom):
     constant = "channel 0 of the image is constant (%s); fix it or leave it out"
     assert fault_of(make_png(np.full((8, 8), 51, np.uint8))) == constant % "0.2"
     assert fault_of(make_dicom(stored=np.zeros((4, 4), np.int16))) == constant % "-1024"
@@ -206,7 +206,7 @@ def test_dicom_with_more_pixels_than_its_header_says(make_dicom, modality):
     )
 
 
-def test_a_header_that_a_segmentation_cannot_take_over(make_dicom, tmp_path):
+def test_a_header_that_cannot_be_used_for_a_segmentation(make_dicom, tmp_path):
     path = make_dicom(PatientSex="X")
     with pytest.raises(InputError) as error:
         write(images.read(path), tmp_path / "out")
@@ -217,7 +217,7 @@ def test_a_header_that_a_segmentation_cannot_take_over(make_dicom, tmp_path):
 @pytest.mark.parametrize(
     ("module", "part"), [("pydicom", "dicom"), ("highdicom", "dicom"), ("nibabel", "nifti")]
 )
-def test_readers_are_extras(make_dicom, make_nifti, monkeypatch, module, part):
+def test_without_its_extra_a_reader_names_it(make_dicom, make_nifti, monkeypatch, module, part):
     path = make_dicom() if part == "dicom" else make_nifti(NOISE)
     monkeypatch.setitem(sys.modules, module, None)
     assert fault_of(path, unit="HU") == (
@@ -254,7 +254,7 @@ def test_a_file_that_would_replace_a_folder(make_png, tmp_path):
     assert (out / "mask.png").read_bytes() == b"earlier"
 
 
-def test_a_disk_that_fails_leaves_nothing(make_png, tmp_path, monkeypatch):
+def test_a_failed_write_leaves_no_files(make_png, tmp_path, monkeypatch):
     picture = images.read(make_png(NOISE[..., 0].astype(np.uint8)))
     (tmp_path / "out").mkdir()
     monkeypatch.setattr(os, "replace", lambda *paths: (_ for _ in ()).throw(OSError("disk full")))

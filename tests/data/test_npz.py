@@ -1,4 +1,4 @@
-"""The npz source reads its format, fills in defaults, and says what is wrong with a file."""
+"""The source `npz` reads its format, fills in defaults, and names the fault of a file."""
 
 import collections
 import tempfile
@@ -25,7 +25,7 @@ def test_a_full_file_is_read(make_npz, make_settings, changed):
         rater_valid=valid,
         site=np.full(n, "here"),
         split=np.full(n, "train"),
-        rater_id=np.arange(raters),  # not known to the format: left alone
+        rater_id=np.arange(raters),  # an unknown key is ignored
     )
     found = read(make_settings(path))
     assert [record.record_id for record in found] == [f"r{i:02d}" for i in range(n)]
@@ -107,7 +107,7 @@ def test_a_damaged_file_is_refused(make_npz, make_settings):
 
 @pytest.fixture
 def with_member(make_npz):
-    """Writes the file with other bytes as its masks."""
+    """Writes the file with given bytes as its member `masks`."""
 
     def with_member(content):
         path = make_npz(masks=None)
@@ -118,7 +118,7 @@ def with_member(make_npz):
     return with_member
 
 
-def test_a_member_that_is_no_array_is_refused(with_member, make_settings):
+def test_a_member_that_is_not_an_array_is_refused(with_member, make_settings):
     path = with_member(b"no array")
     with pytest.raises(InputError) as caught:
         read(make_settings(path))
@@ -151,7 +151,7 @@ def test_other_files_are_refused(tmp_path, make_settings):
         (0.5, r"rater 1's mask is not binary \(values \[0.0, 0.5, 1.0\]\); store 0 and 1"),
     ],
 )
-def test_a_faulty_mask_is_the_fault_of_its_record_alone(
+def test_a_faulty_mask_is_an_error_of_its_record_only(
     make_npz, make_settings, changed, value, message
 ):
     masks = changed("masks", (2, 1, 0, 0), value, dtype=np.float32)
@@ -163,7 +163,7 @@ def test_a_faulty_mask_is_the_fault_of_its_record_alone(
     assert sum(isinstance(item, Record) for item in found) == 11
 
 
-def test_what_is_written_is_read_back(make_npz, make_settings, tmp_path):
+def test_written_records_are_read_back(make_npz, make_settings, tmp_path):
     records = read(make_settings(make_npz()))
     npz.write(tmp_path / "again.npz", records, "Someone 2024", simulated=True)
     assert npz.provenance(make_settings(tmp_path / "again.npz")) == ("Someone 2024", True)
@@ -175,7 +175,7 @@ def test_what_is_written_is_read_back(make_npz, make_settings, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again.npz", "data.npz"]
 
 
-def test_images_that_are_no_integers_stay_floats(make_npz, make_settings, tmp_path):
+def test_images_with_fractions_stay_floats(make_npz, make_settings, tmp_path):
     records = read(make_settings(make_npz()))
     halves = [record._replace(image=record.image / 2) for record in records]
     npz.write(tmp_path / "again.npz", halves, "", simulated=False)
@@ -186,7 +186,7 @@ def test_images_that_are_no_integers_stay_floats(make_npz, make_settings, tmp_pa
         npz.write(tmp_path / "absent" / "again.npz", halves, "", simulated=False)
 
 
-def test_a_place_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
+def test_a_path_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
     with pytest.raises(InputError) as caught:
         npz.check_folder(tmp_path)
     assert str(caught.value) == (

@@ -1,4 +1,4 @@
-"""The pickle source reads both peers' dictionaries, and runs nothing that a file asks for."""
+"""The source `pickle` reads the dictionaries of both projects, and never runs code of a file."""
 
 import collections
 import os
@@ -145,7 +145,7 @@ def test_the_codec_gadget_and_object_arrays_are_refused(read):
 
 
 def test_numpys_own_reconstruction_never_runs(read):
-    # A state that makes NumPy's dtype lie about its size; it is recorded here, not obeyed.
+    # This state gives NumPy's dtype a false size; it must not reach NumPy.
     forged = pickle.dumps(np.arange(3.0), protocol=3).replace(b"K\x03\x85", b"K\x7f\x85")
     with pytest.raises(
         InputError, match=r"not a readable pickle, truncated or damaged .ValueError."

@@ -47,7 +47,7 @@ def refused(read, path):
     return message.removeprefix(f"{path}: ")
 
 
-def test_transparent_pixels_count_as_black_and_are_told_of(save):
+def test_transparent_pixels_are_black_and_give_a_caveat(save):
     colour, alpha = RAMP.astype(np.uint8), np.where(RAMP < 30, 0, 255)
     colour[RAMP < 30] = 255  # white, and invisible
     picture = images.read(save(rgba(colour, alpha)))
@@ -85,9 +85,9 @@ def test_a_palette_image_is_read_by_its_colours(save):
 
 
 @pytest.mark.parametrize("name", ["x.tif", "x.png"])
-def test_a_turn_that_a_camera_noted_is_made(save, name):
+def test_the_rotation_in_a_cameras_tag_is_applied(save, name):
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be shown turned by 90 degrees, clockwise
+    exif[0x0112] = 6  # asks for a clockwise rotation of 90 degrees
     turned = images.read(save(RAMP.astype(np.uint8), name, exif=exif))
     np.testing.assert_allclose(255 * turned.image[..., 0], np.rot90(RAMP, -1), rtol=1e-6)
 
@@ -121,7 +121,7 @@ def test_a_tiff_whose_white_is_zero_is_inverted(save, dtype):
     content = path.read_bytes()
     shown = white - pixels if pixels.tobytes() in content else pixels  # as Pillow wrote them
     np.testing.assert_allclose(white * images.read(path).image[..., 0], shown, rtol=1e-5)
-    # A range is that of the stored values, and HU are bright where high.
+    # A range refers to the stored values; HU are never inverted.
     ranged = images.read(path, value_range=(0, white // 2)).image[..., 0]
     stored = white - shown
     np.testing.assert_allclose(ranged, 1 - np.minimum(stored / (white // 2), 1), atol=1e-6)
@@ -130,7 +130,7 @@ def test_a_tiff_whose_white_is_zero_is_inverted(save, dtype):
 
 
 def tiff(pixels, *, white_is_zero=False):
-    """Returns a TIFF file of any type of numbers, which Pillow does not write."""
+    """Writes a TIFF file of any type of values, since Pillow writes only some."""
     height, width = pixels.shape
     form = {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
     tags = {
@@ -174,7 +174,7 @@ def test_a_mask_whose_white_is_zero(tmp_path):
 @pytest.mark.parametrize(("colours", "kind"), [(3, 2), (2, 4), (4, 6)])
 @pytest.mark.parametrize("read", [images.read, raster.read_mask])
 def test_colours_of_16_bits_are_refused(tmp_path, colours, kind, read):
-    """Pillow cuts them to 8: 12 bits in them would become 16 grays, and a mask of 1 empty."""
+    """Pillow keeps 8 bits: 12-bit values would become 16 grays, and a mask of ones empty."""
 
     def chunk(name, content):
         checksum = struct.pack(">I", zlib.crc32(name + content))
@@ -195,7 +195,7 @@ def test_colours_of_16_bits_are_refused(tmp_path, colours, kind, read):
 
 
 def test_an_image_of_a_telephone_is_one_jpeg(save):
-    """MPO: a JPEG with previews, which no mask may be."""
+    """MPO is a JPEG with previews; it is refused as a mask."""
     pixels = Image.fromarray((RAMP + 40).astype(np.uint8))
     path = save(pixels, "x.jpg", format="MPO", save_all=True, append_images=[pixels])
     np.testing.assert_allclose(255 * images.read(path).image[..., 0], RAMP + 40, atol=6)
@@ -226,7 +226,7 @@ def test_pages_of_a_tiff_are_slices(save):
     np.testing.assert_allclose(255 * picture.image[..., 0], RAMP + 2, rtol=1e-6)
 
 
-def test_twelve_bits_in_sixteen_are_scaled_by_their_range(save):
+def test_12_bit_values_in_16_bits_are_scaled_by_a_range(save):
     path = save((RAMP * 34).astype(np.uint16))
     assert images.read(path).image.max() < 0.07
     picture = images.read(path, value_range=(0, 4095))
@@ -243,7 +243,7 @@ def test_twelve_bits_in_sixteen_are_scaled_by_their_range(save):
     )
 
 
-def test_a_mask_in_any_writing(save):
+def test_a_mask_in_every_encoding(save):
     indices = DRAWN.astype(np.uint8)
     for name, image in {
         "gray": DRAWN * WHITE,
@@ -295,7 +295,7 @@ def test_a_tree_of_crops_with_masks_in_the_alpha_channel(tmp_path, make_settings
     np.testing.assert_array_equal(record.masks, [DRAWN, DRAWN])
 
 
-def test_spacing_and_unit_where_the_file_has_none(save):
+def test_spacing_and_unit_of_a_file_without_them(save):
     path = save(RAMP.astype(np.uint8))
     picture = images.read(path, unit="arbitrary", spacing_mm=(0.7, 0.9))
     np.testing.assert_array_equal(picture.spacing_mm, np.float32([0.7, 0.9]), strict=True)
