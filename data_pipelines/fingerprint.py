@@ -29,7 +29,7 @@ class Tally:
     native_spacings: set[tuple[float, float]] = dataclasses.field(default_factory=set)  # mm
     spacings_unknown: int = 0  # records
     unit: str = ""  # unit of the intensities, the same in every record
-    intensities: list[Intensities] = dataclasses.field(default_factory=list)  # of each record
+    intensities: list[Intensities] = dataclasses.field(default_factory=list)  # one per record
     doubted: int = 0  # records whose values probably do not have that unit
     first_doubted: dict[str, Any] | None = None  # id and intensities of the first such record
 

@@ -43,7 +43,7 @@ class Nodule(NamedTuple):
 
     patient_id: str
     series_uid: str
-    number: int  # from 1, unique within the patient
+    number: int  # counted from 1, unique within the patient
     spacing_mm: float  # size of a (square) pixel
     raters: tuple[tuple[Contour, ...], ...]
 

@@ -137,7 +137,7 @@ def _open(file: pathlib.Path, page: int = 0) -> Iterator[_Opened]:
     """Opens and decodes an image; every error becomes an InputError of one line."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of metadata that are not used here
+            warnings.simplefilter("ignore")  # Pillow warns of metadata that are not used here
             # Pillow gets a stream: given a path, it scrambles a TIFF that it must rotate.
             with file.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
                 # An MPO file of a telephone is a JPEG with previews as further images.

@@ -78,7 +78,7 @@ def simulate_ct(masks: np.ndarray, spacing_mm: float, rng: np.random.Generator) 
         fine=_smooth_noise(union.shape, 1.0 / spacing_mm, rng),
         coarse=_smooth_noise(union.shape, 5.0 / spacing_mm, rng),
     )
-    sharpness = rng.beta(1.0, 1.5)  # of the reconstruction kernel, 0..1
+    sharpness = rng.beta(1.0, 1.5)  # sharpness of the reconstruction kernel, 0..1
     image = _lung(scene)
     image += _vessels(scene) * (rng.normal(20.0, 30.0) - image)
     if rng.random() < WALL_SHARE:

@@ -32,7 +32,7 @@ _OUTPUT = flags.DEFINE_string(
     "output", None, "Folder for the files that are written.", required=True, flag_values=_FLAGS
 )
 _PROMPTS = flags.DEFINE_multi_string(
-    "prompt", [], "A sentence; repeat the flag for more sentences.", flag_values=_FLAGS
+    "prompt", [], "A sentence that describes the contour", flag_values=_FLAGS
 )
 _STYLE = flags.DEFINE_string(
     "style", None, "Name of a trained style, instead of sentences.", flag_values=_FLAGS

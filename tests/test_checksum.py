@@ -19,7 +19,7 @@ def test_sealed_content_is_returned_without_its_checksum():
 
 
 def test_the_checksum_is_that_of_the_content_as_sorted_json():
-    digest = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"  # of "{}"
+    digest = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"  # SHA-256 of "{}"
     assert seal({}) == {"sha256": digest}
 
 

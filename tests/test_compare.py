@@ -38,7 +38,7 @@ INDICES = [
 ]
 SAMPLED, STYLED = {"samples@6", "samples@4"}, {"prompts_mean"}
 WORDED = {"prompts_train", "prompts_held_out"}
-KINDS = {  # of rows
+KINDS = {  # {method: kinds of its rows}
     "prob_unet": SAMPLED,
     "dpersona": SAMPLED | STYLED,
     "dpersona_heads": SAMPLED | STYLED,
@@ -164,7 +164,7 @@ def test_the_report_pools_the_folds(both):
     result = json.loads((whole / "report" / "report.json").read_text())
     assert (result["records"], result["patients"], result["seeds"]) == (24, 24, [0])
     assert result["provenance"]["folds"] == [0, 1]
-    assert result["caveats"][0] == (  # of 24 patients scored, over both folds, there is none
+    assert result["caveats"][0] == (  # 24 scored patients over both folds give no caveat
         "Few validation patients: fold 0 of 2 has 4 (4 records), fold 1 of 2 has 2 (2 records), so "
         "the checkpoint is chosen by chance; raise data.validation_share, or use more patients."
     )

@@ -29,7 +29,7 @@ from tests.programs import (
     write_discs,
 )
 
-STEPS = 8  # of each stage
+STEPS = 8  # training steps of each stage
 STAGES = ("stage_one", "stage_two")
 FIELDS = {
     "prompts.path": FEW_PROMPTS,

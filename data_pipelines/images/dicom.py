@@ -18,7 +18,7 @@ from prosona_jax import __version__, unicode
 from prosona_jax.types import InputError, first_line
 
 _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
-_GEOMETRY = {  # of a frame, {name: ((group, attribute), count of numbers)}
+_GEOMETRY = {  # {attribute of a frame: ((group, attribute), count of numbers)}
     "ImagePositionPatient": (dicom.POSITION, 3),
     "ImageOrientationPatient": (dicom.ORIENTATION, 6),
     "PixelSpacing": (dicom.SPACING, 2),
@@ -29,7 +29,7 @@ _MAYBE_EMPTY = (
 )
 _SERIES_TAGS = ["SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient"]
 _SAME_DIRECTION = 1e-3  # unit vectors may differ by this, since headers round them
-_LEAST_GAP = 0.1  # of a pixel; frames closer than this show the same slice
+_LEAST_GAP = 0.1  # in pixels; frames closer than this show the same slice
 _LABEL_LENGTH, _DESCRIPTION_LENGTH = 64, 1024  # limits of DICOM's value representations LO and ST
 _PROGRAM = "prosona_jax"
 _REMEDY = "copy it again, or export it as a DICOM file"
@@ -179,7 +179,8 @@ def encode(
     )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the patient's name, which is copied from the slice
+            # pydicom may warn of the patient's name, which is copied from the slice.
+            warnings.simplefilter("ignore")
             segmentation = highdicom.seg.Segmentation(
                 source_images=[copy.deepcopy(header)],  # highdicom changes its argument
                 pixel_array=np.moveaxis(masks, 0, -1)[None],

@@ -191,7 +191,7 @@ def test_on_real_ct_right_units_are_accepted_and_nearly_all_wrong_ones_doubted(r
         crops = stored["image"].astype(np.float32)[..., None]
     scaled = np.clip((crops + 1000) / 1400, 0, 1)
     shifted, padded = crops + 1024, crops + 1024
-    padded.reshape(612, -1)[:, :300] = -2000  # of 5041 pixels
+    padded.reshape(612, -1)[:, :300] = -2000  # 6 % of the 5041 pixels
 
     def doubted(images, unit="HU"):
         return sum(bool(unit_doubt(Intensities.of(image), unit)) for image in images)
