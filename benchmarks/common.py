@@ -1,4 +1,4 @@
-"""What the benchmarks share: a process per row, time per call, peak memory, discs as data."""
+"""Functions that the benchmarks share: a process per row, time per call, peak memory, test data."""
 
 import multiprocessing
 import resource
@@ -11,15 +11,16 @@ import jax
 import numpy as np
 
 RATERS = 4
-SECONDS = 2.0  # timed per figure, at least one call
+SECONDS = 2.0  # duration of each measurement, which has at least one call
 
 
 def each_in_own_process(
     measure: Callable[..., Any], cases: Iterable[tuple[Any, ...]]
 ) -> Iterator[Any]:
-    """Yields ``measure(*case)`` of each case, so that its compilation and peak memory are its own.
+    """Yields ``measure(*case)`` of each case, run in a new process.
 
-    One after another: two at once would slow each other.
+    So the compilation and the peak memory of a case do not depend on other cases. Cases run one
+    after another, since two at once would slow each other.
     """
     context = multiprocessing.get_context("spawn")
     for case in cases:
@@ -28,7 +29,7 @@ def each_in_own_process(
 
 
 def seconds(call: Callable[[], Any], *, least: float = SECONDS) -> float:
-    """Returns seconds per call, of calls for `least` seconds; what it returns is waited for."""
+    """Returns seconds per call, averaged over at least `least` seconds; waits for each result."""
     start, calls = time.perf_counter(), 0
     while not calls or time.perf_counter() - start < least:
         jax.block_until_ready(call())
@@ -37,7 +38,7 @@ def seconds(call: Callable[[], Any], *, least: float = SECONDS) -> float:
 
 
 def peak_mib() -> float:
-    """Returns the most memory held so far, MiB: of the accelerator, or resident on a CPU."""
+    """Returns the peak memory so far in MiB: of the accelerator, or resident memory on a CPU."""
     stats = jax.local_devices()[0].memory_stats() or {}
     if "peak_bytes_in_use" in stats:
         return stats["peak_bytes_in_use"] / 2**20
@@ -46,7 +47,7 @@ def peak_mib() -> float:
 
 
 def hardware() -> str:
-    """Returns what the figures were measured on."""
+    """Returns the devices, CPU cores and JAX version of this machine."""
     devices = jax.devices()
     cores = multiprocessing.cpu_count()
     return f"{len(devices)} x {devices[0].device_kind}, {cores} CPU cores, jax {jax.__version__}"
@@ -59,7 +60,7 @@ def discs(records: int, samples: int, size: int) -> tuple[np.ndarray, np.ndarray
     distance = np.hypot(rows, columns)
     probs = np.empty((records, samples, size, size), np.float32)
     labels = np.empty((records, RATERS, size, size), np.uint8)
-    # Mask by mask: drawing all at once would set the memory mark that is to be measured.
+    # Mask by mask: drawing all at once would raise the peak memory that is measured later.
     for i in range(records):
         for k, radius in enumerate(rng.uniform(0.1, 0.3, samples + RATERS)):
             noise = rng.standard_normal((size, size), np.float32)

@@ -2,8 +2,8 @@
 
     python -m benchmarks.metrics
 
-Both sides compute the same scores, which every row checks. Peak memory is the high-water mark less
-what the process held once inputs and JAX were there.
+Both sides compute the same scores; every row checks this. Peak memory is the peak of the process
+minus its memory after the inputs were made and JAX was started.
 """
 
 import itertools

@@ -1,9 +1,9 @@
-"""Milliseconds of a contour with a loaded model: first call, later calls, 100 sentences, samples.
+"""Milliseconds per contour of a loaded model: first call, later calls, 100 sentences, samples.
 
     python -m benchmarks.predicting
 
-The model has the size of `configs/lidc.py:crops64` and random parameters: what it draws means
-nothing, and takes as long as what a trained one draws.
+The model has the size of `configs/lidc.py:crops64` and random parameters. Its contours mean
+nothing, but take as long as those of a trained model.
 """
 
 import pathlib
@@ -27,7 +27,7 @@ SENTENCES = [f"Draw it {style}, number {k}." for k in range(25) for style in STY
 
 
 def make_model(folder: pathlib.Path) -> Model:
-    """Returns a model of random parameters that reads sentences."""
+    """Returns a model with random parameters that accepts sentences."""
     config = lidc.get_config("crops64")
     root, size = jax.random.key(0), config.data.size
     network = build.model(config)

@@ -2,10 +2,10 @@
 
     python -m benchmarks.sampling [--variant=full]
 
-Sampling is what a reader of the image waits for: features and prior once, S latents, S decoded
-masks. From scratch, U(x) is computed again for every sample, and the first convolution of f sees
-features and latent concatenated, as the equation is usually written down. Both sides draw the same
-latents, and every row checks that they agree. Peak memory is what the first side adds.
+Sampling computes features and prior once, then S latents and S decoded masks. From scratch, U(x) is
+computed again for every sample, and the first convolution of f gets features and latent
+concatenated, as in the usual form of the equation. Both sides draw the same latents, and every row
+checks that their masks agree. Peak memory is the memory that sampling adds.
 """
 
 import argparse
@@ -27,7 +27,7 @@ SAMPLES = (1, 16, 100)
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--variant", default="demo", help="of configs/lidc.py")
+    parser.add_argument("--variant", default="demo", help="variant of configs/lidc.py")
     config = lidc.get_config(parser.parse_args().variant)
     [machine] = each_in_own_process(hardware, [()])
     print(f"one image, {config.data.size}x{config.data.size}; {machine}")
@@ -42,14 +42,14 @@ def main() -> None:
 
 
 def measure(config: ml_collections.ConfigDict, samples: int) -> tuple[float, float, float]:
-    """Returns seconds per image of our sampling and of the other, and peak MiB of ours."""
+    """Returns seconds per image of sampling and from scratch, and the peak MiB of sampling."""
     network = build.model(config)
     probs, labels = discs(1, 1, config.data.size)
     image = jnp.asarray(2 * probs[:, 0, :, :, None] - 1)
     key = jax.random.key(0)
     params = network.init(key, image, labels[:, :1], np.ones((1, 1), bool))
     held = peak_mib()
-    # Arguments, not constants, or the compiler may compute features while it compiles.
+    # All inputs are arguments: from constants the compiler could compute features in advance.
     compiled = jax.jit(sample, static_argnums=(0, 4))
     drawn = np.asarray(compiled(network, params, image, key, samples))
     ours = seconds(lambda: compiled(network, params, image, key, samples))
@@ -63,7 +63,7 @@ def measure(config: ml_collections.ConfigDict, samples: int) -> tuple[float, flo
 def sample(
     network: ProbUNet, params: dict, image: jax.Array, key: jax.Array, samples: int
 ) -> jax.Array:
-    """Returns logits [b, s, h, w]."""
+    """Returns logits f32 [b, s, h, w]."""
     prior = network.apply(params, image, method="prior")
     z = distributions.sample(prior, key[None], samples)
     features = network.apply(params, image, method="features")
@@ -73,14 +73,14 @@ def sample(
 def sample_from_scratch(
     network: ProbUNet, params: dict, image: jax.Array, key: jax.Array, samples: int
 ) -> jax.Array:
-    """Returns the same, each sample by f([U(x), z]) with its own U(x)."""
+    """Returns the same logits; each sample computes f([U(x), z]) with its own U(x)."""
     prior = network.apply(params, image, method="prior")
     weights = params["params"]["fcomb"]
     first = jnp.concatenate([weights["features"]["kernel"], weights["latent"]["kernel"]])
     hidden = [weights[f"Dense_{i}"] for i in range(network.fcomb_layers - 2)]
 
     def decode(z: jax.Array) -> jax.Array:  # [b, d] -> [b, h, w]
-        # The barrier keeps the compiler from moving U(x), which does not vary, out of the loop.
+        # The barrier keeps the compiler from moving U(x), which is constant, out of the loop.
         x, z = jax.lax.optimization_barrier((image, z))
         features = network.apply(params, x, method="features")
         over_pixels = jnp.broadcast_to(z[:, None, None], (*features.shape[:3], z.shape[-1]))

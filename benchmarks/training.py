@@ -2,8 +2,8 @@
 
     python -m benchmarks.training [--variant=full] [--batch_size=64]
 
-One step is all of it: augmentation, posterior, prior samples, loss, gradient, update. A batch lies
-on the devices already, so reading data is not in the figures. Peak memory is that of the process,
+A step includes augmentation, posterior, prior samples, loss, gradient and update. The batch is on
+the devices already, so the times do not include reading data. Peak memory is that of the process,
 or of the first accelerator.
 """
 
@@ -27,8 +27,8 @@ CASES = (("mesh", "float32"), ("pmap", "float32"), ("mesh", "bfloat16"))
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--variant", default="demo", help="of configs/lidc.py")
-    parser.add_argument("--batch_size", type=int, help="the variant's if absent")
+    parser.add_argument("--variant", default="demo", help="variant of configs/lidc.py")
+    parser.add_argument("--batch_size", type=int, help="default: that of the variant")
     arguments = parser.parse_args()
     config = lidc.get_config(arguments.variant)
     config.batch_size = arguments.batch_size or config.batch_size
@@ -49,7 +49,7 @@ def main() -> None:
 def measure(
     config: ml_collections.ConfigDict, wrapper: str, dtype: str
 ) -> tuple[float, float, float]:
-    """Returns seconds until the first step is done, seconds per later step, and peak MiB."""
+    """Returns seconds of the first step, seconds per later step, and peak MiB."""
     with config.unlocked():
         config.model.dtype = dtype
     network, tx = build.model(config), build.optimizer(config)

@@ -1,101 +1,140 @@
-"""Every field of a run, once, with its meaning. Data-set configs start from here and override.
+"""Defines every config field once: its default and its meaning. Data-set configs override some.
 
-A field not listed here does not exist: the config is locked, and a misspelt one is an error.
+The config is locked: a field that is not listed here, such as a misspelt one, is an error.
 """
 
 import ml_collections
 
 
 def get_config() -> ml_collections.ConfigDict:
-    """Returns the defaults: the full-size run on the embedded rater contours."""
+    """Returns the defaults: the full-size run on the embedded contours of LIDC-IDRI."""
     c = ml_collections.ConfigDict()
-    c.seed = 0  # root of every random stream
+    c.seed = 0  # seed of all random draws
     c.parallel = "mesh"  # "mesh": jit over all devices; "pmap": the same step under pmap
     c.batch_size = 12  # images per step, over all devices and processes
     c.steps = 30_000  # optimiser updates
+    c.log_every_steps = 50
+    c.checkpoint_every_steps = 500
+    c.data = _data()
+    c.augment = _augment()
+    c.model = _model()
+    c.loss = _loss()
+    c.prompts = _prompts()
+    c.stage_two = _stage_two()
+    c.optimizer = _optimizer()
+    c.evaluate = _evaluate()
+    return c
 
-    c.data = data = ml_collections.ConfigDict()
+
+def _data() -> ml_collections.ConfigDict:
+    """Data set, geometry and splits."""
+    data = ml_collections.ConfigDict()
     data.source = "simulated"  # simulated | dicom | npz | pickle | crops
-    data.path = ""  # file or folder of the source; the embedded raters need none
+    data.path = ""  # file or folder of the source; "simulated" needs none
     data.cache_dir = (
         "~/.cache/prosona_jax"  # prepared data sets, one folder per source and settings
     )
     data.size = 128  # height and width of the model's input, pixels
     data.spacing_mm = 0.5  # resample to this pixel size; 0 keeps each image's own
-    data.slices = "all"  # of a 3-D nodule: "all" slices that all raters drew on, or the "largest"
+    data.slices = "all"  # which of the slices that all raters drew on: "all", or the "largest"
     data.window_hu = (-1000.0, 400.0)  # images in HU: clipped and scaled to -1..1
     data.percentiles = (1.0, 99.0)  # images in arbitrary units: clipped at these, scaled to -1..1
     data.folds = 4  # patient folds; 0 takes the splits that the source itself declares
     data.fold = 0  # the test fold, 0-based
     data.validation_share = 0.15  # share of the other folds' patients kept for validation
-    data.split = "test"  # what is scored: test | validation | train | all
-    data.raters = "stored"  # place k of a record's masks is rater k as "stored", or k-th "by_area"
-    data.on_error = "raise"  # a corrupt record: "raise" stops, "skip" leaves it out and counts it
+    data.split = "test"  # the split that is scored: test | validation | train | all
+    data.raters = "stored"  # mask k of a record is rater k as "stored", or k-th smallest "by_area"
+    data.on_error = "raise"  # on a corrupt record: "raise" stops, "skip" omits and counts it
+    return data
 
-    c.augment = augment = ml_collections.ConfigDict()
+
+def _augment() -> ml_collections.ConfigDict:
+    """Random changes of the training images."""
+    augment = ml_collections.ConfigDict()
     augment.flip = True  # mirror rows and columns, each with probability 1/2
     augment.rotate_degrees = 180.0  # rotation drawn uniformly from +- this
     augment.scale = 0.15  # zoom factor exp(u), u drawn uniformly from +- this
     augment.shift_px = 3.0  # translation along each axis drawn uniformly from +- this, pixels
     augment.gain = 0.1  # contrast factor exp(u), u drawn uniformly from +- this
     augment.offset = 0.05  # brightness added, uniform in +- this (the image spans -1..1)
+    return augment
 
-    c.model = model = ml_collections.ConfigDict()
+
+def _model() -> ml_collections.ConfigDict:
+    """The probabilistic U-Net."""
+    model = ml_collections.ConfigDict()
     model.channels = (16, 32, 64, 128, 256)  # filters per scale; F = channels[0]
     model.convs_per_scale = 3
     model.norm = "group"  # GroupNorm after each convolution; "none" leaves it out
     model.latent_dim = 6  # d
     model.fcomb_layers = 4  # 1x1 convolutions from features and latent to the logit
     model.posterior_input = "single"  # "single": the target mask; "all": every rater's mask
-    model.dtype = "float32"  # "bfloat16": compute of convolutions; parameters stay float32
+    model.dtype = "float32"  # "bfloat16": convolutions compute in it; parameters stay float32
+    return model
 
-    c.loss = loss = ml_collections.ConfigDict()
-    loss.dice = 1.0  # per-image soft Dice of the posterior's sample against one rater
-    loss.cross_entropy = 1.0  # mean pixel cross-entropy of the same
-    loss.kl = 0.001  # beta; at 0.05 the posterior hardly differs from the prior
+
+def _loss() -> ml_collections.ConfigDict:
+    """The objective of stage one."""
+    loss = ml_collections.ConfigDict()
+    loss.dice = 1.0  # weight of the soft Dice loss per image: posterior's sample against one rater
+    loss.cross_entropy = 1.0  # weight of the mean pixel cross-entropy of the same two masks
+    loss.kl = 0.001  # beta, weight of the KL term; at 0.05 posterior and prior hardly differ
     loss.kl_warmup_steps = 0  # beta rises linearly from 0 over this many steps
-    loss.free_bits = 0.0  # nats per latent dimension that the KL term does not press below
-    loss.bound = 0.0  # union and intersection of prior samples against those of the raters
-    loss.ged = 1.0  # soft generalised energy distance of prior samples
-    loss.samples = 10  # M, prior samples for bound and ged
+    loss.free_bits = 0.0  # nats per latent dimension; the KL term pushes no dimension below them
+    loss.bound = 0.0  # weight: union and intersection of prior samples against those of the raters
+    loss.ged = 1.0  # weight of the soft generalised energy distance of prior samples
+    loss.samples = 10  # M, number of prior samples for bound and ged
+    return loss
 
-    c.prompts = prompts = ml_collections.ConfigDict()
+
+def _prompts() -> ml_collections.ConfigDict:
+    """The sentences and their encoder."""
+    prompts = ml_collections.ConfigDict()
     prompts.path = "configs/prompts/lidc.yaml"  # one style per rater, each with its sentences
-    prompts.encoder = "all-MiniLM-L6-v2"  # name on the hub, or a folder
+    prompts.encoder = "all-MiniLM-L6-v2"  # name on the Hugging Face hub, or a folder
+    return prompts
 
-    c.stage_two = two = ml_collections.ConfigDict()
+
+def _stage_two() -> ml_collections.ConfigDict:
+    """Queries, projection and objective of stage two."""
+    two = ml_collections.ConfigDict()
     two.query = "text"  # text | id (a learned vector per style) | heads (D-Persona's) | none
-    two.text_noise = 0.4  # length of the noise on prompts' embeddings of length 1, in training
-    two.width = 128  # of the query's hidden layer and of the contrastive space
+    two.text_noise = 0.4  # norm of the noise that training adds to prompt embeddings of norm 1
+    two.width = 128  # units of the query's hidden layer and of the contrastive space
     two.projection = "analytic"  # "analytic", or "bank": softmax over samples of the prior
-    two.tau = 0.1  # temperature of the projection; it scales how fast the query is learned
-    two.codes = 100  # samples of the bank in training
-    two.test_codes = 500  # samples of the bank in evaluation
-    two.dice = 1.0  # per-image soft Dice of style k's mask, mean over styles
-    two.cross_entropy = 1.0  # mean pixel cross-entropy of the same
-    two.latent = 0.1  # contrast of prompts and raters' latent offsets
-    two.visual = 0.1  # contrast of prompts and features under raters' masks
-    two.views = 4  # augmented copies of the training images; each takes H W (2 F + R) bytes of RAM
+    two.tau = 0.1  # temperature of the projection; it also scales how fast the query learns
+    two.codes = 100  # number of prior samples in the bank, in training
+    two.test_codes = 500  # the same in evaluation
+    two.dice = 1.0  # weight of the soft Dice loss per image of style k's mask, mean over styles
+    two.cross_entropy = 1.0  # weight of the mean pixel cross-entropy of the same masks
+    two.latent = 0.1  # weight of the contrastive loss of prompts and raters' latent offsets
+    two.visual = 0.1  # weight of the contrastive loss of prompts and features under raters' masks
+    two.views = 4  # augmented copies per training image; a copy takes H W (2 F + R) bytes of RAM
     two.batch_size = 12  # images per step, over all devices and processes
-    two.steps = 2000  # optimiser updates; validation and checkpoints come as often as in stage one
-    two.learning_rate = 1e-3  # peak; the rest is as in c.optimizer, without warm-up
+    two.steps = 2000  # optimiser updates; validates and saves as often as stage one
+    two.learning_rate = 1e-3  # peak; other settings as in c.optimizer, but without warm-up
+    return two
 
-    c.optimizer = optimizer = ml_collections.ConfigDict()
+
+def _optimizer() -> ml_collections.ConfigDict:
+    """The optimiser of both stages."""
+    optimizer = ml_collections.ConfigDict()
     optimizer.learning_rate = 1e-3  # peak, Adam with cosine decay to zero
     optimizer.warmup_steps = 0
     optimizer.weight_decay = 0.0  # decoupled (AdamW), on kernels only
-    optimizer.clip_norm = 5.0  # the gradient's global norm is cut to this; above 0
+    optimizer.clip_norm = 5.0  # limit on the gradient's global norm; must be above 0
     optimizer.ema_decay = 0.99  # evaluate an exponential moving average of the parameters; 0: off
+    return optimizer
 
-    c.evaluate = evaluate = ml_collections.ConfigDict()
-    evaluate.every_steps = 1000  # validate, keep the best: the lowest GED, in stage two dice_mean
-    evaluate.validation_samples = 16  # S while training
-    evaluate.samples = 50  # S of the report
+
+def _evaluate() -> ml_collections.ConfigDict:
+    """Validation, scores and report."""
+    evaluate = ml_collections.ConfigDict()
+    evaluate.every_steps = 1000  # validate, keep the best: lowest GED, stage two: highest dice_mean
+    evaluate.validation_samples = 16  # samples per image, S, in validation
+    evaluate.samples = 50  # samples per image, S, in the report
     evaluate.batch_size = 16
-    evaluate.mirror = True  # U(x) is averaged over the eight mirrored and turned images
-    evaluate.bootstrap = 2000  # patient resamples behind each interval
-    evaluate.panels = 6  # test records drawn in the report
-
-    c.log_every_steps = 50
-    c.checkpoint_every_steps = 500
-    return c
+    evaluate.mirror = True  # average the features U(x) over the eight mirrored and rotated images
+    evaluate.bootstrap = 2000  # resamples of the patients for each interval
+    evaluate.panels = 6  # test records shown in the report
+    return evaluate

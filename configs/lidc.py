@@ -1,21 +1,23 @@
 """Both stages on LIDC-IDRI: four raters, patients in four folds.
 
 full: the embedded contours with simulated CT, or real CT by `--config.data.source=dicom` and
-    `--config.data.path`; for a GPU or TPU. Not yet run on one: no time and no numbers.
+    `--config.data.path`; for a GPU or TPU. It was not yet run on one, so its time and its scores
+    are unknown.
 
     python -m prosona_jax.main --config=configs/lidc.py --workdir=runs/lidc
 
-crops64: real CT, an npz of native 64x64 crops. Two CPU cores: about 10 minutes alone. GED@50 .113,
-    matched Dice 92.3 on the 148 test nodules of 95 patients; all numbers are in docs/results.md.
+crops64: real CT, an npz of native 64x64 crops. On two CPU cores, with nothing else running, it
+    takes about 10 minutes. GED@50 is .113 and matched Dice 92.3 on the 148 test nodules of 95
+    patients; docs/results.md has all numbers.
 
     python -m prosona_jax.main --config=configs/lidc.py:crops64 --workdir=runs/crops64 \
       --config.data.path=$DATA/lidc_crops.npz
 
-demo: the embedded contours with simulated CT, an exercise. Two CPU cores: minutes.
+demo: the embedded contours with simulated CT, as an exercise. It takes minutes on two CPU cores.
 
     python -m prosona_jax.main --config=configs/lidc.py:demo --workdir=runs/demo
 
-smoke: the same in seconds, for tests; its numbers mean nothing.
+smoke: the same in seconds, for tests; its scores mean nothing.
 
     python -m prosona_jax.main --config=configs/lidc.py:smoke --workdir=runs/smoke
 """  # fmt: skip
@@ -32,7 +34,7 @@ def get_config(variant: str = "full") -> ml_collections.ConfigDict:
         variant: full | crops64 | demo | smoke.
     """
     c = base.get_config()
-    c.data.raters = "by_area"  # no release says who drew which mask
+    c.data.raters = "by_area"  # no release of LIDC-IDRI says which rater drew which mask
     variants = {
         "full": lambda: _full(c),
         "demo": lambda: _demo(c),
@@ -49,7 +51,7 @@ def get_config(variant: str = "full") -> ml_collections.ConfigDict:
 
 
 def _full(c: ml_collections.ConfigDict) -> None:
-    c.batch_size = c.stage_two.batch_size = 16  # one, two, four or eight devices can share them
+    c.batch_size = c.stage_two.batch_size = 16  # divides among one, two, four or eight devices
 
 
 def _demo(c: ml_collections.ConfigDict) -> None:

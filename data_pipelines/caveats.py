@@ -1,6 +1,6 @@
-"""What in a data set or in its splits will spoil a result, each with its remedy.
+"""Finds the properties of a data set or of its splits that spoil a result, with a remedy for each.
 
-A caveat is "Short claim: explanation."; reports show the claim on every figure.
+A caveat has the form "Short claim: explanation."; reports show the claim on every figure.
 """
 
 import collections
@@ -13,62 +13,65 @@ from data_pipelines import splits
 from data_pipelines.fingerprint import BEYOND_CROP, CORRUPT, EMPTY
 from data_pipelines.validation import Intensities, unit_doubt
 
-# A cut mask is learned and scored as if the object ended at the crop. One record in twenty that is
-# ten points of Dice off moves the mean by half a point, which is what methods differ by.
+# A model learns a cut mask, and is scored on it, as if the object ended at the crop's border. If
+# one record in twenty is ten points of Dice off, the mean moves by half a point. Methods differ by
+# no more than that.
 _CUT_SHARE = 0.05
-# Of single images fewer than 1 % are doubted wrongly, see `validation`: more than this is a kind.
+# Fewer than 1 % of single images are doubted wrongly, see `validation`. A share above this limit
+# means that the unit of the whole data set is probably wrong.
 _DOUBTED_SHARE = 0.05
-# A few images without an object are usual; many mean that masks were lost, or another question.
+# A few images without an object are usual. Many mean that masks were lost, or that the data set is
+# for another task.
 _EMPTY_SHARE = 0.1
 # Bootstrap intervals of a mean are too narrow for few patients: of 10, "95 %" means about 90 %.
 _FEW_SCORED = 10
-# The mean of fewer differs by luck more than checkpoints do.
+# With fewer patients the mean varies by chance more than it differs between checkpoints.
 _FEW_VALIDATION = 5
-# Above it the mean is about this patient, and the interval, over patients, rests on whether a
-# resample holds it.
+# Above this share the mean is mostly that of one patient, and the bootstrap interval depends on
+# whether a resample contains this patient.
 _ONE_PATIENT_SHARE = 0.2
-# Largest fold to smallest: hashing hundreds of patients gives 1.2; at 1.5, of 4 folds, one model
-# learns from an eighth less records than another.
+# Records of the largest fold over those of the smallest. Hashing hundreds of patients gives 1.2. At
+# 1.5, with 4 folds, one model learns from an eighth fewer records than another.
 _FOLD_RATIO = 1.5
 
 
 def of_data(fingerprint: Mapping[str, Any], *, spacing_mm: float) -> list[str]:
-    """Returns the caveats of a data set, however it is split.
+    """Returns the caveats of a data set that do not depend on its splits.
 
     Args:
         fingerprint: see `data_pipelines.fingerprint`.
-        spacing_mm: what pixels of known size were resampled to; 0: none were.
+        spacing_mm: pixel size to which images of known pixel size were resampled; 0: none were.
     """
     f, skipped = fingerprint, fingerprint["skipped"]
-    records, said = f["records"], []
+    records, found = f["records"], []
     if corrupt := skipped.get(CORRUPT, 0):
-        said.append(
+        found.append(
             f"Incomplete data: {corrupt} of {records + corrupt} records were corrupt and left out "
-            "(data.on_error=skip); mend them, the log names each."
+            "(data.on_error=skip); fix them; the log names each."
         )
     if (empty := skipped.get(EMPTY, 0)) > _EMPTY_SHARE * (records + empty):
-        said.append(
-            f"Many empty records: {empty} of {records + empty} have no mask of any rater and were "
-            "left out; check that their masks were stored. If nothing is there, scores hold for "
-            "images with an object alone."
+        found.append(
+            f"Many empty records: in {empty} of {records + empty} no rater drew anything, and they "
+            "were left out; check that their masks were stored. If the masks are empty on purpose, "
+            "scores hold only for images with an object."
         )
     beyond = skipped.get(BEYOND_CROP, 0)
     cut, drawn = f["masks_cut_by_crop"] + beyond, records + beyond
     if cut > _CUT_SHARE * drawn:
-        said.append(
-            f"Masks cut: in {cut} of {drawn} records masks reach beyond the crop, and what lies "
-            "there is neither learned nor scored; raise data.size"
+        found.append(
+            f"Masks cut: in {cut} of {drawn} records masks reach beyond the crop, and their parts "
+            "outside are neither learned nor scored; raise data.size"
             + (" or data.spacing_mm." if spacing_mm else ".")
         )
-    said += _of_intensities(f["intensities"], records)
+    found += _of_intensities(f["intensities"], records)
     unknown = f["spacings_unknown"]
     if spacing_mm and 0 < unknown < records:
-        said.append(
-            f"Pixel sizes mixed: {unknown} of {records} records do not say theirs and were taken "
-            f"as they are, the others were resampled to {spacing_mm:g} mm; add the sizes, or set "
-            "data.spacing_mm=0."
+        found.append(
+            f"Pixel sizes mixed: {unknown} of {records} records do not state their pixel size and "
+            f"were not resampled, the others were resampled to {spacing_mm:g} mm; add the sizes, "
+            "or set data.spacing_mm=0."
         )
-    return said
+    return found
 
 
 def _of_intensities(seen: Mapping[str, Any], records: int) -> list[str]:
@@ -96,36 +99,37 @@ def of_splits(
 
     Args:
         patient_ids: the patient of each record.
-        parts: by fold, the records of each split, see `splits.assign`; scores of several folds are
-            pooled.
-        folds: data.folds; 0: declared splits.
+        parts: {fold: the records of each split}, see `splits.assign`; the scores of several folds
+            are pooled.
+        folds: data.folds; 0: the source declares the splits.
         scored: the split that is scored.
-        trained: a model is trained and chosen on these splits, not only scored.
+        trained: True if a model is also trained and chosen on these splits; False if it is only
+            scored.
     """
-    said = _of_scored(patient_ids, [part[scored] for part in parts.values()], folds)
+    found = _of_scored(patient_ids, [part[scored] for part in parts.values()], folds)
     if not trained:
-        return said
+        return found
     few = []
     for fold, part in parts.items():
         records = len(part["validation"])
         patients = len({patient_ids[i] for i in part["validation"]})
         if patients < _FEW_VALIDATION:
-            named = f"fold {fold} of {folds} has " if folds else ""
-            few.append(f"{named}{patients} ({_records(records)})")
+            prefix = f"fold {fold} of {folds} has " if folds else ""
+            few.append(f"{prefix}{patients} ({_records(records)})")
     if few:
         more = "raise data.validation_share, or use" if folds else "declare more, or use"
-        said.append(
-            f"Few validation patients: {', '.join(few)}, so luck chooses the checkpoint; {more} "
-            "more patients."
+        found.append(
+            f"Few validation patients: {', '.join(few)}, so the checkpoint is chosen by chance; "
+            f"{more} more patients."
         )
     sizes = splits.fold_sizes(patient_ids, folds)
     if sizes and max(sizes) > _FOLD_RATIO * min(sizes):
-        said.append(
+        found.append(
             f"Unequal folds: of {_records(sum(sizes))} the smallest of {folds} folds holds "
-            f"{min(sizes)} and the largest {max(sizes)}, so their models learn from unequally "
-            "much; use fewer folds, or declare splits and set data.folds=0."
+            f"{min(sizes)} and the largest {max(sizes)}, so the models of the folds learn from "
+            "different amounts of data; use fewer folds, or declare splits and set data.folds=0."
         )
-    return said
+    return found
 
 
 def _of_scored(patient_ids: Sequence[str], indices: Sequence[np.ndarray], folds: int) -> list[str]:
@@ -141,8 +145,8 @@ def _of_scored(patient_ids: Sequence[str], indices: Sequence[np.ndarray], folds:
     if count > _ONE_PATIENT_SHARE * len(scored):
         return [
             f"One patient weighs most: {patient!r} holds {count} of "
-            f"{_records(len(scored))} scored, so means are largely this patient's; keep fewer of "
-            "them, or use more patients."
+            f"{_records(len(scored))} scored, so the means depend mainly on this patient; keep "
+            "fewer of these records, or use more patients."
         ]
     return []
 

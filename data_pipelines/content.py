@@ -1,19 +1,19 @@
-"""What a file is, by its first bytes: a name can be wrong, and people rename files."""
+"""Recognises the format of a file by its first bytes, since the file's name may be wrong."""
 
 import pathlib
 import zlib
 from typing import NamedTuple
 
 _HEAD = 1024  # bytes; the NIfTI-2 header is the longest, with 540
-_BMP = "a BMP image"  # the two letters that it starts with may be a text's
+_BMP = "a BMP image"  # its first two letters, BM, may also start a text
 _GZIP, _GZIP_WINDOW = b"\x1f\x8b", 16 + zlib.MAX_WBITS
 
 
 class _Mark(NamedTuple):
     offset: int
     letters: bytes
-    format: str  # the one of ours that reads it, "" if none does
-    words: str
+    format: str  # the format whose reader accepts the file, "" if none does
+    words: str  # for messages
 
 
 _MARKS = (
@@ -62,18 +62,18 @@ def is_gzip(path: pathlib.Path) -> bool:
 def format_of(path: pathlib.Path) -> str:
     """Returns "dicom", "nifti", "npz" or "raster" (PNG, JPEG, TIFF); "" if it is none of these."""
     mark = _mark(_head(path))
-    if not mark or (mark.format != "nifti" and is_gzip(path)):  # no other is read packed
+    if not mark or (mark.format != "nifti" and is_gzip(path)):  # no other format is read compressed
         return ""
     return mark.format
 
 
 def words(path: pathlib.Path) -> str:
-    """Returns what the file is, as part of a sentence; "" if that cannot be told."""
+    """Returns the kind of the file as part of a sentence; "" if it is unknown."""
     if path.is_dir():
         return "a folder"
     try:
         head = _head(path)
-    except OSError:  # the caller's own error says so
+    except OSError:  # the caller reports that the file cannot be read
         return ""
     if not head:
         return "an empty file"
@@ -85,16 +85,17 @@ def words(path: pathlib.Path) -> str:
     try:
         text = head.decode("utf-8")
     except UnicodeDecodeError as error:
-        if error.start < len(head) - 4:  # else the last character was cut
+        # An error further on may only mean that the head ends within a character.
+        if error.start < len(head) - 4:
             return ""
         text = head[: error.start].decode("utf-8")
     return "" if "\0" in text else "plain text"
 
 
 def _head(path: pathlib.Path) -> bytes:
-    """Returns the first bytes, unpacked if gzip packed them, as far as a damaged file goes."""
+    """Returns the first bytes, decompressed if gzip compressed them; fewer of a damaged file."""
     with path.open("rb") as file:
-        packed = file.read(2 * _HEAD)  # what does not shrink grows a little
+        packed = file.read(2 * _HEAD)  # data that do not compress grow a little
     if not packed.startswith(_GZIP):
         return packed[:_HEAD]
     try:

@@ -1,7 +1,7 @@
-"""One slice of a DICOM file: what its numbers are, and where it lies.
+"""Reads one slice of a DICOM file: its values, their unit, and its geometry.
 
-A file holds one frame or several. In an enhanced file the attributes of a frame stand in functional
-groups of its own or of all frames, else at the top; `attribute` finds them in either place.
+A file holds one frame or several. In an enhanced file the attributes of a frame are in its own
+functional groups, in those shared by all frames, or at the top level; `attribute` looks in all.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from prosona_jax.types import InputError
 
 AIR_HU = -1000.0
 NO_PREAMBLE = "without a DICOM file's preamble of 128 bytes and DICM"
-# Functional group and attribute, both named as pydicom names them.
+# (functional group, attribute), by pydicom's names.
 SPACING = ("PixelMeasuresSequence", "PixelSpacing")
 THICKNESS = ("PixelMeasuresSequence", "SliceThickness")
 GAP = ("PixelMeasuresSequence", "SpacingBetweenSlices")
@@ -28,29 +28,30 @@ ORIENTATION = ("PlaneOrientationSequence", "ImageOrientationPatient")
 _TRANSFORM = "PixelValueTransformationSequence"
 _DECODERS = "pip install pylibjpeg pylibjpeg-openjpeg python-gdcm"
 _NATIVE_LUT_BITS = (8, 16)
-_PADDING = {  # what the padding of each kind of pixels is called
+_PADDING = {  # {pixel data: start of the names of its padding attributes}
     "PixelData": "PixelPadding",
     "FloatPixelData": "FloatPixelPadding",
     "DoubleFloatPixelData": "DoubleFloatPixelPadding",
 }
 _LAYOUT = ("Rows", "Columns", "BitsAllocated")
-_INTEGERS = ("BitsStored", "PixelRepresentation")  # which pixels of floats have none of
+_INTEGERS = ("BitsStored", "PixelRepresentation")  # float pixels have none of these of
 
 
 @contextlib.contextmanager
 def reading(path: pathlib.Path, remedy: str) -> Iterator[None]:
-    """Within it whatever goes wrong with a file becomes one line, which the path starts.
+    """Turns every error within it into an InputError of one line that starts with the path.
 
-    The remedy is for what pydicom gives up on; the faults that are found here name their own.
+    The remedy is used for the errors of pydicom; this package's own errors name their remedies.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of values against the standard: they are checked here
+            # pydicom warns of values that violate the standard; this module checks them.
+            warnings.simplefilter("ignore")
             yield
     except InputError as fault:
         raise InputError(f"{path}: {fault}") from fault.__cause__
-    except Exception as error:  # pydicom and its decoders raise whatever the bytes lead them to
-        if isinstance(error, package().errors.InvalidDicomError):  # its line is for programmers
+    except Exception as error:  # on damaged bytes pydicom and its decoders may raise anything
+        if isinstance(error, package().errors.InvalidDicomError):  # has a message for programmers
             raise InputError(f"{path}: truncated, or {NO_PREAMBLE}; {remedy}") from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: unreadable or truncated ({reason}); {remedy}") from error
@@ -67,7 +68,7 @@ def package() -> types.ModuleType:
 
 
 def check_image(dataset: Any) -> None:
-    """Raises InputError unless the file is of gray pixels that can be decoded here."""
+    """Raises InputError unless the file holds gray pixels that the installed decoders can read."""
     kind = package().uid.UID(str(dataset.get("SOPClassUID") or "")).name or "an unknown object"
     if not any(name in dataset for name in _PADDING):
         raise InputError(
@@ -82,7 +83,7 @@ def check_image(dataset: Any) -> None:
             f"is in colour ({colours if samples == 1 else samples}); convert it to gray values "
             "(MONOCHROME2)"
         )
-    dataset.PhotometricInterpretation, dataset.SamplesPerPixel = colours, 1  # as pydicom wants them
+    dataset.PhotometricInterpretation, dataset.SamplesPerPixel = colours, 1  # pydicom needs both
     _check_layout(dataset)
     syntax = dataset.file_meta.TransferSyntaxUID
     try:
@@ -97,20 +98,20 @@ def check_image(dataset: Any) -> None:
 
 
 def _check_layout(dataset: Any) -> None:
-    """Raises InputError unless the file says how its pixels are laid out."""
+    """Raises InputError unless the file states the memory layout of its pixels."""
     for name in (*_LAYOUT, *(_INTEGERS if "PixelData" in dataset else ())):
         if numbers(dataset.get(name), name, 1) is None:
             raise InputError(f"has no {name}; export the file again")
     highest = numbers(dataset.get("HighBit"), "HighBit", 1)
     if "PixelData" in dataset and highest and highest[0] != int(dataset.BitsStored) - 1:
         raise InputError(
-            f"HighBit is {highest[0]:g} beside BitsStored {dataset.BitsStored}, so that values do "
-            "not end at the lowest bit; export the file again"
+            f"HighBit is {highest[0]:g} and BitsStored {dataset.BitsStored}, so the values do not "
+            "start at the lowest bit; export the file again"
         )
 
 
 def count_frames(dataset: Any) -> int:
-    """Returns the number of frames, 1 where the file does not say."""
+    """Returns the number of frames, 1 if the file does not state it."""
     count = numbers(dataset.get("NumberOfFrames"), "NumberOfFrames", 1)
     if count is None:
         return 1
@@ -120,9 +121,9 @@ def count_frames(dataset: Any) -> int:
 
 
 def holder(dataset: Any, frame: int, group: str) -> Any:
-    """Returns where the attributes of a functional group stand: the frame's, all frames', the top.
+    """Returns the data set that holds a functional group's attributes: the frame's, shared or top.
 
-    A table or a slope may stand at the top of a file whose groups have none.
+    A table or a slope may be at the top level of a file whose groups have none.
     """
     own = dataset.get("PerFrameFunctionalGroupsSequence") or []
     shared = dataset.get("SharedFunctionalGroupsSequence") or []
@@ -133,22 +134,22 @@ def holder(dataset: Any, frame: int, group: str) -> Any:
 
 
 def attribute(dataset: Any, frame: int, group: str, name: str) -> Any:
-    """Returns an attribute of a frame, None where it is absent or empty.
+    """Returns an attribute of a frame, None if it is absent or empty.
 
-    A position at the top of a file of several frames is that of the first one alone.
+    If a file has several frames, a position at its top level is that of the first frame only.
     """
-    where = holder(dataset, frame, group)
-    if where is dataset and (group, name) == POSITION and count_frames(dataset) > 1:
+    owner = holder(dataset, frame, group)
+    if owner is dataset and (group, name) == POSITION and count_frames(dataset) > 1:
         return None
-    value = where.get(name)
+    value = owner.get(name)
     return None if value is None or value == "" or value == [] else value
 
 
 def numbers(value: Any, name: str, count: int) -> list[float] | None:
-    """Returns an attribute's numbers, None where it is absent or empty.
+    """Returns an attribute's numbers, None if it is absent or empty.
 
     Raises:
-        InputError: they are of another count, not finite, or no numbers.
+        InputError: it has another count of values, or a value is not finite or not a number.
     """
     several = isinstance(value, Sequence) and not isinstance(value, str | bytes)
     values: list[Any] = list(value) if several else [value]
@@ -165,7 +166,7 @@ def numbers(value: Any, name: str, count: int) -> list[float] | None:
 
 
 def spacing_mm(dataset: Any, frame: int = 0) -> np.ndarray:
-    """Returns the size of a pixel f32 [2], (row, column) in mm; NaN where it is not said."""
+    """Returns the size of a pixel f32 [2], (row, column) in mm; NaN if it is not stated."""
     values = numbers(attribute(dataset, frame, *SPACING), "PixelSpacing", 2)
     if values is None:
         return np.full(2, np.nan, np.float32)
@@ -175,7 +176,7 @@ def spacing_mm(dataset: Any, frame: int = 0) -> np.ndarray:
 
 
 def unit(dataset: Any, frame: int = 0) -> str:
-    """Returns what the numbers are: "HU", "arbitrary", or "" for CT that declares no unit."""
+    """Returns the unit of the values: "HU", "arbitrary", or "" for CT that declares no unit."""
     group = holder(dataset, frame, _TRANSFORM)
     tables = group.get("ModalityLUTSequence")
     stated = tables[0].get("ModalityLUTType") if tables else group.get("RescaleType")
@@ -185,17 +186,17 @@ def unit(dataset: Any, frame: int = 0) -> str:
     if dataset.get("Modality") != "CT":
         return "arbitrary"
     if not stated and not tables:
-        return "HU"  # of CT, where the type may be left out
+        return "HU"  # CT may leave the type out
     return "" if stated in ("", "US") else "arbitrary"  # US: unspecified
 
 
 def values(dataset: Any, frame: int = 0, *, hounsfield: bool) -> np.ndarray:
-    """Returns a frame's values f32 [H, W]: stored ones by its slope and intercept, or its table.
+    """Returns a frame's values f32 [H, W]: its slope and intercept, or its table, applied.
 
-    Padding is air in HU, and otherwise as dark as the darkest pixel.
+    Padding becomes air if the values are HU, else it becomes as dark as the darkest pixel.
 
     Raises:
-        InputError: an attribute is missing or no number, or pixels are missing.
+        InputError: an attribute is missing or not a number, or pixels are missing.
     """
     stored = _stored(dataset, frame)
     image = _modality(dataset, frame, stored, needed=hounsfield)
@@ -211,7 +212,7 @@ def values(dataset: Any, frame: int = 0, *, hounsfield: bool) -> np.ndarray:
 
 
 def is_inverted(dataset: Any) -> bool:
-    """Returns whether the highest value is shown as the darkest; HU are bright where high."""
+    """Returns whether the file displays its highest value as the darkest."""
     return str(dataset.PhotometricInterpretation) == "MONOCHROME1"
 
 
@@ -229,20 +230,21 @@ def _stored(dataset: Any, frame: int, **options: Any) -> np.ndarray:
         bits = int(dataset.Rows) * int(dataset.Columns) * count_frames(dataset)
         bits *= int(dataset.BitsAllocated)
         held, expected = len(dataset.PixelData), -(-bits // 8)
-        if held not in (expected, expected + expected % 2):  # padded to an even number
+        # Pixel data may be padded to an even length.
+        if held not in (expected, expected + expected % 2):
             raise ValueError(
-                f"{held} bytes of pixels, where its header asks for {expected}: {dataset.Rows} "
+                f"{held} bytes of pixels, but its header asks for {expected}: {dataset.Rows} "
                 f"rows, {dataset.Columns} columns, frames: {count_frames(dataset)}"
             )
     index = frame if count_frames(dataset) > 1 else None
     stored: np.ndarray = package().pixels.pixel_array(dataset, index=index, **options)
     if stored.ndim != 2:
-        raise InputError(f"pixels are {list(stored.shape)}, no slice of rows and columns")
+        raise InputError(f"pixels are {list(stored.shape)}, not one slice of rows and columns")
     return stored
 
 
 def _modality(dataset: Any, frame: int, stored: np.ndarray, *, needed: bool) -> np.ndarray:
-    """Returns slope * stored value + intercept, or what a table says, f32 [H, W]."""
+    """Returns slope * stored value + intercept, or the values of a table, f32 [H, W]."""
     group = holder(dataset, frame, _TRANSFORM)
     if tables := group.get("ModalityLUTSequence"):
         entries, first, bits = tables[0].LUTDescriptor
@@ -264,10 +266,10 @@ def _modality(dataset: Any, frame: int, stored: np.ndarray, *, needed: bool) -> 
 
 
 def _padding(dataset: Any, frame: int, stored: np.ndarray) -> np.ndarray:
-    """Returns where the file has no image, bool [H, W].
+    """Returns which pixels are padding, bool [H, W].
 
-    Of integers the bounds have 16 bits at most, and may be written as signed or unsigned, whatever
-    the pixels are. A bound that BitsStored cannot hold is looked for among all the bits.
+    For integer pixels the bounds have 16 bits at most, and may be signed or unsigned independently
+    of the pixels. A bound that BitsStored cannot hold is compared with all bits of a pixel.
     """
     name = next(padding for pixels, padding in _PADDING.items() if pixels in dataset)
     value = numbers(dataset.get(f"{name}Value"), f"{name}Value", 1)
@@ -289,7 +291,7 @@ def _padding(dataset: Any, frame: int, stored: np.ndarray) -> np.ndarray:
 
 
 def _limits(bits: int, signed: bool) -> tuple[int, int]:
-    """Returns the lowest and the highest integer of so many bits."""
+    """Returns the lowest and the highest integer of that number of bits."""
     return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
 
 

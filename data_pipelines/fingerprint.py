@@ -1,4 +1,4 @@
-"""What a data set is, in a few numbers that a report can print and a digest can tell apart."""
+"""Describes a data set by a few numbers for a report and by a digest for comparison."""
 
 import collections
 import dataclasses
@@ -12,7 +12,7 @@ import numpy as np
 from data_pipelines.validation import Intensities, unit_doubt
 from prosona_jax.types import Record
 
-# Why a record is left out, besides what a source expects: keys of `Tally.skipped`.
+# Reasons for leaving a record out: keys of `Tally.skipped`. A source may add reasons of its own.
 CORRUPT = "corrupt"
 EMPTY = "empty for all raters"
 BEYOND_CROP = "nothing drawn within the crop"
@@ -21,20 +21,20 @@ _QUANTILES = (0.05, 0.5, 0.95)
 
 @dataclasses.dataclass
 class Tally:
-    """What happened on the way from the source, which the finished records no longer tell."""
+    """Facts about the source that the finished records do not show any more."""
 
     skipped: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     masks_cut: int = 0  # records whose masks reach beyond the crop
     native_sizes: set[tuple[int, int]] = dataclasses.field(default_factory=set)  # pixels
     native_spacings: set[tuple[float, float]] = dataclasses.field(default_factory=set)  # mm
     spacings_unknown: int = 0  # records
-    unit: str = ""  # of the intensities, the same in every record
-    intensities: list[Intensities] = dataclasses.field(default_factory=list)  # of each record
-    doubted: int = 0  # records whose values are hardly of that unit
-    first_doubted: dict[str, Any] | None = None  # the first one's id and intensities
+    unit: str = ""  # unit of the intensities, the same in every record
+    intensities: list[Intensities] = dataclasses.field(default_factory=list)  # one per record
+    doubted: int = 0  # records whose values probably do not have that unit
+    first_doubted: dict[str, Any] | None = None  # id and intensities of the first such record
 
     def add(self, record: Record) -> None:
-        """Notes a record at its own geometry and in its own intensities."""
+        """Counts a record, which still has its own geometry and intensities."""
         height, width = record.masks.shape[1:]
         self.native_sizes.add((height, width))
         row, column = record.spacing_mm.tolist()
@@ -77,7 +77,7 @@ class Fingerprint:
         self._shapes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
 
     def add(self, record: Record) -> None:
-        """Takes one record in."""
+        """Adds one record."""
         for text in (record.record_id, record.patient_id, record.site, record.split):
             self._digest.update(text.encode() + b"\0")
         for array in (record.image, record.masks, record.rater_valid, record.spacing_mm):
@@ -89,7 +89,7 @@ class Fingerprint:
         self._shapes = record.image.shape, record.masks.shape
 
     def summary(self, tally: Tally) -> dict[str, Any]:
-        """Returns the numbers, ready for JSON; unknown ones are None.
+        """Returns the numbers as JSON values; unknown ones are None.
 
         Areas are the 5, 50 and 95 % quantiles over all present masks, in pixels of the finished
         records; Dice is `mean_pairwise_dice` averaged over the records that have a pair;
@@ -125,7 +125,7 @@ class Fingerprint:
 
 
 def _span(pairs: Iterable[tuple[float, float]]) -> list[list[float]]:
-    """Returns the lowest and the highest of each axis."""
+    """Returns the lowest and the highest value of each axis."""
     axes = list(zip(*pairs, strict=True))
     return [[bound(axis) for axis in axes] for bound in (min, max)]
 
@@ -136,7 +136,7 @@ def lines(fingerprint: dict[str, Any]) -> list[str]:
 
 
 def words(fingerprint: dict[str, Any]) -> dict[str, str]:
-    """Returns what the fingerprint says, in words and with units."""
+    """Returns the fingerprint in words and with units, {name: text}."""
     f = fingerprint
     low, high = ("x".join(map(str, size)) for size in f["native_sizes"])
     spacing = "unknown"

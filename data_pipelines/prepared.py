@@ -1,4 +1,4 @@
-"""Data sets prepared once: source -> checked, windowed, equally sized records on disk."""
+"""Prepares a data set once: checked, windowed records of equal size on disk."""
 
 import contextlib
 import dataclasses
@@ -27,17 +27,17 @@ from prosona_jax.types import InputError, Record
 
 _SPLIT = "records"
 _SHARD = 2048  # records per file
-_LEVELS = 65535  # images are stored as u16: a step is 1/47 HU in the default window
+_LEVELS = 65535  # images are stored as u16; one level is 1/47 HU in the default window
 
 
 class Dataset:
     """The records of a prepared data set, read from disk one at a time.
 
-    Images span -1..1, see `transforms.window`; `intensity_unit` names what they were before.
+    Images span -1..1, see `transforms.window`; `intensity_unit` is their unit before that.
     """
 
     def __init__(self, folder: pathlib.Path) -> None:
-        """Opens what `prepare` wrote; InputError if it is damaged, also when a record is read."""
+        """Opens a folder of `prepare`; a damaged one raises InputError, here or on reading."""
         self._folder = folder
         with _undamaged(folder):
             stored = json.loads((folder / "index.json").read_text(encoding="utf-8"))
@@ -73,14 +73,15 @@ class Dataset:
 
 
 def prepare(settings: Settings, cache_dir: str) -> Dataset:
-    """Returns the data set of these settings, written under `cache_dir` on first use.
+    """Returns the data set of these settings; the first call writes it to a folder in `cache_dir`.
 
-    A folder's name hashes the settings, the source's files (size and time of change) and this
-    package's code, so what other files or other code gave is not read. It appears under that name
-    only when it is complete; of several processes one writes and the others wait.
+    The folder's name is a hash of the settings, of the source's files (size and time of change) and
+    of this package's code. So a folder of other files or of other code is never read. The folder
+    gets this name only when it is complete. If several processes call this at the same time, one
+    writes and the others wait.
 
     Raises:
-        InputError: a faulty source, no record left, a damaged folder, or none can be made.
+        InputError: a faulty source, no record left, or a folder that is damaged or cannot be made.
     """
     cache = pathlib.Path(cache_dir).expanduser().absolute()
     folder = cache / f"{settings.source}-{_key(settings)}"
@@ -88,7 +89,7 @@ def prepare(settings: Settings, cache_dir: str) -> Dataset:
         with _lock(folder.with_suffix(".lock")):
             if not folder.exists():
                 part = folder.with_suffix(".part")
-                shutil.rmtree(part, ignore_errors=True)  # of a killed process: the lock is ours
+                shutil.rmtree(part, ignore_errors=True)  # a killed process may have left it
                 part.mkdir()
                 try:
                     _write(settings, part)
@@ -104,7 +105,7 @@ def raw_records(settings: Settings, tally: Tally) -> Iterator[Record]:
 
 
 def _records(settings: Settings, tally: Tally, *, windowed: bool) -> Iterator[Record]:
-    """Yields checked records of one size; `tally` counts what is left out."""
+    """Yields checked records of one size; `tally` counts the records that are left out."""
     check = validation.Checker(settings.name)
     for item in sources.records(settings, tally.skipped):
         try:
@@ -154,7 +155,7 @@ def _write(settings: Settings, folder: pathlib.Path) -> None:
             yield _example(stored)
 
     writer = _writer(folder, _example(first._replace(image=_encode(first.image))))
-    writer.add_examples({_SPLIT: examples()})  # at once: each call rewrites the metadata
+    writer.add_examples({_SPLIT: examples()})  # in one call, since each call rewrites the metadata
     writer.close_all()
     record_ids, patient_ids, sites, declared_splits = zip(*rows, strict=True)
     index = {
@@ -172,7 +173,7 @@ def _write(settings: Settings, folder: pathlib.Path) -> None:
 
 
 def _metadata(folder: pathlib.Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields the files that say where each record lies; records have checksums of their own."""
+    """Yields the files with the position of each record; records have checksums of their own."""
     for name in ("dataset_info.json", "features.json"):
         yield name, np.frombuffer((folder / name).read_bytes(), np.uint8)
 
@@ -216,7 +217,7 @@ def _decode(stored: np.ndarray) -> np.ndarray:
 
 
 def _key(settings: Settings) -> str:
-    """Hashes all that the records depend on."""
+    """Returns a hash of everything that the records depend on."""
     digest = hashlib.sha256(json.dumps(dataclasses.asdict(settings)).encode())
     code = sorted(pathlib.Path(__file__).parent.rglob("*.py"))
     for file in code:
@@ -231,7 +232,7 @@ def _key(settings: Settings) -> str:
 
 @contextlib.contextmanager
 def _lock(path: pathlib.Path) -> Iterator[None]:
-    """Holds a lock that the system drops when the process dies; makes its folder if absent."""
+    """Holds a lock, which the system releases if the process dies; makes its folder if absent."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("w")
@@ -252,11 +253,11 @@ def _lock(path: pathlib.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _undamaged(folder: pathlib.Path) -> Iterator[None]:
-    """Within it, whatever fails to read a prepared folder becomes one line."""
+    """Turns every error in reading a prepared folder into an InputError of one line."""
     try:
         yield
-    except Exception as error:  # JSON, TFDS and array_record each raise their own
+    except Exception as error:  # JSON, TFDS and array_record have different error types
         raise InputError(
-            f"{folder}: damaged ({type(error).__name__}); delete this folder, the next run "
+            f"{folder}: damaged ({type(error).__name__}); delete this folder, and the next run "
             "prepares it again"
         ) from error

@@ -1,4 +1,4 @@
-"""PNG, JPEG and TIFF: gray values of an image, and a mask that somebody drew."""
+"""Reads PNG, JPEG and TIFF files: the gray values of an image, or a mask."""
 
 import contextlib
 import pathlib
@@ -22,20 +22,20 @@ class _Opened(NamedTuple):
     format: str
     pages: int
     white_is_zero: bool
-    sample_format: int  # of a TIFF
+    sample_format: int  # tag of a TIFF: signed or unsigned
 
 
 class Gray(NamedTuple):
     """Gray values as a file stores them."""
 
     values: np.ndarray  # f32 [H, W]
-    white: float  # the highest value of this depth; NaN for numbers that have none
+    white: float  # the highest value of this bit depth; NaN if there is none
     transparent: float  # share of the pixels that are not opaque, 0 to 1
-    inverted: bool  # white is 0
+    inverted: bool  # True: white is stored as 0
 
 
 def count_pages(file: pathlib.Path) -> int:
-    """Returns the number of images in a file, of which TIFF may hold several."""
+    """Returns the number of images in a file; a TIFF may hold several."""
     with _open(file) as opened:
         return opened.pages
 
@@ -43,27 +43,29 @@ def count_pages(file: pathlib.Path) -> int:
 def read_gray(file: pathlib.Path, page: int = 0) -> Gray:
     """Reads one image as gray values.
 
-    Colour becomes luminance, the turn that a camera noted is made, and what is transparent lies on
-    black.
+    Colour becomes luminance. The image is rotated as a camera's tag asks. Transparent pixels are
+    blended with black.
 
     Raises:
-        InputError: no such file, or one that cannot be read whole.
+        InputError: no such file, or it cannot be read completely.
     """
     with _open(file, page) as opened:
         image = opened.pixels
         alpha = _alpha(image)
         if image.mode.startswith(("I", "F")):  # 16 bits, 32 bits, floats
             pixels = np.asarray(image)
-            if image.mode == "I" and opened.sample_format == _UNSIGNED:  # which Pillow overlooks
+            if image.mode == "I" and opened.sample_format == _UNSIGNED:  # Pillow ignores this tag
                 pixels = pixels.view(np.uint32)
             values = validation.float32(pixels)
             sixteen = image.mode.startswith("I;16") or opened.format == "PNG"
             white = 65535.0 if sixteen else float("nan")
         elif opened.sample_format == _SIGNED:
-            raise InputError(f"{file}: its numbers are signed and have 8 bits; save them as 16")
+            raise InputError(
+                f"{file}: its values are signed and have 8 bits; save them with 16 bits"
+            )
         else:
             values, white = np.asarray(image.convert("L")).astype(np.float32), 255.0
-            if opened.white_is_zero:  # of 8 bits Pillow has inverted them
+            if opened.white_is_zero:  # Pillow has inverted 8-bit values
                 values = white - values
     if alpha is not None:
         values = values * alpha
@@ -72,44 +74,44 @@ def read_gray(file: pathlib.Path, page: int = 0) -> Gray:
 
 
 def read_mask(file: pathlib.Path) -> np.ndarray:
-    """Reads a mask as bool [H, W]: all but black is foreground.
+    """Reads a mask as bool [H, W]: every pixel that is not black is foreground.
 
-    A mask may also be drawn in the transparency of one colour. In a palette the index 0 must be the
-    only black.
+    An image of one colour may instead store the mask in its transparency. In a palette, index 0
+    must be the only black colour.
 
     Raises:
-        InputError: the file cannot be read, is a JPEG, whose values are not exact, or says one
-            thing by its colours and another by its transparency or its palette.
+        InputError: the file cannot be read, it is a JPEG, whose values are not exact, or its
+            colours contradict its transparency or its palette.
     """
     remedy = "save the mask as a gray PNG of 0 and 255, without transparency or palette"
     with _open(file) as opened:
         image = opened.pixels
         if opened.format == "JPEG":
             raise InputError(
-                f"{file}: is a JPEG image, which changes the pixels at a mask's edge; {remedy}"
+                f"{file}: is a JPEG image, and JPEG changes the pixels at a mask's edge; {remedy}"
             )
         if opened.white_is_zero and image.mode.startswith(("I", "F")):
-            raise InputError(f"{file}: its white is 0 (WhiteIsZero), so black is none; {remedy}")
+            raise InputError(f"{file}: its white is 0 (WhiteIsZero), so 0 is not black; {remedy}")
         alpha = _alpha(image)
         drawn = _drawn(image)
         indices = np.asarray(image) if image.mode == "P" else None
     visible = np.ones_like(drawn) if alpha is None else alpha > 0
     if indices is not None and ((drawn != (indices > 0)) & visible).any():
         raise InputError(
-            f"{file}: its palette gives index 0 a colour, or another index black, so that indices "
-            f"and colours are two masks; {remedy}"
+            f"{file}: its palette gives index 0 a colour, or makes another index black, so its "
+            f"indices and its colours are different masks; {remedy}"
         )
     if alpha is None or ((alpha == alpha.flat[0]).all() and visible.all()):
         return drawn
-    if drawn.all() or not drawn.any():  # of one colour: what is drawn is its transparency
+    if drawn.all() or not drawn.any():  # the image has one colour: the mask is in its transparency
         return visible
     if (drawn & visible == visible).all() or (drawn & visible == drawn).all():
         return drawn & visible
-    raise InputError(f"{file}: its transparency and its colours are two masks; {remedy}")
+    raise InputError(f"{file}: its transparency and its colours are different masks; {remedy}")
 
 
 def _alpha(image: Any) -> np.ndarray | None:
-    """Returns how opaque each pixel is, f32 [H, W] in 0..1; None where the file does not say."""
+    """Returns the opacity of each pixel, f32 [H, W] in 0..1; None if the file has none."""
     if image.mode.endswith(("A", "a")):
         alpha = image.getchannel("A" if image.mode.endswith("A") else "a")
         return np.asarray(alpha).astype(np.float32) / np.float32(255)
@@ -122,7 +124,7 @@ def _alpha(image: Any) -> np.ndarray | None:
 
 
 def _drawn(image: Any) -> np.ndarray:
-    """Returns where a pixel's colour is not black, bool [H, W]: dark blue has a luminance of 0."""
+    """Returns which colours are not black, bool [H, W]. Luminance would not do: dark blue has 0."""
     if image.mode.startswith(("1", "I", "F")) or image.mode == "L":
         pixels = np.asarray(image)[..., None]
     else:
@@ -132,36 +134,36 @@ def _drawn(image: Any) -> np.ndarray:
 
 @contextlib.contextmanager
 def _open(file: pathlib.Path, page: int = 0) -> Iterator[_Opened]:
-    """Opens an image, decoded; whatever fails becomes one line."""
+    """Opens and decodes an image; every error becomes an InputError of one line."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of metadata, which nothing here depends on
-            # From a stream: mapped from its path, Pillow scrambles a TIFF that is to be turned.
+            warnings.simplefilter("ignore")  # Pillow warns of metadata that are not used here
+            # Pillow gets a stream: given a path, it scrambles a TIFF that it must rotate.
             with file.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
-                # A telephone's MPO is a JPEG, with previews as further images.
+                # An MPO file of a telephone is a JPEG with previews as further images.
                 kind = "JPEG" if image.format == "MPO" else str(image.format)
                 pages = 1 if kind == "JPEG" else int(getattr(image, "n_frames", 1))
                 image.seek(page)
                 if ";16" in str(image.tile) and not image.mode.startswith(("I", "F")):
                     raise InputError(
-                        f"{file}: its colours have 16 bits, of which Pillow keeps 8; save it as "
-                        "gray, of 8 or 16 bits"
+                        f"{file}: its colours have 16 bits, and Pillow reads only 8; save it as "
+                        "gray of 8 or 16 bits"
                     )
                 image.load()
                 tags = getattr(image, "tag_v2", {})
                 white_is_zero = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
                 sample_format = tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))[0]
-                # Of a TIFF, Pillow makes the noted turn itself.
+                # Pillow itself rotates a TIFF as its tag asks.
                 upright = image if kind == "TIFF" else ImageOps.exif_transpose(image)
                 yield _Opened(upright, kind, pages, white_is_zero, sample_format)
     except InputError:
         raise
     except FileNotFoundError:
         raise InputError(f"{file}: no such file") from None
-    except Exception as error:  # Pillow's decoders raise whatever the bytes lead them to
+    except Exception as error:  # on damaged bytes Pillow's decoders may raise anything
         is_a = content.words(file) or "of an unknown format"
         reason = f" ({first_line(error)})"
-        if isinstance(error, UnidentifiedImageError):  # whose line is the path again
+        if isinstance(error, UnidentifiedImageError):  # its message only repeats the path
             tiff = " (or one of a kind that is not read, such as numbers of 64 bits)"
             reason = tiff if is_a == "a TIFF image" else ""
         raise InputError(

@@ -1,4 +1,4 @@
-"""What a prepared data set depends on. Splits are not here: folds change, the data do not."""
+"""The settings that a prepared data set depends on. Splits are not among them."""
 
 import dataclasses
 import math
@@ -10,7 +10,7 @@ import numpy as np
 
 from prosona_jax.types import InputError
 
-SOURCES = {  # each name of data.source: its module in data_pipelines/sources
+SOURCES = {  # {name in data.source: module in data_pipelines/sources}
     "simulated": "simulated",
     "dicom": "dicom",
     "npz": "npz",
@@ -24,7 +24,7 @@ class Settings:
     """Source and geometry of a prepared data set; see configs/base.py for each field's meaning.
 
     Raises:
-        InputError: a value is out of range; the line names the field and its choices.
+        InputError: a value is out of range; the message names the field and the valid values.
     """
 
     source: str
@@ -50,7 +50,7 @@ class Settings:
             raise InputError(f"data.size={self.size}: give the input's height in pixels, above 0")
         if not 0 <= self.spacing_mm < math.inf:
             raise InputError(
-                f"data.spacing_mm={self.spacing_mm}: give a pixel size in mm, or 0 to keep each own"
+                f"data.spacing_mm={self.spacing_mm}: give a pixel size in mm, or 0 not to resample"
             )
         for name in ("window_hu", "percentiles"):
             value = getattr(self, name)
@@ -67,19 +67,19 @@ class Settings:
 
     @classmethod
     def from_config(cls, data: Mapping[str, Any]) -> Self:
-        """Returns the settings among the fields of `config.data`; other fields are left alone."""
+        """Returns the settings in `config.data`; its other fields are ignored."""
         return cls(**{field.name: data[field.name] for field in dataclasses.fields(cls)})
 
     @property
     def name(self) -> str:
-        """What messages call the data: the path, or the source where it needs none."""
+        """Name of the data in messages: the path, or the source if it needs no path."""
         return self.path or self.source
 
     def location(self) -> pathlib.Path:
         """Returns the absolute path of the source's file or folder.
 
         Raises:
-            InputError: there is no path, or nothing lies there.
+            InputError: the path is empty or does not exist.
         """
         if not self.path:
             raise InputError(
@@ -87,11 +87,13 @@ class Settings:
             )
         path = pathlib.Path(self.path).expanduser().absolute()
         if not path.exists():
-            raise InputError(f"{path}: no such file or folder; set data.path to the data's place")
+            raise InputError(
+                f"{path}: no such file or folder; set data.path to the path of the data"
+            )
         return path
 
     def native_size(self, spacing_mm: float) -> int:
-        """Pixels at the image's own spacing [mm] that cover the model's input."""
+        """Returns how many pixels of the image's own spacing [mm] cover the model's input."""
         if not self.spacing_mm or math.isnan(spacing_mm):
             return self.size
         return math.ceil(self.size * self.spacing_mm / spacing_mm)

@@ -1,20 +1,21 @@
-"""A CT slice invented around contours that are real.
+"""Simulates a CT slice around real contours.
 
-The image is rendered *from* the raters' masks, so a score on it is an exercise: it says that a
-model learns and samples, and is no clinical evidence. What the image is made of:
+The image is rendered *from* the raters' masks. So a score on it shows that a model can learn and
+sample; it is not clinical evidence. The image consists of:
 
 - lung with texture and branching vessels, some of which end at the nodule;
-- in most records a chest wall with fat and ribs, or an organ; part of them touch the nodule,
-  none covers what a rater drew;
-- the nodule: solid, calcified, part-solid or ground glass. Its edge follows an unequal,
-  random weighting of the raters, roughened and blurred: where they disagree the image is
-  ambiguous, and it tells less than the masks do;
+- in most records, a chest wall with fat and ribs, or an organ; some touch the nodule, but none
+  covers a pixel that a rater drew;
+- the nodule: solid, calcified, part-solid or ground glass. Its edge follows a randomly weighted
+  mean of the raters' masks, and is roughened and blurred. So the image is ambiguous where the
+  raters disagree, and holds less information than their masks;
 - partial volume (the point spread) and noise; a sharp kernel comes with more noise.
 
-Each record stands alone: neighbouring slices of a nodule share its contours and nothing else.
+Each record is simulated independently: neighbouring slices of a nodule share only its contours.
 
-Its constants were set by eye and against 612 real crops of LIDC-IDRI (71 x 71 pixels around a
-nodule where it is largest), with the same raters' masks. Percentiles over crops, in HU:
+The constants were set by eye and by comparison with 612 real crops of LIDC-IDRI (71 x 71 pixels
+around a nodule on its largest slice). Both columns have the same masks. Percentiles over crops,
+in HU:
 
     10 / 50 / 90 %                               real                  simulated
     lung outside the nodule, mean           -900  -848  -784       -900  -851  -803
@@ -25,7 +26,7 @@ nodule where it is largest), with the same raters' masks. Percentiles over crops
     mean where all four raters agree       -486   -49   875       -514   -31   535
     mean where they disagree                -706  -457  -144       -714  -443  -159
 
-What it lacks: fissures, bronchi, emphysema, cavities, streaks, and anatomy as such.
+The image lacks fissures, bronchi, emphysema, cavities, streaks, and real anatomy.
 """
 
 import hashlib
@@ -36,38 +37,38 @@ import scipy.ndimage as ndi
 
 SCANNER_HU = (-1024.0, 1300.0)  # range of the image
 FAT_HU, SOFT_TISSUE_HU = -100.0, 40.0
-WALL_SHARE = 0.78  # of the records show a chest wall or an organ
-CHEST_WALL_SHARE = 0.7  # of those; the others show an organ, which is convex and plain
-TOUCHING_SHARE = 0.3  # of walls and organs lie against the nodule
+WALL_SHARE = 0.78  # share of the records with a chest wall or an organ
+CHEST_WALL_SHARE = 0.7  # share of chest walls in those; an organ is convex and has no structure
+TOUCHING_SHARE = 0.3  # share of the walls and organs that touch the nodule
 KINDS = ("solid", "calcified", "part-solid", "ground glass")
 KIND_SHARES = (0.76, 0.09, 0.09, 0.06)
 VESSELS_PER_MM2 = 0.011
-PATH_POINTS = 48  # along a vessel's centre line
+PATH_POINTS = 48  # number of points along a vessel's centre line
 
 
 class _Scene(NamedTuple):
-    """What every part of the image is drawn with."""
+    """The inputs for drawing every part of the image."""
 
-    union: np.ndarray  # bool [H, W], what any rater drew
+    union: np.ndarray  # bool [H, W], pixels that any rater drew
     spacing_mm: float
     rng: np.random.Generator
     fine: np.ndarray  # f32 [H, W], noise of unit variance with grains of about 1 mm
-    coarse: np.ndarray  # the same with patches of about 5 mm
+    coarse: np.ndarray  # f32 [H, W], noise of unit variance with patches of about 5 mm
 
 
 def generator(record_id: str) -> np.random.Generator:
-    """Returns the random stream of one record, which depends on its name and nothing else."""
+    """Returns the random generator of one record, which depends only on the record's id."""
     digest = hashlib.sha256(record_id.encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "little"))
 
 
 def simulate_ct(masks: np.ndarray, spacing_mm: float, rng: np.random.Generator) -> np.ndarray:
-    """Returns a CT slice f32 [H, W] in HU on which the raters could have drawn the masks.
+    """Returns a CT slice f32 [H, W] in HU that fits the masks of the raters.
 
     Args:
         masks: u8 {0, 1} [R, H, W], one per rater; at least one is not empty.
         spacing_mm: size of a pixel.
-        rng: the record's stream, see `generator`.
+        rng: the record's random generator, see `generator`.
     """
     union = masks.max(axis=0) > 0
     scene = _Scene(
@@ -77,7 +78,7 @@ def simulate_ct(masks: np.ndarray, spacing_mm: float, rng: np.random.Generator) 
         fine=_smooth_noise(union.shape, 1.0 / spacing_mm, rng),
         coarse=_smooth_noise(union.shape, 5.0 / spacing_mm, rng),
     )
-    sharpness = rng.beta(1.0, 1.5)  # of the reconstruction kernel, 0..1
+    sharpness = rng.beta(1.0, 1.5)  # sharpness of the reconstruction kernel, 0..1
     image = _lung(scene)
     image += _vessels(scene) * (rng.normal(20.0, 30.0) - image)
     if rng.random() < WALL_SHARE:
@@ -104,7 +105,7 @@ def _smooth_noise(shape: tuple[int, ...], sigma: float, rng: np.random.Generator
 
 
 def _lung(scene: _Scene) -> np.ndarray:
-    """Returns parenchyma [HU]: a mean, patches, and grain whose bright side is the stronger."""
+    """Returns parenchyma [HU]: a mean, patches, and grain with stronger bright values."""
     rng, grain = scene.rng, scene.rng.uniform(10.0, 40.0)
     mean = rng.normal(-868.0, 38.0)
     bright = 0.4 * np.maximum(scene.fine, 0.0)
@@ -112,10 +113,10 @@ def _lung(scene: _Scene) -> np.ndarray:
 
 
 def _vessels(scene: _Scene) -> np.ndarray:
-    """Returns how much of each pixel vessels fill, 0..1.
+    """Returns the share of each pixel that vessels fill, 0..1.
 
-    A vessel is a bent centre line, painted and blurred to its width. Some leave the nodule's rim,
-    some branch off another one, and half of them cross the slice and show as dots.
+    A vessel is a bent centre line, painted and blurred to its width. Some vessels start at the
+    nodule's rim, some branch off another vessel, and half of them cross the slice as dots.
     """
     union, rng = scene.union, scene.rng
     area_mm2 = union.size * scene.spacing_mm**2
@@ -146,7 +147,7 @@ def _vessels(scene: _Scene) -> np.ndarray:
     path[branches] += (path[branches - 1, PATH_POINTS // 3] - start[branches])[:, None]
 
     filled = np.zeros(union.shape)
-    # Two widths are enough for the eye, and each costs a blur.
+    # Two widths look real enough, and each width costs a blur.
     for group in (radius_mm < 0.7, radius_mm >= 0.7):
         if group.any():
             mean_mm = float(radius_mm[group].mean())
@@ -155,12 +156,11 @@ def _vessels(scene: _Scene) -> np.ndarray:
 
 
 def _paint(path: np.ndarray, length_mm: np.ndarray, radius_mm: float, scene: _Scene) -> np.ndarray:
-    """Returns blurred lines [H, W] that are about as high as they are wide, at most 1.5."""
+    """Returns blurred lines [H, W] whose brightness grows with their width, up to 1.5."""
     height, width = scene.union.shape
     sigma = 0.6 * radius_mm / scene.spacing_mm
-    one = (
-        np.sqrt(2 * np.pi) * sigma
-    )  # a line of this density per pixel is 1 high; so is a dot of one^2
+    # A line of this weight per pixel of length, or a dot of its square, blurs to a peak of 1.
+    one = np.sqrt(2 * np.pi) * sigma
     weight = one * (length_mm / scene.spacing_mm + one)[:, None] / PATH_POINTS
     taper = np.linspace(1.3, 0.2, PATH_POINTS)
     row, column = np.rint(path).astype(np.int64).transpose(2, 0, 1)
@@ -195,26 +195,28 @@ def _add_wall(image: np.ndarray, scene: _Scene) -> np.ndarray:
 def _chest_wall(
     wall: np.ndarray, depth: np.ndarray, along: np.ndarray, scene: _Scene
 ) -> np.ndarray:
-    """Returns muscle with fat, more of it further out, and ribs: marrow in a dense shell."""
+    """Returns muscle with fat, which increases outwards, and ribs: marrow in a dense shell."""
     rng = scene.rng
     fat = 1.0 / (1.0 + np.exp(2.0 - 4.0 * scene.coarse - 0.6 * (depth - 14.0)))
     wall = wall + fat * (FAT_HU - SOFT_TISSUE_HU)
-    for place in np.arange(rng.uniform(-60.0, -30.0), 60.0, rng.uniform(25.0, 45.0)):
+    for middle in np.arange(rng.uniform(-60.0, -30.0), 60.0, rng.uniform(25.0, 45.0)):
         half_length, half_width = rng.uniform(6.0, 16.0), rng.uniform(2.5, 4.5)
         across = (depth - 2.0 - half_width) / half_width
-        reach = ((along - place) / half_length) ** 2 + across**2
+        reach = ((along - middle) / half_length) ** 2 + across**2
         wall[reach < 1.0] = rng.uniform(350.0, 900.0)
         wall[reach < 0.5] = rng.uniform(100.0, 300.0)
     return wall
 
 
 def _nodule(masks: np.ndarray, scene: _Scene) -> tuple[np.ndarray, np.ndarray]:
-    """Returns how much of each pixel the nodule fills, 0..1, and its density [HU]."""
+    """Returns the share of each pixel that the nodule fills, 0..1, and its density [HU]."""
     rng, spacing_mm = scene.rng, scene.spacing_mm
     kind = str(rng.choice(KINDS, p=KIND_SHARES))
-    opinion = np.tensordot(rng.dirichlet(np.full(len(masks), 2.0)), masks, axes=1)
-    opinion = _blur(opinion, (1.2 if kind in ("part-solid", "ground glass") else 0.4) / spacing_mm)
-    rough = opinion + rng.uniform(0.0, 0.25) * scene.fine * (opinion > 0.02)
+    mean_mask = np.tensordot(rng.dirichlet(np.full(len(masks), 2.0)), masks, axes=1)
+    mean_mask = _blur(
+        mean_mask, (1.2 if kind in ("part-solid", "ground glass") else 0.4) / spacing_mm
+    )
+    rough = mean_mask + rng.uniform(0.0, 0.25) * scene.fine * (mean_mask > 0.02)
     coverage = np.clip((rough - 0.5) / rng.uniform(0.25, 0.9) + 0.5, 0.0, 1.0)
     # A small nodule does not fill the slice's thickness.
     radius_mm = spacing_mm * np.sqrt(masks.sum() / len(masks) / np.pi)
@@ -224,7 +226,7 @@ def _nodule(masks: np.ndarray, scene: _Scene) -> tuple[np.ndarray, np.ndarray]:
     densities: dict[str, float | np.ndarray] = {
         "solid": solid,
         "calcified": rng.uniform(300.0, 1300.0),
-        "part-solid": np.where(opinion + 0.3 * scene.coarse > 0.75, solid, glass),
+        "part-solid": np.where(mean_mask + 0.3 * scene.coarse > 0.75, solid, glass),
         "ground glass": glass,
     }
     return coverage, densities[kind] + 25.0 * scene.fine

@@ -1,4 +1,4 @@
-"""Train, validation and test by patient."""
+"""Splits records into train, validation and test by patient."""
 
 import hashlib
 from collections.abc import Collection, Sequence
@@ -20,14 +20,14 @@ def assign(
 ) -> dict[str, np.ndarray]:
     """Returns the records of each split: {"train", "validation", "test", "all"} -> i64 [n].
 
-    A patient's fold is a hash of the id modulo `folds`; `fold` is the test set. Of the other
-    patients those whose second, independent hash, as a fraction of 1, is below
-    `validation_share` are the validation set. So a patient's split never depends on who else is
-    in the data. With `folds` = 0 the splits are those that the source declares.
+    The fold of a patient is a hash of the id modulo `folds`; the patients of fold `fold` are the
+    test set. A second, independent hash maps each other patient to a number in [0, 1); patients
+    below `validation_share` are the validation set. So the split of a patient does not depend on
+    the other patients. With `folds` = 0 the source declares the splits.
 
     Args:
         patient_ids: the patient of each record.
-        declared_splits: the source's split of each record, "" for none.
+        declared_splits: the split of each record that the source declares, "" for none.
         folds: number of folds, 0 for declared splits.
         fold: the test fold, 0-based.
         validation_share: in [0, 1).
@@ -66,7 +66,7 @@ def assign(
 
 
 def fold_sizes(patient_ids: Sequence[str], folds: int) -> list[int]:
-    """Returns the number of records in each of the folds; none for declared splits, 0 folds."""
+    """Returns the number of records in each fold; an empty list if `folds` is 0."""
     sizes = [0] * folds
     for patient in patient_ids if folds else ():
         sizes[_fold(patient, folds)] += 1
@@ -84,20 +84,20 @@ def _fold(patient: str, folds: int) -> int:
 
 
 def _hash(purpose: str, patient: str) -> int:
-    """64 bits that depend on both arguments alone."""
+    """Returns 64 bits that depend only on the two arguments."""
     return int.from_bytes(hashlib.sha256(f"{purpose}:{patient}".encode()).digest()[:8])
 
 
 def _check_leaks(patient_ids: Sequence[str], names: Sequence[str]) -> None:
-    home: dict[str, str] = {}
+    split_of: dict[str, str] = {}
     for patient, name in zip(patient_ids, names, strict=True):
         if not name:
             raise InputError(
                 f"patient {patient!r} has a record without declared split; set data.folds above 0 "
                 "to split by patient id, or declare every record"
             )
-        if home.setdefault(patient, name) != name:
+        if split_of.setdefault(patient, name) != name:
             raise InputError(
-                f"patient {patient!r} is in two splits, {home[patient]!r} and {name!r}; move all "
-                "records of a patient to one, or set data.folds above 0"
+                f"patient {patient!r} is in two splits, {split_of[patient]!r} and {name!r}; move "
+                "all records of a patient to one, or set data.folds above 0"
             )

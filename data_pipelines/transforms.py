@@ -1,4 +1,4 @@
-"""Intensities and geometry: from a source's record or a picture to the model's input."""
+"""Scales intensities and resamples: from a record or a picture to the model's input."""
 
 from typing import NamedTuple, Self
 
@@ -36,7 +36,7 @@ def scale(image: np.ndarray, intensity_unit: str, settings: Settings, *, where: 
     """Clips an image f32 [H, W, C] at its limits and scales it: -1 + 2 (x - low) / (high - low).
 
     Raises:
-        InputError: nothing is left to see between the limits; the line starts with `where`.
+        InputError: the image is constant between the limits; the message starts with `where`.
     """
     low, high = limits(image, intensity_unit, settings)
     if (low >= high).any():
@@ -54,22 +54,22 @@ def scale(image: np.ndarray, intensity_unit: str, settings: Settings, *, where: 
 
 
 class Placement(NamedTuple):
-    """Where the pixels of one grid lie on another.
+    """The positions of the pixels of one grid on another grid, which is called the grid below.
 
-    Pixel o of an axis shows position start + o step of the axis below it, in pixels.
+    Pixel o of an axis lies at position start + o step on the axis of the grid below, in pixels.
     """
 
     shape: tuple[int, int]  # (h, w) of this grid
-    below: tuple[int, int]  # (H, W) of the grid it lies on
-    start: np.ndarray  # f64 [2], (row, column) of pixel (0, 0)
-    step: np.ndarray  # f64 [2]
+    below: tuple[int, int]  # (H, W) of the grid below
+    start: np.ndarray  # f64 [2], (row, column) below pixel (0, 0)
+    step: np.ndarray  # f64 [2], (rows, columns) below from one pixel to the next
 
     def inverse(self) -> Self:
-        """Returns where the pixels of the grid below lie on this one."""
+        """Returns the placement of the grid below on this grid."""
         return type(self)(self.below, self.shape, -self.start / self.step, 1 / self.step)
 
     def limits(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Returns (lowest, highest) row and column of what this grid covers of the one below."""
+        """Returns (lowest, highest) row and column that this grid covers on the grid below."""
         axes = zip(self.shape, self.start, self.step, strict=True)
         rows, columns = ((start - step / 2, start + (n - 0.5) * step) for n, start, step in axes)
         return rows, columns
@@ -81,10 +81,10 @@ class Placement(NamedTuple):
     def covered(self) -> list[np.ndarray]:
         """Returns which rows bool [h] and which columns bool [w] lie on the grid below."""
         axes = zip(self.positions(), self.below, strict=True)
-        return [(places >= -0.5) & (places <= n - 0.5) for places, n in axes]
+        return [(positions >= -0.5) & (positions <= n - 0.5) for positions, n in axes]
 
     def positions(self) -> list[np.ndarray]:
-        """Returns the rows f64 [h] and columns f64 [w] below this grid's pixels."""
+        """Returns the rows f64 [h] and columns f64 [w] of this grid's pixels on the grid below."""
         axes = zip(self.shape, self.start, self.step, strict=True)
         return [start + np.arange(n) * step for n, start, step in axes]
 
@@ -98,15 +98,15 @@ def place(
 ) -> Placement:
     """Returns the model's grid [size, size] on an image of `below` = (H, W) pixels.
 
-    Output pixel o shows input position (o - size // 2) s / s_in + c for an axis of pixels of s_in
-    mm, a target of s mm and a centre c, which so becomes pixel size // 2. Unknown spacing (NaN), or
-    `settings.spacing_mm` = 0, resamples nothing: s / s_in is 1.
+    On an axis with input pixels of s_in mm, output pixels of s mm and a centre c, output pixel o
+    lies at input position (o - size // 2) s / s_in + c. So c becomes pixel size // 2. If the
+    spacing is unknown (NaN) or `settings.spacing_mm` is 0, s / s_in is 1 and nothing is resampled.
 
     Args:
         below: height and width of the image.
-        spacing_mm: f32 [2], its pixels' size.
+        spacing_mm: f32 [2], size of its pixels.
         settings: target size and spacing.
-        centre: pixel (row, column); None is (H // 2, W // 2), where a source puts its object.
+        centre: pixel (row, column); None: (H // 2, W // 2), where sources put the object.
     """
     resampled = bool(settings.spacing_mm) and not np.isnan(spacing_mm).any()
     step = settings.spacing_mm / spacing_mm.astype(float) if resampled else np.ones(2)
@@ -118,18 +118,18 @@ def place(
 def sample(
     planes: np.ndarray, placement: Placement, *, background: np.ndarray | np.float32
 ) -> np.ndarray:
-    """Returns planes f32 [P, H, W] read on the grid of a placement, linearly: f32 [P, h, w].
+    """Returns planes f32 [P, H, W] interpolated linearly on the grid of a placement, f32 [P, h, w].
 
-    Where pixels grow by a factor f, a Gaussian of (f - 1) / 2 input pixels goes first, against
-    aliasing; without resampling values are copied exactly. `background`, f32 [P] or one number,
-    is the value beyond the input.
+    If pixels grow by a factor f, the input is first blurred by a Gaussian of (f - 1) / 2 input
+    pixels, against aliasing. Without resampling, values are copied exactly. `background`, f32 [P]
+    or one number, is the value outside of the input.
     """
     blur = np.maximum(placement.step - 1, 0) / 2
     if blur.any():
         planes = ndimage.gaussian_filter(planes, blur, axes=(1, 2), mode="nearest")
     fill = np.broadcast_to(np.asarray(background, np.float32), len(planes))
     result = np.tile(fill[:, None, None], (1, *placement.shape))
-    # Nothing is read outside: a crop is a small part of a large image that it is brought back to.
+    # Only covered pixels are interpolated: a crop covers a small part of a large image.
     rows, columns = (np.flatnonzero(axis) for axis in placement.covered())
     if not (rows.size and columns.size):
         return result
@@ -145,7 +145,7 @@ def sample(
 def sample_image(
     image: np.ndarray, placement: Placement, *, background: np.ndarray | np.float32
 ) -> np.ndarray:
-    """Returns an image f32 [H, W, C] read on the grid of a placement, see `sample`."""
+    """Returns an image f32 [H, W, C] interpolated on the grid of a placement, see `sample`."""
     planes = sample(np.moveaxis(image, -1, 0), placement, background=background)
     return np.moveaxis(planes, 0, -1)
 
@@ -155,16 +155,16 @@ def fit(
 ) -> tuple[Record, bool]:
     """Resamples, then crops or pads to [size, size], in one linear interpolation.
 
-    See `place` for the geometry and `sample` for the interpolation. Masks are interpolated
-    likewise and cut at 1/2, which keeps areas in mm^2.
+    See `place` for the geometry and `sample` for the interpolation. Masks are interpolated in the
+    same way and thresholded at 1/2, which keeps areas in mm^2.
 
     Args:
-        record: at its own geometry.
+        record: a record at its own geometry.
         settings: target size and spacing.
-        background: f32 [C] or one number, image value beyond the input; masks are 0 there.
+        background: f32 [C] or one number, the image value outside of the input; masks are 0 there.
 
     Returns:
-        The record at the target geometry, and whether a mask lost pixels beyond its border.
+        The record at the target geometry, and whether a mask lost pixels outside of the crop.
     """
     height, width = record.masks.shape[1:]
     placement = place((height, width), record.spacing_mm, settings)

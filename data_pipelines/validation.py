@@ -1,4 +1,4 @@
-"""What a record must be before anything is computed from it."""
+"""Checks a record before anything is computed from it."""
 
 from typing import Any, NamedTuple, Self
 
@@ -9,26 +9,27 @@ from prosona_jax.types import InputError, Record
 UNITS = ("HU", "unit", "arbitrary")
 SPLITS = ("train", "validation", "test")
 
-# When the values of an image are hardly of the unit that a file or a user says. Measured on 1837
-# crops of lung CT (LIDC-IDRI, 71x71 pixels): in HU none is doubted, nor are the 32x32 pixels in its
-# middle; -1000..400 HU scaled to 0..1 or to 0..255 is doubted in all, HU + 1024 in all but one,
-# whether 6 % of the pixels are padding of -2000 or not.
-_AIR_HU = (-1200.0, -300.0)  # air and lung, noise included; what scanners pad with lies below
-_LEAST_AIR = 0.01  # share of the pixels; 0.05 is the least of those crops
-_LEAST_SPREAD_HU = 10.0  # less than the noise of CT
-_LEAST_RANGE = 1 / 8  # of 0..1; 12 bits in a file of 16 fill 1/16, the flattest of the crops 0.30
+# Limits beyond which the values of an image probably do not have the unit that the file or the
+# user states. They were measured on 1837 crops of lung CT (LIDC-IDRI, 71x71 pixels). In HU no crop
+# is doubted, and neither are the 32x32 pixels in its middle. All crops are doubted if -1000..400 HU
+# is scaled to 0..1 or to 0..255, and all but one if they hold HU + 1024. This is so with and
+# without 6 % of the pixels being padding of -2000.
+_AIR_HU = (-1200.0, -300.0)  # air and lung, noise included; the padding of scanners lies below
+_LEAST_AIR = 0.01  # share of the pixels; the lowest share in those crops is 0.05
+_LEAST_SPREAD_HU = 10.0  # less than the noise of CT spreads
+_LEAST_RANGE = 1 / 8  # of 0..1; 12 bits in a 16-bit file span 1/16, the crop of least contrast 0.30
 
 
 def binary_masks(masks: Any, rater_valid: np.ndarray, where: str) -> np.ndarray:
-    """Returns masks of any numeric type as u8 {0, 1} [R, H, W], those of missing raters empty.
+    """Returns masks of any numeric type as u8 {0, 1} [R, H, W]; masks of missing raters become 0.
 
     Args:
-        masks: [R, H, W]; what a missing rater's mask holds does not matter.
+        masks: [R, H, W]; the content of a missing rater's mask is ignored.
         rater_valid: bool [R].
-        where: file and record, the start of an error's line.
+        where: file and record; error messages start with it.
 
     Raises:
-        InputError: a present rater's mask is undeclared as missing (NaN), or not binary.
+        InputError: the mask of a rater who is not declared missing holds NaN or is not binary.
     """
     masks = np.asarray(masks)
     if masks.dtype.kind not in "biuf":
@@ -38,7 +39,7 @@ def binary_masks(masks: Any, rater_valid: np.ndarray, where: str) -> np.ndarray:
         if np.isnan(mask).any():
             raise InputError(
                 f"{where}: rater {rater}'s mask holds NaN; declare a missing mask by "
-                "rater_valid = False, an empty opinion by zeros"
+                "rater_valid = False, and store zeros if the rater saw no object"
             )
         if not ((mask == 0) | (mask == 1)).all():
             values = np.unique(mask)[:4].tolist()
@@ -49,30 +50,30 @@ def binary_masks(masks: Any, rater_valid: np.ndarray, where: str) -> np.ndarray:
 
 
 def float32(values: Any) -> np.ndarray:
-    """Returns numbers as f32; those beyond its range become infinite, which the checks refuse."""
+    """Returns numbers as f32; those beyond its range become infinite, which the checks reject."""
     with np.errstate(over="ignore", invalid="ignore"):
         return np.asarray(values).astype(np.float32)
 
 
 def is_empty(record: Record) -> bool:
-    """Whether no rater that read the image drew anything."""
+    """Returns whether every mask of the raters who are not missing is empty."""
     return not record.masks[record.rater_valid].any()
 
 
 class Checker:
-    """Checks the records of one data set, each by itself and against those before it."""
+    """Checks the records of one data set, each by itself and against earlier records."""
 
     def __init__(self, file: str) -> None:
-        """Takes the file or folder that an error's line starts with."""
+        """Takes the file or folder with which error messages start."""
         self._file = file
         self._first: Record | None = None
         self._seen: set[str] = set()
 
     def __call__(self, record: Record) -> None:
-        """Accepts a sound record whose id is new.
+        """Accepts a valid record with a new id.
 
         Raises:
-            InputError: one line with file, record, fault and remedy; the set is unchanged.
+            InputError: one line with file, record, fault and remedy; the record was not accepted.
         """
         where = f"{self._file}: record {record.record_id!r}"
         for fault in (_identity_fault, _shape_fault, _image_fault, _mask_fault):
@@ -86,8 +87,8 @@ class Checker:
         """Compares an accepted record with the first one.
 
         Raises:
-            InputError: raters, channels or units differ: a fault of the set, since neither record
-                is known to be the wrong one.
+            InputError: raters, channels or units differ. The data set is at fault, since it is
+                unknown which record is wrong.
         """
         first = self._first = self._first or record
         for noun, value, expected in (
@@ -151,7 +152,7 @@ def _mask_fault(record: Record) -> str:
 
 
 def spacing_fault(spacing_mm: np.ndarray) -> str:
-    """Says what is wrong with the size of a pixel f32 [2], "" if nothing; unknown is NaN twice."""
+    """Returns the fault of a pixel size f32 [2], "" if there is none; NaN twice means unknown."""
     if len(spacing_mm) != 2 or not (
         np.isnan(spacing_mm).all() or (np.isfinite(spacing_mm) & (spacing_mm > 0)).all()
     ):
@@ -160,15 +161,14 @@ def spacing_fault(spacing_mm: np.ndarray) -> str:
 
 
 def image_fault(image: np.ndarray, intensity_unit: str) -> str:
-    """Says what is wrong with the values of an image f32 [H, W, C], "" if nothing."""
+    """Returns the fault of the values of an image f32 [H, W, C], "" if they have none."""
     if not np.isfinite(image).all():
-        return "the image holds NaN or infinite values; mend it or leave it out"
+        return "the image holds NaN or infinite values; fix it or leave it out"
     low, high = image.min(axis=(0, 1)), image.max(axis=(0, 1))
     if (low == high).any():
         channel = int(np.argmax(low == high))
         return (
-            f"channel {channel} of the image is constant ({low[channel]:g}); "
-            "mend it or leave it out"
+            f"channel {channel} of the image is constant ({low[channel]:g}); fix it or leave it out"
         )
     if intensity_unit == "unit" and (low.min() < 0 or high.max() > 1):
         return (
@@ -179,28 +179,28 @@ def image_fault(image: np.ndarray, intensity_unit: str) -> str:
 
 
 class Intensities(NamedTuple):
-    """Where the values of an image lie, in the numbers of its source, over all channels."""
+    """Quantiles of the values of an image as its source stores them, over all channels."""
 
-    low: float  # 0.1 % of the values lie below; single pixels are no measure
+    low: float  # 0.1 % of the values lie below; the minimum would depend on single pixels
     median: float
     high: float  # 99.9 % lie below
-    air: float  # share of the pixels from -1200 to -300, the HU of air and lung
+    air: float  # share of the pixels within -1200..-300, the HU of air and lung
 
     @classmethod
     def of(cls, image: np.ndarray) -> Self:
-        """Returns those of an image f32 [H, W, C] that is not windowed."""
+        """Returns the quantiles of an image f32 [H, W, C] that is not windowed."""
         low, median, high = np.quantile(image, (0.001, 0.5, 0.999)).tolist()
         air = (image >= _AIR_HU[0]) & (image <= _AIR_HU[1])
         return cls(low, median, high, float(air.mean()))
 
 
 def unit_doubt(seen: Intensities, unit: str, where: str = "") -> str:
-    """Says why an image's values are hardly of the unit, "" if they may well be.
+    """Returns why the values of an image probably do not have the unit, "" if they may have it.
 
     Args:
-        seen: of the whole image: a slice of CT shows air somewhere.
-        unit: "HU", "unit" or "arbitrary", of which any values are.
-        where: begins the explanation, such as "in 3 of 9 records ".
+        seen: quantiles of the whole image, since a whole slice of CT shows air somewhere.
+        unit: "HU", "unit" or "arbitrary"; any values can be "arbitrary".
+        where: start of the explanation, such as "in 3 of 9 records ".
 
     Returns:
         "Short claim: explanation", to which the caller adds the remedy.
@@ -208,8 +208,8 @@ def unit_doubt(seen: Intensities, unit: str, where: str = "") -> str:
     within = f"{where}99.8 % of the pixels lie within {seen.low:.4g} to {seen.high:.4g}"
     if unit == "unit" and seen.high - seen.low < _LEAST_RANGE:
         return (
-            f"Nearly no contrast: {within}, a small part of 0 to 1, as where 12 bits are stored in "
-            "a file of 16"
+            f"Nearly no contrast: {within}, a small part of 0 to 1, as if a 16-bit file stored "
+            "12-bit values"
         )
     if unit != "HU":
         return ""

@@ -1,4 +1,4 @@
-"""Segmentation that learns all raters' styles; a sentence chooses among them.
+"""Segmentation that learns the styles of all raters; a sentence chooses a style.
 
     >>> import prosona_jax as pj
     >>> model = pj.load("runs/demo")  # doctest: +SKIP
@@ -7,7 +7,7 @@
     ... # doctest: +SKIP
     >>> pj.save([tight, wide], image, "out/")  # doctest: +SKIP
 
-Importing it is light: what a name needs is imported when the name is first used.
+Importing this package is fast: the module of a name is imported when the name is first used.
 """
 
 import importlib
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from prosona_jax.prediction.segmentation import Segmentation
     from prosona_jax.types import InputError
 
-_WHERE = {  # each public name: its module, and what it is called there
+_WHERE = {  # {public name: (module, name in that module)}
     "load": ("prosona_jax.prediction.loading", "load"),
     "examples": ("data_pipelines.examples", "examples"),
     "read_image": ("data_pipelines.images", "read"),
@@ -67,8 +67,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, there = _WHERE[name]
-    globals()[name] = found = getattr(importlib.import_module(module), there)
+    module, own_name = _WHERE[name]
+    globals()[name] = found = getattr(importlib.import_module(module), own_name)
     return found
 
 
@@ -76,12 +76,12 @@ def __dir__() -> list[str]:
     return __all__
 
 
-class _Door(ModuleType):
-    """Keeps `compare` and `score` the functions where the commands of these names are imported."""
+class _Package(ModuleType):
+    """Keeps `compare` and `score` functions, also after the modules of these names are imported."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _WHERE and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
 
-sys.modules[__name__].__class__ = _Door
+sys.modules[__name__].__class__ = _Package

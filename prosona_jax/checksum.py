@@ -1,4 +1,4 @@
-"""Whether what is read is what was written: a SHA-256 that lies beside the content."""
+"""Detects damaged or edited files: a SHA-256 is stored beside the content."""
 
 import hashlib
 import json
@@ -13,25 +13,25 @@ _KEY = "sha256"
 
 
 class ChecksumError(ValueError):
-    """The content is not what was written; the message says how that shows."""
+    """The content differs from what was saved; the message says how that was detected."""
 
 
 def seal(content: dict[str, Any], arrays: Iterable[tuple[str, Array]] = ()) -> dict[str, Any]:
-    """Returns the content with the checksum of itself, and of arrays that are kept elsewhere.
+    """Returns the content plus a checksum of it and of arrays that are stored elsewhere.
 
     Args:
         content: a JSON object without the key "sha256".
-        arrays: names and values, always in the same order. Where and how they are stored is no
-            part of the checksum.
+        arrays: names and values, always in the same order. The checksum does not depend on where
+            and how they are stored.
     """
     return content | {_KEY: _digest(content, arrays)}
 
 
 def unseal(stored: Any, arrays: Iterable[tuple[str, Array]] = ()) -> dict[str, Any]:
-    """Returns the content that was sealed.
+    """Returns the content without its checksum, after checking it.
 
     Raises:
-        ChecksumError: content or arrays have another checksum, or there is none.
+        ChecksumError: the checksum does not match content and arrays, or is missing.
     """
     if not isinstance(stored, dict) or _KEY not in stored:
         raise ChecksumError("no checksum: damaged, or written by an earlier version")
@@ -42,7 +42,7 @@ def unseal(stored: Any, arrays: Iterable[tuple[str, Array]] = ()) -> dict[str, A
 
 
 def _digest(content: dict[str, Any], arrays: Iterable[tuple[str, Array]]) -> str:
-    read_again = json.loads(json.dumps(content))  # tuples become lists, all keys strings
+    read_again = json.loads(json.dumps(content))  # tuples become lists, and keys become strings
     digest = hashlib.sha256(json.dumps(read_again, sort_keys=True).encode())
     for name, array in arrays:
         values = np.asarray(array)

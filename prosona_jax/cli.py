@@ -1,4 +1,4 @@
-"""How the programs read their flags and end: one line for what the user can mend, status 2."""
+"""Reads the flags of all programs; an error that the user can fix becomes one line, status 2."""
 
 import contextlib
 import logging
@@ -16,19 +16,19 @@ from prosona_jax.types import Diverged, InputError, Preempted
 _HELP = {"-h", "-?", "--help", "-help", "--helpfull"}
 INPUT_STATUS = 2
 DIVERGED_STATUS = 3
-PREEMPTED_STATUS = 128 + signal.SIGTERM  # what a shell reports for a process it ended
+PREEMPTED_STATUS = 128 + signal.SIGTERM  # as a shell reports a process that SIGTERM ended
 
 
 def launch(
     main: Callable[..., None], values: flags.FlagValues, *, manual: str, positional: bool = False
 ) -> None:
-    """Runs a command on the flags that the user gave, and ends the program with its status.
+    """Runs a command with the user's flags; on a known error ends the program with its status.
 
     Args:
-        main: the command; it gets the arguments that are no flags.
+        main: the command; its arguments are the command-line arguments that are not flags.
         values: the command's own flags, so that two commands can be imported together.
-        manual: what --help says before it lists them.
-        positional: whether arguments that are no flags are allowed.
+        manual: the text that --help prints before the list of flags.
+        positional: whether arguments that are not flags are allowed.
     """
     if set(sys.argv[1:]) & _HELP:
         sys.stdout.write(_help(values, manual))
@@ -36,9 +36,9 @@ def launch(
     rest = _parse(values)
     if rest and not positional:
         stop(f"unknown arguments {rest}; --help lists the flags")
-    flags.FLAGS.mark_as_parsed()  # those of other packages, which keep their defaults
+    flags.FLAGS.mark_as_parsed()  # flags of other packages keep their defaults
     absl_logging.use_absl_handler()
-    absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax and TFDS tell of every file
+    absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax and TFDS log every file
     logging.getLogger("prosona_jax").setLevel(logging.INFO)
     with ending():
         main(*rest)
@@ -49,29 +49,30 @@ def _help(values: flags.FlagValues, manual: str) -> str:
     entries = []
     for name in sorted(values, key=lambda name: (values[name].default is not None, name)):
         default = values[name].default_as_str
-        said = f"{values[name].help}" + (f" Default: {default}." if default else "")
-        entries.append(textwrap.fill(said, 96, initial_indent=" " * 6, subsequent_indent=" " * 6))
+        text = f"{values[name].help}" + (f" Default: {default}." if default else "")
+        entries.append(textwrap.fill(text, 96, initial_indent=" " * 6, subsequent_indent=" " * 6))
         entries[-1] = f"  --{name}\n{entries[-1]}"
     return "\n".join([manual.strip(), "", "Flags:", *entries, ""]) + "\n"
 
 
 def _parse(values: flags.FlagValues) -> list[str]:
-    """Parses the flags; what is wrong with them or the config ends the program with one line."""
+    """Parses the flags; an error in them or in the config ends the program with one line."""
     try:
         rest: list[str] = values(sys.argv)
         if "config" in values:
-            values.config.lock()  # only its use raises what loading it raised
+            values.config.lock()  # an error in loading the file is raised here, on first use
         return rest[1:]
-    except (AttributeError, KeyError) as error:  # ml_collections, with a hint on a second line
+    except (AttributeError, KeyError) as error:  # from ml_collections; a hint is on the second line
         if "Error whilst parsing config file" in str(error):
-            raise  # a fault of the file's code, and no field's
+            raise  # an error in the config file's code, not in a field name
         fault = error.args[0].args[0] if isinstance(error.args[0], KeyError) else error.args[0]
-        field = fault.rpartition("Attempting to lookup: ")[2]  # where a number has no fields
+        # The message has this part if the flag names a field of a number.
+        field = fault.rpartition("Attempting to lookup: ")[2]
         hint = "; ".join([*field.splitlines(), "configs/base.py lists all fields"])
         stop(f"--config has no field {hint}")
     except (TypeError, IndexError):
         stop("--config has no such field in a text or a tuple; configs/base.py lists all fields")
-    except (OSError, flags.Error) as error:  # a traceback as text, and last what was raised
+    except (OSError, flags.Error) as error:  # text of a traceback; its last line is the error
         fault = str(error.__cause__ or error).splitlines()[-1].strip().removeprefix("ValueError: ")
         if fault == "TypeError: get_config() takes 0 positional arguments but 1 was given":
             fault = "--config: this file has no variants; leave out the colon and what follows it"
@@ -79,7 +80,7 @@ def _parse(values: flags.FlagValues) -> list[str]:
 
 
 def pair(flag: flags.FlagHolder, example: str) -> tuple[float, float] | None:
-    """Returns the two numbers of a flag, None where it is not given; InputError for others."""
+    """Returns a flag's two numbers, or None without the flag; InputError for any other value."""
     if flag.value is None:
         return None
     try:
@@ -90,7 +91,7 @@ def pair(flag: flags.FlagHolder, example: str) -> tuple[float, float] | None:
 
 
 def stop(fault: object, status: int = INPUT_STATUS) -> NoReturn:
-    """Ends the program with the fault as its one line on stderr."""
+    """Prints the fault as one line on stderr and ends the program."""
     sys.stderr.write(f"{fault}\n")
     sys.exit(status)
 

@@ -4,12 +4,14 @@ r"""Compares methods on the same patients.
       --methods=prob_unet,dpersona,expert_id,prosona --seeds=0,1,2
     python -m prosona_jax.compare --config=configs/lidc.py --workdir=runs/compare --folds=0
 
-Each stage one is trained and scored once per fold and seed, each method's second stage on the one
-it needs, and out-of-fold scores are pooled into one table. Run again with the same flags, it goes
-on where it was. More methods, seeds or folds join those that are there; the report is of what the
-flags name. Folds and seeds may be trained side by side, by several processes in one workdir, or on
-several machines whose fold folders are then copied into one; a call that names all of them writes
-the table.
+Each kind of stage one is trained and scored once per fold and seed. The second stage of each method
+is trained on the stage one that it needs. The test scores of all folds are pooled into one table.
+
+A second call with the same flags continues the comparison. A call with other methods, seeds or
+folds adds them to the workdir; its report covers only the methods, seeds and folds that its flags
+name. Several processes may train different folds and seeds in one workdir at the same time. Several
+machines may, too: copy their fold folders into one workdir afterwards. A call that names all folds
+and seeds then writes the table.
 """
 
 import pathlib
@@ -31,9 +33,11 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the comparison.", required=True, flag_values=_FLAGS
 )
-_METHODS = flags.DEFINE_list("methods", list(METHODS), "Of configs/methods.py.", flag_values=_FLAGS)
+_METHODS = flags.DEFINE_list(
+    "methods", list(METHODS), "Names of methods in configs/methods.py.", flag_values=_FLAGS
+)
 _SEEDS = flags.DEFINE_list(
-    "seeds", ["0"], "Scores of a record are averaged over them.", flag_values=_FLAGS
+    "seeds", ["0"], "Seeds; a record's scores are averaged over them.", flag_values=_FLAGS
 )
 _FOLDS = flags.DEFINE_list(
     "folds", None, "Test folds; all of config.data.folds if absent.", flag_values=_FLAGS
@@ -41,7 +45,7 @@ _FOLDS = flags.DEFINE_list(
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed",
     False,
-    "One of several processes, such as the hosts of a TPU slice.",
+    "This is one of several processes, such as the hosts of a TPU slice.",
     flag_values=_FLAGS,
 )
 flags.mark_flag_as_required("config", _FLAGS)

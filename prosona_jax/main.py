@@ -6,14 +6,14 @@ r"""Trains, evaluates and reports.
     python -m prosona_jax.main --mode=eval --config=configs/lidc.py --workdir=runs/lidc \
       --config.data.source=npz --config.data.path=OTHER.npz --config.data.split=all
 
-Run again with the same flags, it goes on where it was. --config.FIELD=VALUE changes a field of the
-config; configs/base.py lists all of them. Those that matter most:
+A second call with the same flags continues the run. --config.FIELD=VALUE changes a field of the
+config; configs/base.py lists all fields. The most important ones:
 
-    --config.data.source, --config.data.path   what is read: raters, dicom, npz, pickle, crops
+    --config.data.source, --config.data.path   the data: simulated, dicom, npz, pickle, crops
     --config.data.size, --config.data.spacing_mm   the model's input, in pixels and mm
-    --config.data.fold, --config.data.split   the test fold, and what is scored
-    --config.steps, --config.stage_two.steps   how long each stage is trained
-    --config.seed   of all random draws
+    --config.data.fold, --config.data.split   the test fold, and the split that is scored
+    --config.steps, --config.stage_two.steps   training steps of each stage
+    --config.seed   the seed of all random draws
 """  # fmt: skip
 
 import pathlib
@@ -36,21 +36,21 @@ _MODE = flags.DEFINE_enum(
     "mode",
     "train",
     ["train", "eval"],
-    "train: train, evaluate, report. eval: score a trained workdir on the data that "
-    "--config.data.* names; everything else comes from the workdir.",
+    "train: train, evaluate, report. eval: score a trained run on the data that --config.data.* "
+    "names; all other settings come from the workdir.",
     flag_values=_FLAGS,
 )
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed",
     False,
-    "One of several processes, such as the hosts of a TPU slice.",
+    "This is one of several processes, such as the hosts of a TPU slice.",
     flag_values=_FLAGS,
 )
 flags.mark_flag_as_required("config", _FLAGS)
 
 
 def main() -> None:
-    """Runs the mode."""
+    """Trains or evaluates, as --mode says."""
     if _DISTRIBUTED.value:
         parallel.join_processes()
     folder = pathlib.Path(_WORKDIR.value).expanduser()

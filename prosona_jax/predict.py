@@ -1,4 +1,4 @@
-r"""Draws contours on one image with a trained model: what sentences or a style ask for, or samples.
+r"""Draws contours on one image with a trained model: by sentences, by a style, or as samples.
 
     python -m prosona_jax.predict --workdir=runs/demo --image=crop.png --output=out \
       --prompt="hug the solid core" --prompt="leave a wide margin"
@@ -6,8 +6,8 @@ r"""Draws contours on one image with a trained model: what sentences or a style 
       --point=212,148 --output=out --style=core --strength=1.5
     python -m prosona_jax.predict --workdir=runs/demo --image=1.dcm --output=out --samples=16
 
-The folder gets the masks in the image's own format and geometry, `overlay.png` to look at, and
-`prediction.json`, which says what was asked, with what, and how far to trust it.
+The output folder gets the masks in the image's own format and geometry, `overlay.png` to look at,
+and `prediction.json` with the request, the model, and the caveats of the result.
 """  # fmt: skip
 
 import logging
@@ -29,49 +29,49 @@ _IMAGE = flags.DEFINE_string(
     "image", None, "PNG, JPEG, TIFF, npz, NIfTI or DICOM.", required=True, flag_values=_FLAGS
 )
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "Folder of what is written.", required=True, flag_values=_FLAGS
+    "output", None, "Folder for the files that are written.", required=True, flag_values=_FLAGS
 )
 _PROMPTS = flags.DEFINE_multi_string(
-    "prompt", [], "A sentence; give the flag once for each.", flag_values=_FLAGS
+    "prompt", [], "A sentence that describes the contour", flag_values=_FLAGS
 )
 _STYLE = flags.DEFINE_string(
-    "style", None, "A style of the training by its name, in place of sentences.", flag_values=_FLAGS
+    "style", None, "Name of a trained style, instead of sentences.", flag_values=_FLAGS
 )
 _SAMPLES = flags.DEFINE_integer(
-    "samples", None, "So many plausible contours, in place of sentences.", flag_values=_FLAGS
+    "samples", None, "Number of contours to sample, instead of sentences.", flag_values=_FLAGS
 )
 _STRENGTH = flags.DEFINE_float(
-    "strength", 1.0, "Above 1 goes past what is asked, below 1 stops short of it.",
+    "strength", 1.0, "Above 1 exaggerates the style that is asked for; below 1 weakens it.",
     flag_values=_FLAGS,
 )  # fmt: skip
 _PROBABILITY = flags.DEFINE_bool(
-    "probability", False, "Write the probabilities, too, as one npz file.", flag_values=_FLAGS
+    "probability", False, "Also write the probabilities, as one npz file.", flag_values=_FLAGS
 )
 _POINT = flags.DEFINE_list(
-    "point", None, "row,col: the pixel to crop around, 0-based; the middle if absent.",
+    "point", None, "row,col: the pixel to crop around, 0-based; default: the middle.",
     flag_values=_FLAGS,
 )  # fmt: skip
 _SLICE = flags.DEFINE_integer(
-    "slice", None, "Which slice of a volume, page or frame, 0-based.", flag_values=_FLAGS
+    "slice", None, "Index of the slice, page or frame, 0-based.", flag_values=_FLAGS
 )
 _AXIS = flags.DEFINE_integer(
-    "axis", None, "0, 1 or 2: along which the slices of NIfTI are counted; across the finest "
-    "pixels if absent.", flag_values=_FLAGS,
+    "axis", None, "0, 1 or 2: the axis along which NIfTI slices are counted; by default slices "
+    "have the finest pixels.", flag_values=_FLAGS,
 )  # fmt: skip
 _UNIT = flags.DEFINE_string(
-    "unit", None, "HU, unit (0..1) or arbitrary, where the file does not say what its numbers are.",
+    "unit", None, "Unit of the values if the file does not state it: HU, unit (0..1) or arbitrary.",
     flag_values=_FLAGS,
 )  # fmt: skip
 _SPACING = flags.DEFINE_list(
-    "spacing", None, "row,col: size of a pixel in mm, where the file does not say.",
+    "spacing", None, "row,col: size of a pixel in mm, if the file does not state it.",
     flag_values=_FLAGS,
 )  # fmt: skip
 _RANGE = flags.DEFINE_list(
-    "range", None, "low,high: the stored values that become 0 and 1, where the file does not say.",
+    "range", None, "low,high: the stored values that become 0 and 1, if the file states no unit.",
     flag_values=_FLAGS,
 )  # fmt: skip
 _ENCODER = flags.DEFINE_string(
-    "encoder", None, "Folder of the text encoder, where it lies elsewhere than in training.",
+    "encoder", None, "Folder of the text encoder, if it is not where training found it.",
     flag_values=_FLAGS,
 )  # fmt: skip
 
@@ -79,12 +79,12 @@ _LOG = logging.getLogger("prosona_jax.predict")
 
 
 def main() -> None:
-    """Draws, and writes all files or none."""
+    """Draws the contours and writes all files, or none on an error."""
     given = [bool(_PROMPTS.value), _STYLE.value is not None, _SAMPLES.value is not None]
     if sum(given) != 1:
         raise InputError(
-            'say what to draw by one of --prompt="hug the solid core" (or several), --style=NAME '
-            "and --samples=NUMBER"
+            'give exactly one of --prompt="hug the solid core" (may be repeated), --style=NAME and '
+            "--samples=NUMBER"
         )
     picture = images.read(
         _IMAGE.value,

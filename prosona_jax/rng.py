@@ -1,13 +1,13 @@
-"""Randomness as an argument: named streams from one root key, one key per record.
+"""Random keys as arguments: named streams from one root key, one key per record.
 
-A draw depends on (root, stream, step, record index) alone, so neither the number of devices, nor
-the place of a record in its batch, nor a restart changes it, and no checkpoint holds a key.
+A draw depends only on root, stream, step and record index. The number of devices, the position of a
+record in its batch, and a restart do not change it. So no checkpoint stores a key.
 """
 
 import jax
 from jaxtyping import Array, Int, Key
 
-# The position is folded in: append, never reorder, or old seeds give new numbers.
+# A stream's position is folded into its key: only append, or old seeds give other numbers.
 STREAMS = (
     *("init", "augment", "rater", "posterior", "prior", "evaluate"),
     *("prompt", "dropout", "codes"),

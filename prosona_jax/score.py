@@ -3,9 +3,9 @@
     python -m prosona_jax.score MASKS.npz
 
 MASKS.npz holds `labels` {0, 1} [N, R, H, W] and `probs` 0..1 [N, S, H, W] and may hold `patient_id`
-[N] and `rater_valid` bool [N, R], as an npz data set does. Every score carries a 95 % interval by
+[N] and `rater_valid` bool [N, R], as an npz data set does. Every score has a 95 % interval by
 bootstrap over patients; without `patient_id` each record counts as a patient. `dice_style` compares
-sample k with rater k in the stored order, which nothing here sorts.
+sample k with rater k in the stored order; this program sorts neither.
 """
 
 import json
@@ -34,8 +34,8 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
             hint = ""
             if key == "labels" and npz.read(path, ("masks",)):
                 hint = (
-                    " (its 'masks' are a data set's or a prediction's: store the raters' masks as "
-                    "'labels', and what a model drew as 'probs')"
+                    " (its 'masks' come from a data set or a prediction: store the raters' masks "
+                    "as 'labels' and the model's as 'probs')"
                 )
             raise InputError(f"{path}: has no {key!r}; add it as [{axes}]{hint}")
     if "patient_id" in stored:
@@ -44,13 +44,13 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def main(*paths: str) -> None:
-    """Prints the scores of the one file that is named."""
+    """Prints the scores of one file."""
     if len(paths) != 1:
         raise InputError("name one file: python -m prosona_jax.score MASKS.npz")
     path = pathlib.Path(paths[0])
     arrays = read(path)
     if "patient_id" not in arrays:
-        _LOG.warning("%s has no patient_id: intervals resample records", path)
+        _LOG.warning("%s has no patient_id: the bootstrap resamples records, not patients", path)
     result = masks.score(**arrays, where=str(path))
     sys.stdout.write(json.dumps(result, indent=2, allow_nan=False) + "\n")
 

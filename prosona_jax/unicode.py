@@ -1,7 +1,7 @@
-"""Text that people write, in any script: read, shortened, broken into lines, made visible.
+"""Decodes, shortens, wraps and escapes text that users write in any script.
 
-Lengths are in characters, but no cut parts a letter from its marks, or one half of a joined emoji
-from the other: see `clusters`.
+Lengths are in characters. A cut never separates a letter from its marks, or the parts of a joined
+emoji: see `clusters`.
 """
 
 import codecs
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from prosona_jax.types import InputError
 
-_MARKS = (  # of four bytes first: that of UTF-32 starts with that of UTF-16
+_MARKS = (  # UTF-32 before UTF-16, since its mark starts with that of UTF-16
     (codecs.BOM_UTF32_LE, "UTF-32LE"),
     (codecs.BOM_UTF32_BE, "UTF-32BE"),
     (codecs.BOM_UTF8, "UTF-8"),
@@ -19,11 +19,12 @@ _MARKS = (  # of four bytes first: that of UTF-32 starts with that of UTF-16
     (codecs.BOM_UTF16_BE, "UTF-16BE"),
 )
 _JOINER = "\N{ZERO WIDTH JOINER}"
-_VARIANTS = re.compile("[\u200c\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]")  # joined, or in colour
-# Seen by nobody, and needed for writing some scripts; other formats turn the text around them.
+# Joiners and variation selectors.
+_VARIANTS = re.compile("[\u200c\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+# These are invisible, but some scripts need them. Other format characters may reverse the text.
 _HARMLESS = {*"\u00ad\u061c\u200b\u200c\u200d\u200e\u200f\u2060"}
 _VIRAMA = 9  # combining class of the sign that joins two consonants of an Indic script
-_LONGEST = 16  # characters of a cluster, so that a pile of marks is cut after all
+_LONGEST = 16  # most characters of a cluster, so that a long pile of marks can be cut
 _MORE = " ..."
 
 
@@ -31,7 +32,8 @@ def decode(content: bytes, source: str) -> str:
     """Returns the text of a file in UTF-8, or in UTF-16 or UTF-32 with a byte order mark.
 
     Raises:
-        InputError: another encoding, or none; it says which one is likely, and what helps.
+        InputError: the file has another encoding or is not text; the message names the likely
+            encoding and a remedy.
     """
     for mark, name in _MARKS:
         if content.startswith(mark):
@@ -63,9 +65,7 @@ def _why_nul(content: bytes) -> str:
         if any(map(str.isascii, text)) and all(c.isprintable() or c.isspace() for c in text):
             return f"is probably {name} without a byte order mark; {_remedy(name)}"
     line = content.count(b"\n", 0, content.index(0)) + 1
-    return (
-        f"line {line}: holds the byte 0x00, so it is damaged or no text; save it as text in UTF-8"
-    )
+    return f"line {line}: holds the byte 0x00, so the file is damaged or not text; save it as UTF-8"
 
 
 def _why_not_utf8(content: bytes, error: UnicodeDecodeError) -> str:
@@ -74,16 +74,17 @@ def _why_not_utf8(content: bytes, error: UnicodeDecodeError) -> str:
     read = sum(not c.isascii() for c in content.decode("utf-8", errors="ignore"))
     faults = content.decode("utf-8", errors="replace").count("\N{REPLACEMENT CHARACTER}")
     if read > faults:
-        return "other lines are, so type again what stands there"
-    runs = re.findall(rb"[\x80-\xff]+", content)  # at most two of Latin letters, mostly
+        return "other lines are UTF-8, so type this line again"
+    runs = re.findall(
+        rb"[\x80-\xff]+", content
+    )  # Latin letters mostly give runs of one or two bytes
     if sum(len(run) > 2 for run in runs) > len(runs) / 2:
         return (
             "the file is probably in an older encoding, such as Shift JIS, GBK or Windows-1251; "
             + _remedy("ITS-ENCODING")
         )
-    return (
-        "the file is probably Latin-1 or Windows-1252, such as Excel and Notepad save; "
-        + _remedy("WINDOWS-1252" if re.search(rb"[\x80-\x9f]", content) else "LATIN1")
+    return "the file is probably Latin-1 or Windows-1252, as Excel and Notepad save it; " + _remedy(
+        "WINDOWS-1252" if re.search(rb"[\x80-\x9f]", content) else "LATIN1"
     )
 
 
@@ -92,7 +93,7 @@ def _remedy(encoding: str) -> str:
 
 
 def clusters(text: str) -> Iterator[str]:
-    """Yields what a reader takes for one character: a letter with its marks, a joined emoji.
+    """Yields what people see as one character: a letter with its marks, or a joined emoji.
 
     These are nearly Unicode's extended grapheme clusters (UAX 29), at most 16 characters long.
     """
@@ -125,23 +126,24 @@ def _of_flag(character: str) -> bool:
 
 
 def start(text: str, most: int, size: Callable[[str], int] = len) -> str:
-    """Returns the longest start of whole clusters that is no larger than `most`.
+    """Returns the longest start of the text, in whole clusters, whose size is at most `most`.
 
-    `size` is the length of a part, such as its bytes; a text is as large as its parts together.
+    `size` returns the size of a cluster, such as its number of bytes; a text's size is the sum.
     """
-    kept, left = [], most
+    kept, remaining = [], most
     for cluster in clusters(text):
-        left -= size(cluster)
-        if left < 0:
+        remaining -= size(cluster)
+        if remaining < 0:
             break
         kept.append(cluster)
     return "".join(kept)
 
 
 def shorten(text: str, most: int) -> str:
-    """Returns the text with single blanks, cut to `most` characters and marked with ' ...'.
+    """Returns the text with single blanks, cut to `most` characters with ' ...' if it is longer.
 
-    It is cut after a word, unless that costs more than half of it: not all scripts have blanks.
+    The cut is after a word, unless this loses more than half of the text: some scripts have no
+    blanks.
     """
     text = " ".join(text.split())
     if len(text) <= most:
@@ -152,7 +154,7 @@ def shorten(text: str, most: int) -> str:
 
 
 def is_utf8(text: str) -> bool:
-    """Returns whether UTF-8 can hold it, which half of a surrogate pair cannot."""
+    """Returns whether UTF-8 can encode the text; it cannot encode half of a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -161,10 +163,10 @@ def is_utf8(text: str) -> bool:
 
 
 def visible(text: str) -> str:
-    r"""Returns the text in one line, with what is no character to see as an escape, such as \x07.
+    r"""Returns the text in one line, with invisible characters as escapes, such as \x07.
 
-    So are formats that reverse the order of the letters after them, up to the end of the line, and
-    marks on no letter, or more than a letter can bear: they would lie on the lines above.
+    Escaped, too, are format characters that reverse the rest of the line, marks without a letter,
+    and excess marks on one letter, which would cover the lines above.
     """
     return "".join(map(_visible, clusters(" ".join(text.split()))))
 
@@ -180,19 +182,19 @@ def _is_hidden(character: str) -> bool:
 
 
 def bare(text: str) -> str:
-    """Returns the text without what only joins or varies the characters before it."""
+    """Returns the text without joiners and variation selectors."""
     return _VARIANTS.sub("", text)
 
 
 def escape(text: str) -> str:
-    r"""Returns each character by its number, such as \u624b."""
+    r"""Returns the text with each character as its code point, such as \u624b."""
     return text.encode("unicode_escape", errors="surrogatepass").decode()
 
 
 def spell(cluster: str) -> str:
-    r"""Returns what stands for a cluster that no font has.
+    r"""Returns a replacement for a cluster that no font has.
 
-    Symbols have names that are read, [face with tears of joy]; letters do not, and are \u624b.
+    A symbol becomes its name, such as [face with tears of joy], a letter its code point, \u624b.
     """
     names = [unicodedata.name(character, "") for character in bare(cluster)]
     if all(names) and unicodedata.category(cluster[0])[0] == "S":
@@ -201,10 +203,10 @@ def spell(cluster: str) -> str:
 
 
 def wrap(text: str, width: Callable[[str], float], most: float) -> list[str]:
-    """Breaks a text into lines at most so wide, as `width` measures them.
+    """Breaks a text into lines of a width of at most `most`, as measured by `width`.
 
-    Lines end at blanks, beside wide characters such as Chinese ones, before a backslash, and,
-    where a word alone is wider, between any two clusters.
+    A line may end at a blank, beside a wide character such as a Chinese one, or before a backslash.
+    A word that is too wide for a line is broken between any two clusters.
     """
     lines, line = [], ""
     for piece in _pieces(text):
@@ -228,7 +230,7 @@ def _pieces(text: str) -> list[str]:
     was_wide = False
     for cluster in clusters(text):
         wide = unicodedata.east_asian_width(cluster[0]) in "WF"
-        # A full stop or a closing bracket starts no line.
+        # A full stop or a closing bracket must not start a line.
         ends = unicodedata.category(cluster[0]) in {"Pe", "Pf", "Po"} and cluster != "\\"
         begins = wide or was_wide or cluster == "\\"
         if pieces and not pieces[-1][-1].isspace() and (ends or not begins):

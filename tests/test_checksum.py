@@ -1,4 +1,4 @@
-"""A checksum tells content that was written from any other, and only that."""
+"""A checksum detects every change of the content, and nothing else."""
 
 import json
 
@@ -12,25 +12,25 @@ CONTENT = {"window_hu": [-1000.0, 400.0], "name": "größer", "best": None, "at"
 ARRAYS = (("a", np.arange(6, dtype=np.float32).reshape(2, 3)), ("b", np.zeros((), np.int32)))
 
 
-def test_what_was_sealed_is_returned_without_its_checksum():
+def test_sealed_content_is_returned_without_its_checksum():
     sealed = seal(CONTENT, ARRAYS)
     assert sealed == CONTENT | {"sha256": sealed["sha256"]}
     assert unseal(json.loads(json.dumps(sealed)), ARRAYS) == CONTENT
 
 
 def test_the_checksum_is_that_of_the_content_as_sorted_json():
-    digest = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"  # of "{}"
+    digest = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"  # SHA-256 of "{}"
     assert seal({}) == {"sha256": digest}
 
 
-def test_what_json_writes_otherwise_is_no_difference():
+def test_changes_by_json_do_not_count():
     content = {"size": (1, 2), 10: 0.1, 9: float("nan")}
     read = unseal(json.loads(json.dumps(seal(content))))
     assert list(read) == ["size", "10", "9"]
     assert read["size"] == [1, 2]
 
 
-def test_where_an_array_lies_is_no_difference():
+def test_the_storage_of_an_array_does_not_count():
     values = np.arange(6, dtype=np.float32).reshape(3, 2)
     stored = seal({}, [("a", values)])
     for same in (jnp.asarray(values), np.asfortranarray(values)):
@@ -49,12 +49,12 @@ def test_where_an_array_lies_is_no_difference():
     ],
     ids=["name", "type", "shape", "values", "order", "number"],
 )
-def test_other_arrays_are_told_apart(arrays):
+def test_other_arrays_are_detected(arrays):
     with pytest.raises(ChecksumError, match=r"^damaged or edited: its checksum differs$"):
         unseal(seal(CONTENT, ARRAYS), arrays)
 
 
-def test_no_flipped_bit_changes_content_in_silence():
+def test_every_flipped_bit_is_detected_or_changes_nothing():
     text, refused = json.dumps(seal(CONTENT)).encode(), 0
     for place in range(8 * len(text)):
         flipped = bytearray(text)

@@ -1,4 +1,4 @@
-"""How a command begins and ends: its own manual and flags, one line for what can be mended."""
+"""Commands have their own manual and flags, and end in one line on an error of the user."""
 
 import importlib
 import subprocess
@@ -42,7 +42,7 @@ def run(*arguments):
     )  # fmt: skip
 
 
-def test_help_ends_well_and_an_unknown_flag_does_not():
+def test_help_has_status_0_and_an_unknown_flag_status_2():
     helped, unknown = run("--help"), run("--colour=red")
     assert (helped.returncode, helped.stderr) == (0, "")
     assert helped.stdout.startswith("Scores any model's masks")
@@ -53,7 +53,7 @@ def test_help_ends_well_and_an_unknown_flag_does_not():
 @pytest.mark.parametrize(
     ("event", "status"), [(InputError("x"), 2), (Diverged("x"), 3), (Preempted("x"), 143)]
 )
-def test_what_ends_a_command_is_one_line_and_a_status(capsys, event, status):
+def test_an_exception_that_ends_a_command_becomes_one_line_and_a_status(capsys, event, status):
     with pytest.raises(SystemExit) as end, cli.ending():
         raise event
     assert (end.value.code, capsys.readouterr().err) == (status, "x\n")

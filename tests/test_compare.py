@@ -22,7 +22,7 @@ from prosona_jax.runtime.monitor import read_history
 from prosona_jax.types import InputError
 from tests.programs import FEW_PROMPTS, PATIENTS, configure, end, start, wait_until, write_discs
 
-FIELDS = {  # two folds, so that a fold's training patients are the other's test
+FIELDS = {  # two folds: the patients that one trains on are the test patients of the other
     "prompts.path": FEW_PROMPTS,
     "data.folds": 2,
     "data.validation_share": 0.3,
@@ -38,7 +38,7 @@ INDICES = [
 ]
 SAMPLED, STYLED = {"samples@6", "samples@4"}, {"prompts_mean"}
 WORDED = {"prompts_train", "prompts_held_out"}
-KINDS = {  # of rows
+KINDS = {  # {method: kinds of its rows}
     "prob_unet": SAMPLED,
     "dpersona": SAMPLED | STYLED,
     "dpersona_heads": SAMPLED | STYLED,
@@ -61,7 +61,7 @@ def _compare(folder, name, *arguments):
 
 
 def _refusal(folder, name, methods=(*METHODS,), seeds=(0,), folds=(0, 1), fields=FIELDS):
-    """Returns why a comparison is refused, in this process, for starting one takes seconds."""
+    """Returns why a comparison is refused; runs in this process, since a new one is slow."""
     config = configure(folder, fields)
     with pytest.raises(InputError) as fault:
         grid.compare(config, folder / name, methods=methods, seeds=seeds, folds=folds)
@@ -69,19 +69,19 @@ def _refusal(folder, name, methods=(*METHODS,), seeds=(0,), folds=(0, 1), fields
 
 
 def _scored(place):
-    """Returns when each finished method was scored, by "fold/method"."""
+    """Returns the time at which each finished method was scored, {"fold/method": time}."""
     found = (path for method in METHODS for path in place.glob(f"fold*/{method}/rows.json"))
     return {str(path.parent.relative_to(place)): path.stat().st_mtime_ns for path in found}
 
 
 def _stages_one(place, fold):
-    """Returns history and time of scoring of each first stage, by name."""
+    """Returns the history and the time of scoring of each stage one, by name."""
     found = (place / f"fold{fold}-seed0").glob("stage_one-*")
     return {one.name: (read_history(one), (one / "rows.json").stat().st_mtime_ns) for one in found}
 
 
 def _files_of_stages_one(place, fold):
-    """Returns the content of every file of a fold's first stages."""
+    """Returns the content of every file of the stages one of a fold."""
     ones = (place / f"fold{fold}-seed0").glob("stage_one-*")
     return {path: path.read_bytes() for one in ones for path in one.rglob("*") if path.is_file()}
 
@@ -133,15 +133,15 @@ def test_every_record_is_scored_once_per_method_by_a_model_that_never_saw_its_pa
             assert not tested.intersection(seen["train"], seen["validation"])
 
 
-def test_second_stages_leave_every_byte_of_the_first_as_it_was(both):
-    """A second stage was trained to the end and another one half; then both were, and scored."""
+def test_training_second_stages_changes_no_byte_of_stage_one(both):
+    """One second stage was finished, another half trained; then both were finished and scored."""
     _, broken, left = both
     assert any("checkpoints" in path.parts for path in left["files"])
     assert _files_of_stages_one(broken, 0) == left["files"]
 
 
 def test_stage_one_is_trained_once_for_all_methods_that_share_it(both):
-    """D-Persona's has a posterior and a loss of its own."""
+    """The stage one of D-Persona has another posterior and another loss."""
     whole, _, _ = both
     ones = [_stages_one(whole, fold) for fold in range(2)]
     assert not ones[0].keys() & ones[1].keys()
@@ -164,9 +164,9 @@ def test_the_report_pools_the_folds(both):
     result = json.loads((whole / "report" / "report.json").read_text())
     assert (result["records"], result["patients"], result["seeds"]) == (24, 24, [0])
     assert result["provenance"]["folds"] == [0, 1]
-    assert result["caveats"][0] == (  # of 24 patients scored, over both folds, there is none
+    assert result["caveats"][0] == (  # 24 scored patients over both folds give no caveat
         "Few validation patients: fold 0 of 2 has 4 (4 records), fold 1 of 2 has 2 (2 records), so "
-        "luck chooses the checkpoint; raise data.validation_share, or use more patients."
+        "the checkpoint is chosen by chance; raise data.validation_share, or use more patients."
     )
     assert not any("scored" in caveat for caveat in result["caveats"])
     own = [row for row in _rows(whole) if (row["run"], row["method"]) == ("dpersona", "samples@6")]
@@ -182,8 +182,8 @@ def test_the_report_pools_the_folds(both):
     }
 
 
-def test_a_killed_comparison_goes_on_where_it_was(both):
-    """Though the data lie elsewhere by then; and a method named besides joins the others."""
+def test_a_killed_comparison_is_continued(both):
+    """The data have another path by then, and a further method is added."""
     whole, broken, left = both
     assert set(left["scored"]) == {"fold0-seed0/expert_id"}
     assert not left["report"]
@@ -191,7 +191,7 @@ def test_a_killed_comparison_goes_on_where_it_was(both):
     methods = ("expert_id", "prob_unet", "prosona")
     assert set(found) == {f"fold{fold}-seed0/{method}" for fold in range(2) for method in methods}
     assert found["fold0-seed0/expert_id"] == left["scored"]["fold0-seed0/expert_id"]
-    # With the seconds that each row took, so it is the same training.
+    # The seconds of each row are equal, so it was not trained again.
     assert _stages_one(broken, 0) == left["stages one"]
     assert len(left["stages one"]) == 1
     assert [row for row in _rows(whole) if row["run"] in methods] == sorted(
@@ -214,7 +214,7 @@ def test_a_killed_comparison_goes_on_where_it_was(both):
         ({"folds": [0, 2]}, "data.fold=2 of data.folds=2: choose 0 <= fold < folds"),
     ],
 )
-def test_what_cannot_be_compared_leaves_nothing(folder, asked, said):
+def test_a_refused_comparison_leaves_no_files(folder, asked, said):
     assert _refusal(folder, "never", **asked) == said
     assert not (folder / "never").exists()
 
@@ -231,10 +231,10 @@ def test_the_program_refuses_in_one_line(folder):
     assert not (folder / "never").exists()
 
 
-def test_a_workdir_is_of_one_config_and_data_set_and_one_process_works_in_a_fold(folder, both):
+def test_a_workdir_has_one_config_and_data_set_and_a_fold_one_process(folder, both):
     whole, _, _ = both
     before = {path: path.stat().st_mtime_ns for path in whole.rglob("*.json")}
-    # Also with seeds that are not there yet, whose rows would be of another config.
+    # Also for new seeds, since their rows would have another config.
     assert _refusal(folder, "whole", ["prob_unet"], seeds=[1], fields=FIELDS | {"steps": 5}) == (
         f"{whole / 'run.json'}: this workdir was trained with config.steps = 2, not 5; use its "
         "config again, or another --workdir"
@@ -253,8 +253,8 @@ def test_a_workdir_is_of_one_config_and_data_set_and_one_process_works_in_a_fold
     assert {path: path.stat().st_mtime_ns for path in whole.rglob("*.json")} == before
 
 
-def test_folds_are_trained_side_by_side_and_joined_where_they_were_made_elsewhere(folder, both):
-    """One process holds a fold; what others have done is copied, without checkpoints, and read."""
+def test_folds_trained_at_the_same_time_or_on_other_machines_are_joined(folder, both):
+    """One process has a fold; folds of other machines are copied without checkpoints."""
     whole, _, _ = both
     joined = folder / "joined"
     for path in whole.glob("fold*/*/run.json"):
@@ -280,8 +280,8 @@ def test_a_foreign_file_in_the_report_is_named_before_anything_is_trained(folder
     assert not list((folder / "noted").glob("fold*"))
 
 
-def test_a_method_can_be_evaluated_and_asked_as_a_run_of_its_own(folder, both):
-    """Its first stage, which methods share, lies beside it; two lie there."""
+def test_a_method_can_be_evaluated_and_used_for_prediction_like_a_run(folder, both):
+    """Its stage one is in a folder beside it, which holds two kinds of stage one."""
     whole, _, _ = both
     shutil.copytree(whole / "fold1-seed0", folder / "fold")
     end(start("main", folder, "fold/prosona", {}, "--mode=eval"))
@@ -303,14 +303,14 @@ def test_a_method_can_be_evaluated_and_asked_as_a_run_of_its_own(folder, both):
     assert model.source["checkpoint_steps"] == {"stage_one": 2, "stage_two": 2}
 
 
-def test_the_folder_of_a_comparison_is_no_run(both):
+def test_the_folder_of_a_comparison_is_not_a_run(both):
     whole, _, _ = both
     for use in (load, runs.evaluate):
         with pytest.raises(InputError, match=r"holds a comparison; name one of its methods, such"):
             use(whole)
 
 
-def test_rows_of_a_method_as_it_was_before_are_refused(folder, both):
+def test_rows_of_an_earlier_definition_of_a_method_are_refused(folder, both):
     whole, _, _ = both
     path = whole / "fold1-seed0" / "expert_id" / "run.json"
     kept = path.read_text()
@@ -352,5 +352,5 @@ def test_rows_with_another_number_are_refused_before_anything_is_trained(folder,
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_methods_change_fields_that_a_config_has(method):
+def test_methods_change_only_fields_of_the_config(method):
     lidc.get_config("smoke").update_from_flattened_dict(METHODS[method])

@@ -1,4 +1,4 @@
-"""Who may import whom: one line for each folder and top module of the package."""
+"""A table of the imports that each folder and top module of the package may have."""
 
 import ast
 import builtins
@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-NOUNS = "types rng unicode checksum"  # that all share
+NOUNS = "types rng unicode checksum"  # modules that all may import
 PARTS = f"{NOUNS} models text runtime training evaluation report"
-MAY_IMPORT = {  # besides itself
+MAY_IMPORT = {  # {unit: units that it may import, besides itself}
     "types": "",
     "rng": "",
     "unicode": "types",
@@ -30,9 +30,9 @@ MAY_IMPORT = {  # besides itself
         f"{PARTS} experiments prediction cli data_pipelines configs",
     ),
 }
-COMMANDS = {"main", "compare", "predict", "score", "cli"}  # they alone know flags
-CONFIGS = {"experiments", "prediction", *COMMANDS}  # they alone know configs
-FILES = {"text", "runtime", "report", "checksum", *CONFIGS}  # they alone touch files or log
+COMMANDS = {"main", "compare", "predict", "score", "cli"}  # only they may use flags
+CONFIGS = {"experiments", "prediction", *COMMANDS}  # only they may use configs
+FILES = {"text", "runtime", "report", "checksum", *CONFIGS}  # only they may access files or log
 FILES_AND_LOGS = {
     *("absl", "glob", "io", "logging", "os", "pathlib", "shutil", "tempfile", "tqdm"),
     *("open", "print"),
@@ -41,7 +41,7 @@ DEVICES = {"flax", "jax", "optax", "orbax"}
 
 
 def within(name: str, parents: set[str]) -> bool:
-    """Whether a dotted name is one of `parents` or lies below one."""
+    """Returns whether a dotted name is one of `parents` or inside one."""
     return any(name == parent or name.startswith(f"{parent}.") for parent in parents)
 
 
@@ -61,7 +61,7 @@ def used(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def package_fault(unit: str, name: str) -> str:
-    """Says what is wrong with a name used in `prosona_jax.<unit>`, "" if nothing."""
+    """Returns the fault of a name used in `prosona_jax.<unit>`, "" if it has none."""
     if unit == "__init__":
         return "the package must import light" if within(name, DEVICES) else ""
     if unit not in MAY_IMPORT:
@@ -81,7 +81,7 @@ def package_fault(unit: str, name: str) -> str:
 
 
 def data_fault(unit: str, name: str) -> str:
-    """Says what is wrong with a name used in `data_pipelines.<unit>`, "" if nothing."""
+    """Returns the fault of a name used in `data_pipelines.<unit>`, "" if it has none."""
     if within(name, DEVICES):
         return "data pipelines run without JAX"
     if within(name, {"configs"}):
@@ -94,13 +94,13 @@ def data_fault(unit: str, name: str) -> str:
 
 
 def config_fault(name: str) -> str:
-    """Says what is wrong with a name used in `configs`, "" if nothing."""
+    """Returns the fault of a name used in `configs`, "" if it has none."""
     plain = within(name, {"configs", "ml_collections"}) or hasattr(builtins, name)
     return "" if plain else "configs hold values, not code"
 
 
 def faults(sources: Mapping[str, str]) -> list[str]:
-    """Returns one line for each breach of the floors in modules given as {path: source}."""
+    """Returns one line for each forbidden import in modules given as {path: source}."""
     found = []
     for path, source in sorted(sources.items()):
         package, unit = pathlib.PurePath(path).with_suffix("").parts[:2]
@@ -116,7 +116,7 @@ def faults(sources: Mapping[str, str]) -> list[str]:
     return found
 
 
-def test_the_project_keeps_to_the_table():
+def test_the_project_has_only_imports_of_the_table():
     packages = ("prosona_jax", "data_pipelines", "configs")
     sources = {
         str(file.relative_to(ROOT)): file.read_text(encoding="utf-8")
@@ -127,15 +127,15 @@ def test_the_project_keeps_to_the_table():
     assert not faults(sources), "\n".join(faults(sources))
 
 
-def test_the_table_names_what_is_there_and_the_map_in_the_docs_says_what_it_is():
+def test_the_table_and_the_docs_name_every_module():
     written = {path.stem for path in (ROOT / "prosona_jax").iterdir()} - {"__init__", "__pycache__"}
     assert written == set(MAY_IMPORT)
     drawn = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     assert [unit for unit in sorted(written) if f"`{unit}" not in drawn] == []
 
 
-def test_the_table_has_no_circle():
-    """A folder imports only those of the lines above it."""
+def test_the_table_has_no_cycle():
+    """A folder imports only folders of the lines above it."""
     above = {"data_pipelines", "configs", "__version__"}
     for unit, names in MAY_IMPORT.items():
         assert set(names.split()) <= above | {"cli"}, unit

@@ -1,4 +1,4 @@
-"""The program as a user runs it: trained, killed, stopped, resumed, scored on other data, refused.
+"""Runs the program like a user: trains, kills, stops, resumes, scores other data, gives bad input.
 
 One npz of small made-up blobs; the smoke config; every run is a process of its own.
 """
@@ -29,7 +29,7 @@ from tests.programs import (
     write_discs,
 )
 
-STEPS = 8  # of each stage
+STEPS = 8  # training steps of each stage
 STAGES = ("stage_one", "stage_two")
 FIELDS = {
     "prompts.path": FEW_PROMPTS,
@@ -51,7 +51,7 @@ TEST_PATIENTS = {
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("main")
     write_discs(folder / "discs.npz", PATIENTS, seed=0)
-    # Four patients of the first file and eight that no one has seen.
+    # Four patients of the first file and eight new ones.
     write_discs(folder / "other.npz", PATIENTS[:4] + [f"q{i:02d}" for i in range(8)], seed=1)
     write_discs(folder / "colour.npz", PATIENTS, seed=2, channels=3)
     return folder
@@ -63,7 +63,7 @@ def _train(folder, workdir, *arguments, **environment):
 
 @pytest.fixture(scope="module")
 def trained(folder):
-    """A workdir that was trained without interruption, on two devices."""
+    """Returns a workdir that was trained without interruption on two devices."""
     end(_train(folder, "whole"))
     return folder / "whole"
 
@@ -110,7 +110,7 @@ def test_training_ends_with_a_report_on_the_test_patients(trained):
 
 
 def test_the_best_checkpoints_are_chosen_on_validation_patients(trained):
-    """The lowest GED of samples; the highest mean Dice of prompts."""
+    """Stage one: the lowest GED of samples; stage two: the highest mean Dice of prompts."""
     for stage, name, best in (("stage_one", "ged", min), ("stage_two", "dice_mean", max)):
         rows = [row for row in _history(trained, stage) if row["split"] == "validation"]
         scores = {row["step"]: row[name] for row in rows}
@@ -152,11 +152,11 @@ def _free_port():
 
 @pytest.mark.parametrize("wrapper", ["mesh", "pmap"])
 def test_two_processes_end_where_two_devices_do(folder, trained, wrapper):
-    """Open MPI's variables are one of the environments that JAX detects by itself."""
+    """JAX detects several processes by the environment variables of Open MPI."""
     shared = {
         "OMPI_MCA_orte_hnp_uri": "0.0;tcp://127.0.0.1:1",
         "OMPI_COMM_WORLD_SIZE": "2",
-        "OMPI_COMM_WORLD_LOCAL_RANK": "0",  # one device each, and each calls it device 0
+        "OMPI_COMM_WORLD_LOCAL_RANK": "0",  # each process has one device, its device 0
         "JAX_COORDINATOR_PORT": str(_free_port()),
         "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
     }
@@ -180,8 +180,8 @@ def test_two_processes_end_where_two_devices_do(folder, trained, wrapper):
     assert report["records"] == len(TEST_PATIENTS)
 
 
-def test_another_file_is_scored_with_what_the_workdir_knows(folder, trained):
-    """The workdir's folds and sizes hold, though the command names no more than the data."""
+def test_another_file_is_scored_with_the_settings_of_the_workdir(folder, trained):
+    """The command names only the data; folds and sizes come from the workdir."""
     other = {"data.path": folder / "other.npz", "data.split": "all"}
     end(start("main", folder, "whole", other, "--mode=eval"))
     report = trained / "eval-other"
@@ -210,7 +210,9 @@ def test_another_file_is_scored_with_what_the_workdir_knows(folder, trained):
         ("never", {}, "run.json is absent: no run was trained"),
     ],
 )
-def test_what_cannot_be_scored_is_refused(folder, trained, monkeypatch, workdir, fields, message):
+def test_data_that_cannot_be_scored_are_refused(
+    folder, trained, monkeypatch, workdir, fields, message
+):
     monkeypatch.chdir(folder)
     with pytest.raises(InputError) as fault:
         runs.evaluate(folder / workdir, discs(folder) | fields)
@@ -225,7 +227,7 @@ def test_another_config_than_the_workdirs_is_refused(folder, trained):
 
 
 def test_the_program_ends_with_one_line_and_status_2(folder):
-    """All at once, for the start of a process is what takes the time."""
+    """The cases run at the same time, since starting a process is slow."""
     asked = {
         "--config has no field": _train(folder, "never", "--config.optimizer.learning_rat=1"),
         "config.loss.kl is -1.0; it must be": _train(folder, "never", "--config.loss.kl=-1.0"),

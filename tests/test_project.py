@@ -1,4 +1,4 @@
-"""What the repository says about itself agrees, and its configs are locked."""
+"""Facts in the repository's files agree with each other, and configs are locked."""
 
 import pathlib
 import re
@@ -19,7 +19,7 @@ PAGES = [str(p.relative_to(ROOT)) for p in (*ROOT.glob("*.md"), *ROOT.glob("docs
 
 @pytest.fixture
 def packaging(monkeypatch):
-    """What setup.py hands to setuptools, which is not asked to do anything."""
+    """Returns the arguments that setup.py gives to setuptools, without running it."""
     given = {}
     stub = types.SimpleNamespace(setup=given.update, find_packages=lambda include: include)
     monkeypatch.setitem(sys.modules, "setuptools", stub)
@@ -43,7 +43,7 @@ def test_extras_come_from_the_one_list(packaging):
 
 
 @pytest.mark.parametrize("file", ["requirements.txt", "requirements-nodeps.txt"])
-def test_every_requirement_stands_once_with_its_reason(file):
+def test_every_requirement_is_listed_once_with_a_reason(file):
     lines = [
         line
         for line in (ROOT / file).read_text(encoding="utf-8").splitlines()
@@ -68,13 +68,13 @@ def test_no_unfinished_work_and_no_path_of_one_machine():
         try:
             text = (ROOT / name).read_text(encoding="utf-8")
         except (UnicodeDecodeError, FileNotFoundError):
-            continue  # a picture or an array; a file removed but not yet committed
+            continue  # an image or an array, or a deleted file that is not committed yet
         found += [f"{name}: {match[0]}" for match in unwanted.finditer(text)]
     assert found == []
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_what_a_page_links_to_is_there(page):
+def test_the_links_of_a_page_exist(page):
     path = ROOT / page
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8"))
     local = [link for link in links if "://" not in link]
@@ -101,7 +101,7 @@ def test_an_unknown_variant_names_the_known_ones():
 
 
 def fields(config) -> set[str]:
-    """The dotted names of all fields."""
+    """Returns the dotted names of all fields."""
     nested = (
         {f"{name}.{inner}" for inner in fields(value)} if hasattr(value, "items") else {name}
         for name, value in config.items()

@@ -1,4 +1,4 @@
-"""Keys depend on root, stream, step and record, and on nothing else."""
+"""Keys depend only on root, stream, step and record."""
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,7 @@ def test_an_unknown_stream_is_an_error() -> None:
         rng.stream_key(jax.random.key(0), "typo")
 
 
-def test_streams_keep_their_place() -> None:
+def test_streams_keep_their_position() -> None:
     known = ("init", "augment", "rater", "posterior", "prior", "evaluate")
     known += ("prompt", "dropout", "codes")
     assert rng.STREAMS[: len(known)] == known

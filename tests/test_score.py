@@ -1,4 +1,4 @@
-"""The program: its JSON, its independence of chunks, and one line for each bad input."""
+"""The program `score`: its JSON, its independence of chunk size, and one line per bad input."""
 
 import gzip
 import importlib
@@ -15,7 +15,7 @@ import pytest
 from prosona_jax.evaluation import intervals, masks, metrics
 from prosona_jax.types import InputError
 
-COMMAND = importlib.import_module("prosona_jax.score")  # the package names a function so
+COMMAND = importlib.import_module("prosona_jax.score")  # `prosona_jax.score` is a function
 NAMES = [
     "ged",
     "ged_dpersona",
@@ -41,7 +41,7 @@ def _arrays(*, records=6, samples=5, raters=4, size=8):
 
 @pytest.fixture
 def run(tmp_path, capsys):
-    """Saves arrays, scores them, returns the printed object."""
+    """Saves arrays, scores them, and returns the printed object."""
 
     def run(arrays):
         np.savez_compressed(tmp_path / "masks.npz", **arrays)
@@ -53,7 +53,7 @@ def run(tmp_path, capsys):
 
 @pytest.fixture
 def fault(tmp_path, capsys):
-    """Runs on a file that must be refused, returns the message after the file's name."""
+    """Runs on a file that must be refused, and returns the message after the file's name."""
 
     def fault(arrays, name="masks.npz"):
         path = tmp_path / name
@@ -221,7 +221,7 @@ BAD = {
     ),
     "bytes as patient_id that are no text": (
         lambda a: a | {"patient_id": np.array([b"a"] * 5 + [b"\xff"])},
-        "record 5: patient_id is b'\\xff', bytes that are no UTF-8; store it as text",
+        "record 5: patient_id is b'\\xff', bytes that are not UTF-8; store it as text",
     ),
     "empty patient_id": (
         lambda a: _set(a, "patient_id", 3, ""),
@@ -320,7 +320,7 @@ def test_member_larger_than_memory(fault, tmp_path):
 
 def test_pickled_arrays_are_refused(fault):
     message = fault(_arrays() | {"patient_id": np.array(["a"] * 6, object)})
-    assert message.startswith("patient_id holds Python objects, as NumPy makes of ")
+    assert message.startswith("patient_id holds Python objects, which NumPy makes of ")
 
 
 def test_files_of_other_kinds(fault, tmp_path):
@@ -340,7 +340,7 @@ def test_files_of_other_kinds(fault, tmp_path):
         (b"\x01\x02\xff" * 9, "of an unknown format"),
     ],
 )
-def test_no_advice_of_numpy_to_run_what_a_file_holds(fault, tmp_path, content, is_a):
+def test_numpys_advice_to_unpickle_a_file_is_not_shown(fault, tmp_path, content, is_a):
     (tmp_path / "masks.npz").write_bytes(content)
     assert fault(None) == f"{UNREADABLE}{is_a}; write it again with np.savez"
 

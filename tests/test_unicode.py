@@ -1,4 +1,4 @@
-"""Texts of any script: how they are read from bytes, cut, broken and made visible."""
+"""Text of any script is decoded, shortened, wrapped and escaped."""
 
 import codecs
 
@@ -23,7 +23,7 @@ JAPAN = "\U0001f1ef\U0001f1f5"
         (codecs.BOM_UTF32_BE, "utf-32-be"),
     ],
 )
-def test_an_encoding_that_is_certain_is_read(mark, encoding):
+def test_encodings_with_a_byte_order_mark_and_utf8_are_decoded(mark, encoding):
     assert unicode.decode(mark + TEXT.encode(encoding), "p.yaml") == TEXT
 
 
@@ -33,13 +33,13 @@ def test_an_encoding_that_is_certain_is_read(mark, encoding):
         (
             "a: b\nc: größer".encode("latin-1"),
             "line 2: the byte 0xF6 is not UTF-8; the file is probably Latin-1 or Windows-1252, "
-            "such as Excel and Notepad save; save it as UTF-8, or run: iconv -f LATIN1 -t UTF-8 "
+            "as Excel and Notepad save it; save it as UTF-8, or run: iconv -f LATIN1 -t UTF-8 "
             "FILE > NEW_FILE",
         ),
         (
             "a: “größer”".encode("cp1252"),
             "line 1: the byte 0x93 is not UTF-8; the file is probably Latin-1 or Windows-1252, "
-            "such as Excel and Notepad save; save it as UTF-8, or run: iconv -f WINDOWS-1252 -t "
+            "as Excel and Notepad save it; save it as UTF-8, or run: iconv -f WINDOWS-1252 -t "
             "UTF-8 FILE > NEW_FILE",
         ),
         *(
@@ -56,7 +56,7 @@ def test_an_encoding_that_is_certain_is_read(mark, encoding):
         ),
         (
             "größer, süß\n".encode() + b"gr\xf6\xdfer",
-            "line 2: the byte 0xF6 is not UTF-8; other lines are, so type again what stands there",
+            "line 2: the byte 0xF6 is not UTF-8; other lines are UTF-8, so type this line again",
         ),
         (
             "größ".encode()[:-1],
@@ -72,7 +72,7 @@ def test_an_encoding_that_is_certain_is_read(mark, encoding):
         ),
         (
             b"PK\x03\x04\n\x00\x01",
-            "line 2: holds the byte 0x00, so it is damaged or no text; save it as text in UTF-8",
+            "line 2: holds the byte 0x00, so the file is damaged or not text; save it as UTF-8",
         ),
         (
             codecs.BOM_UTF16_LE + b"a\0b",
@@ -80,7 +80,7 @@ def test_an_encoding_that_is_certain_is_read(mark, encoding):
         ),
     ],
 )
-def test_what_another_file_probably_is_and_what_helps(content, said):
+def test_another_encoding_gives_a_guess_and_a_remedy(content, said):
     with pytest.raises(InputError) as fault:
         unicode.decode(content, "p.yaml")
     assert str(fault.value) == f"p.yaml: {said}"
@@ -93,12 +93,12 @@ def test_what_another_file_probably_is_and_what_helps(content, said):
         *("\U0001f44d\U0001f3fd", "\u1112\u1161\u11ab"),
     ],
 )
-def test_what_a_reader_takes_for_one_character(whole):
+def test_what_people_see_as_one_character_is_a_cluster(whole):
     assert list(unicode.clusters(f"x{whole}{whole} y")) == ["x", whole, whole, " ", "y"]
     assert unicode.start(f"{whole}{whole}", 2 * len(whole) - 1) == whole
 
 
-def test_four_halves_of_flags_are_two_and_no_letter_bears_a_hundred_marks():
+def test_flags_are_pairs_and_a_pile_of_marks_is_cut():
     assert list(unicode.clusters(JAPAN * 2)) == [JAPAN, JAPAN]
     assert max(map(len, unicode.clusters("e" + "\u0301" * 100))) == 16
 
@@ -134,7 +134,7 @@ def test_texts_are_shortened_by_characters_between_words_or_whole_clusters(text,
         ("e" + "\u0301" * 17, "e" + "\u0301" * 15 + r"\u0301\u0301"),
     ],
 )
-def test_what_cannot_be_seen_is_escaped(text, seen):
+def test_invisible_characters_are_escaped(text, seen):
     assert unicode.visible(text) == seen
 
 
@@ -149,7 +149,7 @@ def test_what_cannot_be_seen_is_escaped(text, seen):
         ("\ue000", r"\ue000"),
     ],
 )
-def test_what_no_font_has_is_spelled(cluster, spelled):
+def test_clusters_without_a_font_are_spelled(cluster, spelled):
     assert unicode.spell(cluster) == spelled
 
 

@@ -1,4 +1,4 @@
-"""One image from a file to the model's grid, and its masks back in the image's own geometry.
+"""Reads one image for a model, and writes its masks in the image's own format and geometry.
 
 | file | image | unit | spacing | masks become |
 |---|---|---|---|---|
@@ -7,10 +7,11 @@
 | NIfTI | 2-D, or a slice of 3-D | given | the affine's | a .nii.gz each |
 | DICOM | one frame | of CT "HU" | PixelSpacing | one DICOM-SEG |
 
-The content of a file decides what it is, not its name. Gray values of 8 and 16 bits are scaled to
-0..1. A NIfTI file does not say what its numbers mean; of CT they usually are HU. DICOM other than
-CT is "arbitrary". Where high values are dark (MONOCHROME1, a TIFF whose white is zero) they are
-turned, unless they are HU; a range is that of the values before.
+In the table, "given" means that the caller gives it. The content of a file decides its format, not
+its name. Gray values of 8 and 16 bits are scaled to 0..1. A NIfTI file does not state the unit of
+its values; for CT it is usually HU. DICOM other than CT is "arbitrary". If high values are dark
+(MONOCHROME1, a TIFF whose white is zero), the values are inverted, unless they are HU. A
+`value_range` refers to the values before inversion.
 """
 
 import importlib
@@ -18,7 +19,7 @@ import io
 import os
 import pathlib
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from data_pipelines.settings import Settings
 from data_pipelines.transforms import Placement
 from prosona_jax.types import InputError
 
-# What is taken for which format by its name, where the content is too damaged to tell.
+# {suffix of the name: format}, used if the content is too damaged to recognise.
 _SUFFIXES = {
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".tif", ".tiff"), "raster"),
     ".npz": "npz",
@@ -56,32 +57,35 @@ def read(
 
     Args:
         path: the file.
-        slice_index: which one of a volume or a set, 0-based; None if the file holds one.
-        axis: 0, 1 or 2: along which the slices of a NIfTI volume are counted; None: see `nifti`.
-        unit: "HU", "unit" (0..1) or "arbitrary" where the file does not say: NIfTI, PNG, JPEG,
+        slice_index: index of the slice in a volume or of the image in a set, 0-based; None if the
+            file holds only one.
+        axis: 0, 1 or 2, the axis along which slices of a NIfTI volume are counted; None: see
+            `nifti`.
+        unit: "HU", "unit" (0..1) or "arbitrary", if the file does not state it: NIfTI, PNG, JPEG,
             TIFF, npz without `intensity_unit`, and CT DICOM whose RescaleType is unspecified.
-        spacing_mm: (row, column) size of a pixel, where the file does not say.
-        value_range: the stored values that become 0 and 1 of the unit "unit", where the file does
-            not say what its numbers are; what lies beyond is clipped.
-        point: (row, column) of the object in the image's own pixels, 0-based: a model sees what
-            lies around it. None is the middle.
+        spacing_mm: (row, column) size of a pixel, if the file does not state it.
+        value_range: the stored values that become 0 and 1, if the file does not state a unit. The
+            unit becomes "unit", and values outside of the range are clipped.
+        point: (row, column) of the object in the image's own pixels, 0-based. The model's input is
+            a crop around it. None: the middle of the image.
 
     Raises:
-        InputError: no such file, an unknown or damaged one, no slice or unit chosen where one is
-            needed, another unit or spacing than the file's own, NaN, or a constant image.
+        InputError: the file is missing, damaged or of an unknown format; a slice or a unit is
+            needed but not given; the given unit or spacing contradicts the file; or the image
+            is constant or holds NaN.
     """
     path = pathlib.Path(path).expanduser()
     _check_asked(path, unit, spacing_mm, value_range)
     asked = Asked(slice_index, axis, "arbitrary" if value_range else unit)
     name = _format(path)
     if axis is not None and name != "nifti":
-        raise InputError(f"{path}: has no axes to choose from, as NIfTI has; leave the axis out")
+        raise InputError(f"{path}: only a NIfTI file has axes to choose from; leave the axis out")
     picture: Picture = _module(name).read(path, asked)
     if asked.unit not in (None, picture.intensity_unit):
-        what, it = ("range", value_range) if value_range else ("unit", unit)
+        name, value = ("range", value_range) if value_range else ("unit", unit)
         raise InputError(
-            f"{path}: its numbers are of the unit {picture.intensity_unit!r}, as the file says; "
-            f"leave the {what} {it!r} out"
+            f"{path}: the file states the unit {picture.intensity_unit!r} for its values; leave "
+            f"the {name} {value!r} out"
         )
     if value_range:
         picture = scaled(picture, value_range)
@@ -103,7 +107,7 @@ def _check_asked(
     spacing_mm: tuple[float, float] | None,
     value_range: tuple[float, float] | None,
 ) -> None:
-    """Raises InputError for what no image can fulfil."""
+    """Raises InputError if the path is not a file or an argument is invalid for every image."""
     if path.is_dir():
         first = next((file for file in folders.entries(path) if file.is_file()), None)
         example = f", such as {first}" if first else ""
@@ -119,11 +123,11 @@ def _check_asked(
         if not -np.inf < low < high < np.inf:
             raise InputError(f"{path}: range is {value_range}; give (low, high) with low < high")
         if unit not in (None, "unit"):
-            raise InputError(f"{path}: a range makes 0..1 of the numbers; leave {unit!r} out")
+            raise InputError(f"{path}: a range scales the values to 0..1; leave {unit!r} out")
 
 
 def _inside(picture: Picture, point: tuple[float, float] | None) -> tuple[float, float] | None:
-    """Returns the point; InputError if it is outside of the image."""
+    """Returns the point as floats; InputError if it is outside of the image."""
     if point is None:
         return None
     row, column = point
@@ -137,32 +141,32 @@ def _inside(picture: Picture, point: tuple[float, float] | None) -> tuple[float,
 
 
 def _spacing(picture: Picture, given: tuple[float, float]) -> np.ndarray:
-    """Returns what the caller gives; InputError if the file says another spacing."""
-    known = picture.spacing_mm
-    if not np.isnan(known).any() and not np.allclose(known, given, rtol=_SAME_SPACING, atol=0):
+    """Returns the spacing that the caller gives; InputError if the file states another one."""
+    stated = picture.spacing_mm
+    if not np.isnan(stated).any() and not np.allclose(stated, given, rtol=_SAME_SPACING, atol=0):
         raise InputError(
-            f"{picture.path}: its pixels are {known[0]:g} x {known[1]:g} mm, as the file says; "
-            f"leave the spacing {given} out"
+            f"{picture.path}: the file states pixels of {stated[0]:g} x {stated[1]:g} mm; leave "
+            f"the spacing {given} out"
         )
     return np.array(given, np.float32)
 
 
 def to_model(picture: Picture, settings: Settings) -> tuple[np.ndarray, np.ndarray, Placement]:
-    """Returns the scaled image, the model's input as preparation makes it, and where that lies.
+    """Returns the scaled image, the model's input as for prepared data, and its placement.
 
-    A larger image is cropped around the pixel nearest to its point, a smaller one is padded with
-    -1, and where spacing is known it is resampled; see `transforms`.
+    The image is resampled if its spacing is known. A larger image is cropped around the pixel
+    nearest to its point; a smaller one is padded with -1. See `transforms`.
 
     Args:
-        picture: what `read` returns.
-        settings: those of the data that the model learned from; their source is not used.
+        picture: an image from `read`.
+        settings: settings of the data that the model was trained on; their source is not used.
 
     Returns:
         The whole image f32 [H, W, C], scaled to -1..1; the model's input f32 [size, size, C]; and
         the placement of the second on the first.
 
     Raises:
-        InputError: windowing leaves nothing to see.
+        InputError: the image is constant after windowing.
     """
     centre = None
     if picture.point is not None:
@@ -180,7 +184,8 @@ def to_model(picture: Picture, settings: Settings) -> tuple[np.ndarray, np.ndarr
 def from_model(probs: np.ndarray, placement: Placement) -> np.ndarray:
     """Returns probabilities f32 [S, size, size] on the image's own pixels, f32 [S, H, W].
 
-    Linear, like the way to the model; 0 beyond the model's grid. A mask is where they exceed 1/2.
+    They are interpolated linearly, like the model's input, and are 0 outside of the model's grid. A
+    mask is where they exceed 1/2.
     """
     return transforms.sample(
         probs.astype(np.float32), placement.inverse(), background=np.float32(0)
@@ -188,7 +193,7 @@ def from_model(probs: np.ndarray, placement: Placement) -> np.ndarray:
 
 
 def stem(picture: Picture) -> str:
-    """Returns what the names of an image's files start with."""
+    """Returns the start of the names of all files that belong to an image."""
     return file_stem(pathlib.Path(picture.path.name.removesuffix(".gz")).stem)
 
 
@@ -211,18 +216,18 @@ def encode_masks(
 ) -> dict[str, bytes]:
     """Returns masks in the format and geometry of their image, {file's name: content}.
 
-    Files come in the order of the masks where each has its own.
+    If each mask has its own file, the files are in the order of the masks.
 
     Args:
-        stem: what the files' names start with; see `file_stem`.
+        stem: start of the files' names; see `file_stem`.
         masks: u8 {0, 1} [K, H, W].
         picture: the image they were predicted on.
-        names: [K], one for each mask: part of the file's name, or the segment's label.
-        notes: [K], what travels with each mask, such as its prompt and what it is no evidence for;
-            the formats that keep little of it keep its start.
+        names: [K], part of each file's name, or label of each segment.
+        notes: [K], text that is stored with each mask, such as its prompt and its caveats. Some
+            formats can store only the start of it.
 
     Raises:
-        InputError: the header of a DICOM image does not allow for a DICOM-SEG.
+        InputError: the header of a DICOM image cannot be used for a DICOM-SEG.
     """
     if masks.shape[1:] != picture.image.shape[:2] or not len(masks) == len(names) == len(notes):
         raise ValueError(
@@ -235,65 +240,6 @@ def encode_masks(
     return files
 
 
-def write(
-    folder: str | os.PathLike[str],
-    files: Mapping[str, bytes],
-    picture: Picture,
-    *,
-    earlier: Sequence[str] = (),
-) -> list[pathlib.Path]:
-    """Writes files {name: content} that belong to an image, all of them or none.
-
-    Args:
-        folder: made if absent.
-        files: what to write; files of these names are replaced.
-        picture: the image.
-        earlier: names of files in the folder that these replace: what is not written again goes.
-
-    Raises:
-        InputError: the folder cannot be written to, or a file would replace the image or a folder.
-    """
-    folder = pathlib.Path(folder).expanduser()
-    paths = {folder / name: content for name, content in files.items()}
-    if picture.path.resolve() in (path.resolve() for path in paths):
-        raise InputError(f"{picture.path}: would be replaced; choose another folder for the masks")
-    for path in paths:
-        if os.path.isdir(path):
-            raise InputError(
-                f"{path}: is a folder; move it, or choose another folder for the masks"
-            )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_whole(paths)
-        _remove(folder, earlier, kept=[*paths, picture.path])
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error}); choose another") from error
-    return list(paths)
-
-
-def _write_whole(contents: Mapping[pathlib.Path, bytes]) -> None:
-    """Writes all under other names, then renames: what cannot be written leaves nothing behind."""
-    parts = {path: path.with_name(f".{path.name}.part") for path in contents}
-    try:
-        for path, part in parts.items():
-            part.write_bytes(contents[path])
-        for path, part in parts.items():
-            os.replace(part, path)
-    finally:
-        for part in parts.values():
-            part.unlink(missing_ok=True)
-
-
-def _remove(folder: pathlib.Path, names: Sequence[str], *, kept: Sequence[pathlib.Path]) -> None:
-    """Removes files from the folder, by their plain names, but none of those that are kept."""
-    for name in names:
-        path = folder / name
-        if pathlib.PurePath(name).name != name or not os.path.isfile(path):
-            continue
-        if not any(path.samefile(other) for other in kept):  # some disks tell no case apart
-            path.unlink()
-
-
 def _format(path: pathlib.Path) -> str:
     try:
         if found := content.format_of(path):
@@ -301,8 +247,8 @@ def _format(path: pathlib.Path) -> str:
         is_a = content.words(path)
         packed = content.is_gzip(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error}); mend that") from error
-    if is_a in ("", "an empty file"):  # damaged, or truncated: its name is all there is
+        raise InputError(f"{path}: cannot be read ({error}); fix that") from error
+    if is_a in ("", "an empty file"):  # damaged or truncated: only its name is left to go by
         for suffix, name in _SUFFIXES.items():
             if path.name.lower().endswith(suffix):
                 return name
@@ -311,5 +257,5 @@ def _format(path: pathlib.Path) -> str:
 
 
 def _module(name: str) -> types.ModuleType:
-    """Imports the reader of a format when it is needed: some are extras."""
+    """Imports the reader of a format only when it is needed: some need an optional package."""
     return importlib.import_module(f"data_pipelines.images.{name}")

@@ -1,6 +1,6 @@
-"""DICOM: one frame of a file; masks become the segments of one DICOM-SEG.
+"""Reads one frame of a DICOM file, and writes its masks as the segments of one DICOM-SEG.
 
-Where the header lacks what a DICOM-SEG needs, the masks are PNG files of the slice's pixels.
+If the header lacks an attribute that a DICOM-SEG needs, each mask becomes a PNG file instead.
 """
 
 import copy
@@ -18,7 +18,7 @@ from prosona_jax import __version__, unicode
 from prosona_jax.types import InputError, first_line
 
 _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
-_GEOMETRY = {  # of a frame, by name: where it stands, and how many numbers it is
+_GEOMETRY = {  # {attribute of a frame: ((group, attribute), count of numbers)}
     "ImagePositionPatient": (dicom.POSITION, 3),
     "ImageOrientationPatient": (dicom.ORIENTATION, 6),
     "PixelSpacing": (dicom.SPACING, 2),
@@ -28,15 +28,15 @@ _MAYBE_EMPTY = (
     *("StudyID", "StudyDate", "StudyTime"),
 )
 _SERIES_TAGS = ["SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient"]
-_SAME_DIRECTION = 1e-3  # by which unit vectors may differ: headers round them
-_LEAST_GAP = 0.1  # of a pixel: frames that lie closer are one slice, taken more than once
-_LABEL_LENGTH, _DESCRIPTION_LENGTH = 64, 1024  # of DICOM's value representations LO and ST
+_SAME_DIRECTION = 1e-3  # unit vectors may differ by this, since headers round them
+_LEAST_GAP = 0.1  # in pixels; frames closer than this show the same slice
+_LABEL_LENGTH, _DESCRIPTION_LENGTH = 64, 1024  # limits of DICOM's value representations LO and ST
 _PROGRAM = "prosona_jax"
 _REMEDY = "copy it again, or export it as a DICOM file"
 
 
 class _Origin(NamedTuple):
-    """What a DICOM-SEG takes over from its image."""
+    """The parts of an image file that a DICOM-SEG is made from."""
 
     header: Any  # the data set
     frame: int  # 0-based
@@ -45,10 +45,10 @@ class _Origin(NamedTuple):
 def read(path: pathlib.Path, asked: Asked) -> Picture:
     """Reads one frame; see `images.read`.
 
-    CT becomes HU. Anything else keeps the values that the file makes of the stored ones.
+    The slope and intercept, or the table, of the file are applied, which gives HU for CT.
     """
     extra("pydicom", "dicom", path)
-    extra("highdicom", "dicom", path)  # asked for here, before a model runs
+    extra("highdicom", "dicom", path)  # if it is missing, this fails before a model runs
     with dicom.reading(path, _REMEDY):
         header = dicom.package().dcmread(path)
         caveats = []
@@ -83,13 +83,13 @@ def read(path: pathlib.Path, asked: Asked) -> Picture:
 
 
 def _absent(header: Any, frame: int) -> list[str]:
-    """Returns which attributes are missing that a DICOM-SEG needs; InputError if one is no such."""
+    """Returns the needed attributes that the header lacks; InputError on an invalid value."""
     named = ("FrameOfReferenceUID", *_NEEDED)
     absent = [name for name in named if not str(header.get(name) or "").strip()]
-    for name, (place, count) in _GEOMETRY.items():
-        found = dicom.numbers(dicom.attribute(header, frame, *place), name, count)
+    for name, (tag, count) in _GEOMETRY.items():
+        found = dicom.numbers(dicom.attribute(header, frame, *tag), name, count)
         if found is None:
-            several = place == dicom.POSITION and dicom.count_frames(header) > 1
+            several = tag == dicom.POSITION and dicom.count_frames(header) > 1
             absent.append(f"{name} of each frame" if several else name)
         elif count == 6:
             axes = np.reshape(found, (2, 3))
@@ -104,9 +104,9 @@ def _thickness(header: Any, frame: int) -> float | None:
 
 
 def _complete_thickness(path: pathlib.Path, header: Any, frame: int) -> list[str]:
-    """Gives a header without SliceThickness the distance to the next slice; returns a caveat.
+    """Sets a missing SliceThickness to the distance to the next slice; returns a caveat.
 
-    A DICOM-SEG needs a thickness. Slices that touch are as thick as they are apart.
+    A DICOM-SEG needs a thickness. If slices touch, their distance is their thickness.
     """
     if _thickness(header, frame) is not None:
         return []
@@ -123,9 +123,9 @@ def _complete_thickness(path: pathlib.Path, header: Any, frame: int) -> list[str
 
 
 def _distances(path: pathlib.Path, header: Any, frame: int) -> list[float]:
-    """Returns how far other slices of the series lie above or below, in mm.
+    """Returns the distances in mm to the other slices of the series, above and below.
 
-    They are other frames of the file, or files of the same folder.
+    These slices are other frames of the file, or other files of the same folder.
     """
     orientation = np.array(dicom.attribute(header, frame, *dicom.ORIENTATION), float)
     own = np.array(dicom.attribute(header, frame, *dicom.POSITION), float)
@@ -149,7 +149,7 @@ def _distances(path: pathlib.Path, header: Any, frame: int) -> list[float]:
 
 
 def _neighbours(path: pathlib.Path, header: Any) -> list[tuple[Any, Any]]:
-    """Returns position and orientation of the files of this series that lie beside one of it."""
+    """Returns position and orientation of the files of this series in the same folder."""
     planes = []
     for file in folders.entries(path.parent):
         try:
@@ -166,22 +166,23 @@ def _neighbours(path: pathlib.Path, header: Any) -> list[tuple[Any, Any]]:
 def encode(
     picture: Picture, stem: str, masks: np.ndarray, names: Sequence[str], notes: Sequence[str]
 ) -> dict[str, bytes]:
-    """Returns one DICOM-SEG that refers to the slice: segment k + 1 is mask k, also an empty one.
+    """Returns one DICOM-SEG that refers to the slice: segment k + 1 is mask k, even if it is empty.
 
-    A label is the start of the name, a description that of the note.
+    A segment's label is the start of the name, its description the start of the note.
     """
     highdicom = extra("highdicom", "dicom", picture.path)
     header, frame = picture.origin
     for name in _MAYBE_EMPTY:
         header.setdefault(name, None)
     position, orientation, spacing = (
-        dicom.attribute(header, frame, *place) for place, _ in _GEOMETRY.values()
+        dicom.attribute(header, frame, *tag) for tag, _ in _GEOMETRY.values()
     )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the patient's name, which is the slice's own
+            # pydicom may warn of the patient's name, which is copied from the slice.
+            warnings.simplefilter("ignore")
             segmentation = highdicom.seg.Segmentation(
-                source_images=[copy.deepcopy(header)],  # highdicom writes into it
+                source_images=[copy.deepcopy(header)],  # highdicom changes its argument
                 pixel_array=np.moveaxis(masks, 0, -1)[None],
                 segmentation_type="BINARY",
                 segment_descriptions=_segments(highdicom, names, notes),
@@ -200,23 +201,23 @@ def encode(
                 specific_character_set="ISO_IR 192",  # a prompt may be in any language
             )
             groups = segmentation.SharedFunctionalGroupsSequence[0]
-            if dicom.attribute(header, frame, *dicom.GAP) is None:  # or 1 mm would be made up
+            if dicom.attribute(header, frame, *dicom.GAP) is None:  # highdicom would set 1 mm
                 del groups.PixelMeasuresSequence[0].SpacingBetweenSlices
             stream = io.BytesIO()
             segmentation.save_as(stream, enforce_file_format=True)
             read_back = highdicom.seg.segread(io.BytesIO(stream.getvalue())).pixel_array
         if not np.array_equal(read_back.reshape(masks.shape), masks):
             raise ValueError("its masks read back differ")
-    except Exception as error:  # highdicom and pydicom raise whatever the header leads them to
+    except Exception as error:  # on a faulty header highdicom may raise anything
         raise InputError(
-            f"{picture.path}: a DICOM-SEG cannot take over its header ({first_line(error)}); mend "
-            "that, or export the slice as PNG"
+            f"{picture.path}: its header cannot be used for a DICOM-SEG ({first_line(error)}); fix "
+            "the header, or export the slice as PNG"
         ) from error
     return {f"{stem}_masks.dcm": stream.getvalue()}
 
 
 def _segments(highdicom: Any, names: Sequence[str], notes: Sequence[str]) -> list[Any]:
-    """Returns what DICOM says of each segment: a lesion, drawn by an algorithm."""
+    """Returns the DICOM description of each segment: a lesion that an algorithm segmented."""
     from pydicom.sr.codedict import codes
 
     algorithm = highdicom.AlgorithmIdentificationSequence(

@@ -1,8 +1,9 @@
-"""NIfTI: a 2-D image, or a slice of a 3-D one.
+"""Reads NIfTI: a 2-D image, or a slice of a 3-D one; writes masks as NIfTI.
 
-Slices are counted along the axis of the largest voxels, so that a slice has the finest pixels; of
-equal ones along the axis nearest to feet and head. The other two axes, in their order, are columns
-and rows: voxel (i, j) of a slice is column i of row j.
+By default slices are counted along the axis with the largest voxel size, so that a slice has the
+finest pixels. If axes have equal sizes, it is the axis nearest to the direction from feet to head.
+The other two axes, in their order, are columns and rows: voxel (i, j) of a slice is column i of row
+j.
 """
 
 import contextlib
@@ -26,9 +27,14 @@ from data_pipelines.images.picture import (
 from prosona_jax import unicode
 from prosona_jax.types import InputError
 
-_MM = {0: 1.0, 1: 1e3, 2: 1.0, 3: 1e-3}  # by the code of a length; viewers take 0, unknown, as mm
-_NOTE_BYTES = 79  # the header's field, less its end
-_SAME = 0.01  # relative, by which two sizes of a voxel may differ: headers round them
+_MM = {
+    0: 1.0,
+    1: 1e3,
+    2: 1.0,
+    3: 1e-3,
+}  # {code of the unit: mm}; like viewers, takes 0, unknown, as mm
+_NOTE_BYTES = 79  # length of the header's field, without the final NUL
+_SAME = 0.01  # relative difference of equal voxel sizes, since headers round them
 _AXES = ("first", "second", "third")
 
 
@@ -37,11 +43,11 @@ def read(path: pathlib.Path, asked: Asked) -> Picture:
     nibabel = extra("nibabel", "nifti", path)
     if asked.unit is None:
         raise InputError(
-            f"{path}: NIfTI does not say what its numbers are; give the unit, one of "
+            f"{path}: NIfTI does not state the unit of its values; give the unit, one of "
             f"{validation.UNITS}: HU for CT"
         )
     try:
-        # nibabel would log each field that it doubts, beside the one line that is raised.
+        # nibabel would also log each field that it doubts; the user should see one line only.
         with _stream(path) as stream, nibabel.imageglobals.LoggingOutputSuppressor():
             volume = _class(nibabel, stream).from_stream(stream)
             _check_start(path, volume)
@@ -50,7 +56,7 @@ def read(path: pathlib.Path, asked: Asked) -> Picture:
             return picture
     except InputError:
         raise
-    except Exception as error:  # nibabel's readers raise whatever the bytes lead them to
+    except Exception as error:  # on damaged bytes nibabel may raise anything
         raise unreadable(path, error) from error
 
 
@@ -59,13 +65,13 @@ def encode(
 ) -> dict[str, bytes]:
     """Returns one .nii.gz u8 of the input's shape and geometry for each mask; other slices are 0.
 
-    The start of the note is the header's description.
+    The header's description is the start of the note.
     """
-    volume, at = picture.origin
+    volume, index = picture.origin
     files = {}
     for k, (mask, name, note) in enumerate(zip(masks, names, notes, strict=True), start=1):
         voxels = np.zeros(volume.shape, np.uint8)
-        voxels[at] = mask.T
+        voxels[index] = mask.T
         header = volume.header.copy()
         header.set_data_dtype(np.uint8)
         header["cal_min"], header["cal_max"] = 0, 1  # what viewers show as black and white
@@ -79,7 +85,7 @@ def encode(
 
 @contextlib.contextmanager
 def _stream(path: pathlib.Path) -> Iterator[Any]:
-    """Opens the file, unpacked if it is packed: `.nii` and `.nii.gz` are mixed up often."""
+    """Opens the file and decompresses it if needed; the suffix may be wrong."""
     opener = gzip.open if content.is_gzip(path) else open
     with opener(path, "rb") as stream:
         yield stream
@@ -103,7 +109,7 @@ def _check_start(path: pathlib.Path, volume: Any) -> None:
 
 
 def _check_whole(volume: Any, stream: Any) -> None:
-    """Raises EOFError if the file ends before its last voxel: masks are as large as its header."""
+    """Raises EOFError if the file ends before its last voxel, since masks get the header's size."""
     voxels = math.prod(volume.shape) * volume.get_data_dtype().itemsize
     end = volume.dataobj.offset + voxels
     stream.seek(end - 1)
@@ -117,14 +123,14 @@ def _slice(path: pathlib.Path, volume: Any, asked: Asked) -> Picture:
     if len(space) not in (2, 3) or 0 in shape or dtype.kind not in "biuf":
         raise InputError(f"{path}: is {dtype} {list(shape)}; store real numbers in 2-D or 3-D")
     sizes, caveats = _sizes(path, volume)
-    taken: int | None = None
+    counted: int | None = None
     if len(space) == 2:
         _refuse_axis(path, asked)
         choose_slice(path, 1, asked.slice_index)
         inside: tuple[Any, ...] = (slice(None), slice(None))
         axes = [0, 1]
     else:
-        taken = axis = _axis(volume, space, sizes) if asked.axis is None else asked.axis
+        counted = axis = _axis(volume, space, sizes) if asked.axis is None else asked.axis
         if not 0 <= axis <= 2:
             raise InputError(f"{path}: has no axis {axis}; choose one of 0, 1 and 2")
         along = f" along the {_AXES[axis]} axis of {list(space)}"
@@ -133,11 +139,11 @@ def _slice(path: pathlib.Path, volume: Any, asked: Asked) -> Picture:
         axes = [k for k in range(3) if k != axis]
         if asked.axis is None and axis != 2 and space[axis] > 1:
             caveats.append(
-                f"Slices are counted along the {_AXES[axis]} axis of {list(space)} voxels, across "
-                "the finest pixels; --axis chooses another."
+                f"Slices are counted along the {_AXES[axis]} axis of {list(space)} voxels, so that "
+                "they have the finest pixels; --axis chooses another axis."
             )
-    at = inside + (0,) * (len(shape) - len(inside))
-    plane = validation.float32(volume.dataobj[at])
+    within = inside + (0,) * (len(shape) - len(inside))
+    plane = validation.float32(volume.dataobj[within])
     spacing = validation.float32([sizes[axes[1]], sizes[axes[0]]])
     return Picture(
         plane.T[..., None],
@@ -145,14 +151,14 @@ def _slice(path: pathlib.Path, volume: Any, asked: Asked) -> Picture:
         spacing,
         path,
         "nifti",
-        (volume, at),
+        (volume, within),
         tuple(caveats),
-        axis=taken,
+        axis=counted,
     )
 
 
 def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:
-    """Returns the shape without axes of length 1 behind the third."""
+    """Returns the shape without trailing axes of length 1 after the third axis."""
     space = tuple(shape)
     while len(space) > 3 and space[-1] == 1:
         space = space[:-1]
@@ -165,35 +171,37 @@ def _refuse_axis(path: pathlib.Path, asked: Asked) -> None:
 
 
 def _sizes(path: pathlib.Path, volume: Any) -> tuple[np.ndarray, list[str]]:
-    """Returns the size of a voxel along each axis f64 [3] in mm, and what the header leaves open.
+    """Returns the size of a voxel along each axis f64 [3] in mm, and caveats on the header.
 
-    They are the affine's, which viewers use; the zooms beside it may say something else.
+    The sizes are those of the affine, which viewers use; pixdim in the header may contradict it.
 
     Raises:
-        InputError: the affine gives an axis of the image no size, or the unit of length is none.
+        InputError: the affine gives an axis of the image no size, or the unit of length is invalid.
     """
     header = volume.header
     code = int(header["xyzt_units"]) % 8
     if code not in _MM:
-        raise InputError(f"{path}: its unit of length is {code}, which is none; export it in mm")
+        raise InputError(f"{path}: its unit of length {code} does not exist; export it in mm")
     millimetres = _MM[code]
     sizes = np.linalg.norm(volume.affine[:3, :3], axis=0)
     zooms = np.ones(3)
     zooms[: len(header.get_zooms()[:3])] = header.get_zooms()[:3]
     sform = header.get_sform(coded=True)
     qform, damaged = _qform(header)
-    taken = "sform" if sform[1] else "qform" if qform[1] else "pixdim"
+    used = "sform" if sform[1] else "qform" if qform[1] else "pixdim"
     given = len(header.get_zooms()[:3])
     if not (np.isfinite(sizes[:given]) & (sizes[:given] > 0)).all():
         raise InputError(
-            f"{path}: by its {taken} voxels are {_span(sizes[:given] * millimetres)}; all sizes "
+            f"{path}: by its {used} voxels are {_span(sizes[:given] * millimetres)}; all sizes "
             "must be above 0: export it again"
         )
-    caveats = ["Header damaged: its qform is no rotation; the sform was taken."] if damaged else []
+    caveats = (
+        ["Header damaged: its qform is not a rotation; the sform was used."] if damaged else []
+    )
     if not np.allclose(sizes[:given], zooms[:given], rtol=_SAME, atol=0):
         caveats.append(
-            f"Header disagrees: by its {taken} voxels are {_span(sizes[:given] * millimetres)}, "
-            f"and by pixdim {_span(zooms[:given] * millimetres)}; the {taken} was taken, as "
+            f"Header disagrees: by its {used} voxels are {_span(sizes[:given] * millimetres)}, "
+            f"and by pixdim {_span(zooms[:given] * millimetres)}; the {used} was used, as "
             "viewers do."
         )
     if sform[1] and qform[1]:
@@ -201,15 +209,15 @@ def _sizes(path: pathlib.Path, volume: Any) -> tuple[np.ndarray, list[str]]:
         if (moved[:, :3].max() > _SAME * sizes.max()) or (moved[:, 3].max() > sizes.max()):
             caveats.append(
                 "Header disagrees: its sform and its qform place the image differently; the sform "
-                "was taken, as viewers do."
+                "was used, as viewers do."
             )
     return sizes * millimetres, caveats
 
 
 def _qform(header: Any) -> tuple[tuple[np.ndarray | None, int], bool]:
-    """Returns the qform and its code, 0 where it is damaged, and whether it is.
+    """Returns the qform and its code, which is 0 if it is damaged, and whether it is damaged.
 
-    One that would be needed, without a sform, has failed before.
+    A damaged qform without a sform beside it has raised an error before.
     """
     try:
         return header.get_qform(coded=True), False
@@ -224,14 +232,16 @@ def _axis(volume: Any, space: Sequence[int], sizes: np.ndarray) -> int:
         return single[0]
     header, affine = volume.header, volume.affine
     placed = (header["sform_code"] or header["qform_code"]) and affine[:3, 3].any()
-    if np.array_equal(np.abs(affine[:3, :3]), np.eye(3)) and not placed:  # nobody said their sizes
+    if (
+        np.array_equal(np.abs(affine[:3, :3]), np.eye(3)) and not placed
+    ):  # the header gives no sizes
         odd = [k for k in range(3) if space[k - 1] == space[k - 2] > space[k]]
         if odd:
             return odd[0]
     largest = [k for k in range(3) if sizes[k] >= sizes.max() * (1 - _SAME)]
     if len(largest) == 1:
         return largest[0]
-    height = np.abs(volume.affine[2, :3])  # how far each axis leads towards the head
+    height = np.abs(volume.affine[2, :3])  # component of each axis towards the head
     return max(largest, key=lambda k: (height[k], k))
 
 

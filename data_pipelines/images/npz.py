@@ -1,10 +1,12 @@
-"""npz: one image, or one of a data set in the format of the source `npz`.
+"""Reads npz: one image, or one image of a data set in the format of the source `npz`.
 
 | key | shape | |
 |---|---|---|
 | `image` | [H,W], or [N,H,W] or [N,H,W,C] to choose from | needed |
 | `spacing_mm` | [2], or [N,2] | unknown |
 | `intensity_unit` | text | the caller's |
+
+The last column is the default of a missing key.
 """
 
 import io

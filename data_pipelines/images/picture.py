@@ -1,4 +1,4 @@
-"""One image from a file, and what the modules of the formats share."""
+"""Defines the type of one image, and functions that the modules of the formats share."""
 
 import importlib
 import os
@@ -13,19 +13,23 @@ import numpy as np
 from prosona_jax import unicode
 from prosona_jax.types import InputError
 
-# A name has at most 255 bytes on common disks, and a file being written is called `.NAME.part`.
+# A name has at most 255 bytes on common disks. While a file is written, it is named `.NAME.part`.
 _NAME_BYTES = 255 - len("..part")
-_CLIPPED_SHARE = 0.01  # of the pixels: single ones beyond a range are usual
-_STEM_BYTES = 200  # which leaves room for the number, a few words and the suffix
-_IN_WORDS = {"Pc", "Mn", "Mc"}  # beside letters and digits: lines such as _, marks
+_CLIPPED_SHARE = 0.01  # share of the pixels; a few pixels outside of a range are usual
+_STEM_BYTES = 200  # this leaves room for the number, a few words and the suffix
+_IN_WORDS = {
+    "Pc",
+    "Mn",
+    "Mc",
+}  # categories that are kept beside letters and digits: _ and the like, marks
 
 
 class Asked(NamedTuple):
-    """What the caller says of a file, where the file does not."""
+    """The arguments of the caller on a file."""
 
-    slice_index: int | None  # which of several, 0-based
-    axis: int | None  # along which the slices of a volume are counted
-    unit: str | None  # of the numbers
+    slice_index: int | None  # index of the slice, page or frame, 0-based
+    axis: int | None  # axis along which the slices of a volume are counted
+    unit: str | None  # unit of the values, if the file does not state it
 
 
 class Picture(NamedTuple):
@@ -35,18 +39,18 @@ class Picture(NamedTuple):
     intensity_unit: str  # "HU", "unit" (0..1) or "arbitrary"
     spacing_mm: np.ndarray  # f32 [2], (row, column) size of a pixel; NaN: unknown
     path: pathlib.Path
-    format: str  # the module of this package that writes its masks
-    origin: Any  # what that module needs to write masks back: a header, the slice
-    caveats: tuple[str, ...] = ()  # what the reader had to assume
-    inverted: bool = False  # high values are dark: `images.read` turns them, after any range
-    slice_index: int | None = None  # which one of the file's was asked for
-    axis: int | None = None  # along which the slice of a volume was counted
+    format: str  # name of the module in this package that writes its masks
+    origin: Any  # data that this module needs to write masks: a header, the slice
+    caveats: tuple[str, ...] = ()  # assumptions of the reader
+    inverted: bool = False  # high values are dark: `images.read` inverts them, after any range
+    slice_index: int | None = None  # the index that the caller asked for
+    axis: int | None = None  # the axis along which the slices of a volume were counted
     value_range: tuple[float, float] | None = None  # stored values that became 0 and 1
     point: tuple[float, float] | None = None  # (row, column) to crop around; None: the middle
 
 
 def scaled(picture: Picture, value_range: tuple[float, float]) -> Picture:
-    """Returns the picture with the range of its stored values as 0..1."""
+    """Returns the picture with the range of its stored values scaled to 0..1."""
     low, high = value_range
     values = (picture.image - low) / (high - low)
     clipped = float(np.mean((values < 0) | (values > 1)))
@@ -63,7 +67,7 @@ def scaled(picture: Picture, value_range: tuple[float, float]) -> Picture:
 
 
 def bright(picture: Picture) -> Picture:
-    """Returns the picture with high values bright; HU are so whatever the file says."""
+    """Returns the picture with bright high values; HU are never inverted."""
     if not picture.inverted or picture.intensity_unit == "HU":
         return picture
     image = 1 - picture.image if picture.intensity_unit == "unit" else -picture.image
@@ -73,12 +77,12 @@ def bright(picture: Picture) -> Picture:
 def choose_slice(
     path: pathlib.Path, count: int, slice_index: int | None, *, along: str = "", hint: str = ""
 ) -> int:
-    """Returns which of `count` slices is meant, 0-based; of a single one nothing need be said.
+    """Returns the index of the chosen slice, 0-based; a single slice need not be chosen.
 
-    `along` says where they lie, and the hint what else to do where none of several is chosen.
+    In an error message, `along` follows the number of slices, and `hint` names another remedy.
 
     Raises:
-        InputError: there are several and none is chosen, or the choice is out of range.
+        InputError: there are several slices and none is chosen, or the index is out of range.
     """
     if slice_index is None and count == 1:
         return 0
@@ -103,7 +107,7 @@ def extra(module: str, part: str, path: pathlib.Path) -> types.ModuleType:
 
 
 def unreadable(path: pathlib.Path, error: Exception) -> InputError:
-    """Returns the fault of a file that its reader gave up on."""
+    """Returns the error for a file that another package cannot read."""
     reason = " ".join(str(error).split()) or type(error).__name__
     return InputError(
         f"{path}: unreadable, truncated or damaged ({reason}); copy it again, or export it anew"
@@ -113,8 +117,8 @@ def unreadable(path: pathlib.Path, error: Exception) -> InputError:
 def file_name(stem: str, number: int, name: str, suffix: str) -> str:
     """Returns the name of one mask's file, such as crop_1_hug-the-solid-core.png.
 
-    Of the name it keeps letters with their marks and digits, of any script, as far as there is room
-    beside the stem, which `file_stem` made.
+    It keeps the letters, their marks and the digits of the name, in any script, as far as there is
+    room beside the stem. The stem must come from `file_stem`.
     """
     letters = unicode.bare(unicodedata.normalize("NFC", name))
     safe = "".join(map(_in_file_name, unicode.clusters(letters)))
@@ -124,7 +128,7 @@ def file_name(stem: str, number: int, name: str, suffix: str) -> str:
 
 
 def file_stem(stem: str) -> str:
-    """Returns what files' names start with, without what hides a file or looks like an option."""
+    """Returns the start of files' names, without leading "." (hidden file) and "-" (option)."""
     return unicode.start(stem.lstrip("-."), _STEM_BYTES, _size) or "image"
 
 

@@ -1,6 +1,6 @@
-"""PNG, JPEG and TIFF: gray values, of which 8 and 16 bits are scaled to 0..1; masks become PNG.
+"""Reads PNG, JPEG and TIFF as gray values, and writes masks as PNG.
 
-With another unit than "unit" the values stay as they are stored.
+Values of 8 and 16 bits are scaled to 0..1, unless the caller gives another unit than "unit".
 """
 
 import io
@@ -23,15 +23,15 @@ def read(path: pathlib.Path, asked: Asked) -> Picture:
     if asked.unit in (None, "unit"):
         if np.isnan(gray.white):
             raise InputError(
-                f"{path}: its numbers are signed or have 32 bits, and the file does not say what "
-                "they are; give the unit, HU or arbitrary, or the range that becomes 0..1"
+                f"{path}: its values are signed or have 32 bits, and the file does not state their "
+                "unit; give the unit, HU or arbitrary, or the range that becomes 0..1"
             )
         values = values / np.float32(gray.white)
     caveats: tuple[str, ...] = ()
     if gray.transparent:
         caveats = (
-            f"Transparent: {gray.transparent:.0%} of the pixels have no colour of their own and "
-            "count as black.",
+            f"Transparent: {gray.transparent:.0%} of the pixels are not opaque and were blended "
+            "with black.",
         )
     unit, unknown = asked.unit or "unit", np.full(2, np.nan, np.float32)
     return Picture(
@@ -42,8 +42,8 @@ def read(path: pathlib.Path, asked: Asked) -> Picture:
 def encode(
     picture: Picture, stem: str, masks: np.ndarray, names: Sequence[str], notes: Sequence[str]
 ) -> dict[str, bytes]:
-    """Returns one PNG of 0 and 255 for each mask, with name and note as its text."""
-    del picture  # a PNG has no geometry but its size
+    """Returns one PNG of 0 and 255 for each mask, with name and note as its text chunks."""
+    del picture  # a PNG has no geometry except its size
     files = {}
     for k, (mask, name, note) in enumerate(zip(masks, names, notes, strict=True), start=1):
         text = PngImagePlugin.PngInfo()

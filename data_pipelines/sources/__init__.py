@@ -1,7 +1,7 @@
-"""Sources of records behind one interface.
+"""Reads records from any source through one interface.
 
-A source is a module of this folder and an entry of `settings.SOURCES`. It has a function `records`,
-and `provenance` if it knows the citation of its data or simulates them.
+A source is a module of this folder and an entry of `settings.SOURCES`. It has a function `records`.
+It also has a function `provenance` if it knows the citation of its data or simulates images.
 """
 
 import collections
@@ -14,7 +14,7 @@ from data_pipelines import lidc
 from data_pipelines.settings import SOURCES, Settings
 from prosona_jax.types import InputError, Record
 
-# Every release of LIDC-IDRI names its patients or its series so.
+# In every release of LIDC-IDRI the patient ids or the series ids start with one of these.
 _LIDC_PREFIXES = ("LIDC-IDRI-", lidc.SERIES_PREFIX)
 _LIDC_CITATION = (
     "LIDC-IDRI: Armato et al., Medical Physics 38(2), 2011, doi 10.1118/1.3528204; "
@@ -23,7 +23,7 @@ _LIDC_CITATION = (
 
 
 class Provenance(NamedTuple):
-    """What must be said wherever the data are shown."""
+    """Facts that every report on the data must state."""
 
     citation: str  # "" if the source names none
     simulated: bool  # the images were rendered from the masks: no clinical evidence
@@ -33,11 +33,11 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
     """Yields the source's records at their own geometry, not windowed.
 
     Args:
-        settings: names the source and its path.
-        skipped: counts, by reason, what the source leaves out as expected.
+        settings: name the source and its path.
+        skipped: gets the number of records that the source leaves out as expected, by reason.
 
     Yields:
-        A record, or the fault of one: the caller decides whether to stop or to go on.
+        A record, or the error of a record: the caller decides whether to stop or to continue.
 
     Raises:
         InputError: the whole file or folder is unusable.
@@ -46,7 +46,7 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
 
 
 def provenance(settings: Settings, patient_ids: Collection[str]) -> Provenance:
-    """Returns the citation and whether images are simulated, as the source or its ids say."""
+    """Returns the citation, by the source or the patient ids, and whether images are simulated."""
     citation, simulated = "", False
     if hasattr(module := _module(settings), "provenance"):
         citation, simulated = module.provenance(settings)
@@ -56,5 +56,5 @@ def provenance(settings: Settings, patient_ids: Collection[str]) -> Provenance:
 
 
 def _module(settings: Settings) -> ModuleType:
-    """Imports the source when it is needed: some sources need an extra."""
+    """Imports the source only when it is needed, since some sources need an optional package."""
     return importlib.import_module(f"data_pipelines.sources.{SOURCES[settings.source]}")

@@ -1,11 +1,11 @@
-"""DeepMind's tree of LIDC crops, as PNG files.
+"""Reads the LIDC crops published by DeepMind: a folder tree of PNG files.
 
     [train|val|test/]images/<patient>/z-<mm>_c<i>.png
     [train|val|test/]gt/<patient>/z-<mm>_c<i>_l<k>.png
 
-Images have 8 or 16 bits, scaled to 0..1; colour is reduced to luminance, and what is transparent
-lies on black. In masks all but black is foreground; see `raster.read_mask`. Raters k count from 0
-or 1. The folders above `images` declare the split. Spacing is unknown.
+Images have 8 or 16 bits and are scaled to 0..1. Colour becomes luminance. Transparent pixels are
+blended with black. In masks every pixel that is not black is foreground; see `raster.read_mask`.
+Raters k count from 0 or 1. The folders above `images` declare the split. Spacing is unknown.
 """
 
 import collections
@@ -19,13 +19,13 @@ from data_pipelines import folders, identifiers, raster
 from data_pipelines.settings import Settings
 from prosona_jax.types import InputError, Record
 
-# Also the folders that the published archives unpack to, such as lidc_crops_val.
+# Also for the folders in the published archives, such as lidc_crops_val.
 _SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 
 
 def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[Record | InputError]:
     """Yields the tree's records, sorted by path; see `sources.records`."""
-    del skipped  # nothing is expected to be left out
+    del skipped  # this source leaves nothing out
     root = settings.location()
     trees = [root, *folders.entries(root)] if root.is_dir() else []
     trees = [tree for tree in trees if (tree / "images").is_dir() and (tree / "gt").is_dir()]
@@ -52,7 +52,7 @@ def _patients(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _pngs(patients: list[pathlib.Path]) -> list[pathlib.Path]:
-    """Returns the PNG files of patients' folders, in their order."""
+    """Returns the PNG files in the folders of patients, in the order of the folders."""
     return [
         file
         for patient in patients
@@ -64,7 +64,7 @@ def _pngs(patients: list[pathlib.Path]) -> list[pathlib.Path]:
 def _masks(
     trees: list[pathlib.Path],
 ) -> dict[tuple[pathlib.Path, pathlib.Path], dict[int, list[pathlib.Path]]]:
-    """Returns each image's mask files by rater, the image named by tree and patient/stem."""
+    """Returns the mask files of each image, {(tree, patient/stem): {rater: files}}."""
     found: dict[tuple[pathlib.Path, pathlib.Path], dict[int, list[pathlib.Path]]]
     found = collections.defaultdict(dict)
     for tree in trees:
@@ -86,7 +86,7 @@ def _record(
         absent = ", ".join(f"{file.stem}_l{k}.png" for k in raters if k not in masks)
         raise InputError(
             f"{file}: gt/{file.parent.name} lacks {absent or 'its masks'}; add them, or use an npz "
-            "file with rater_valid where a rater is missing"
+            "file with rater_valid if a rater is missing"
         )
     if twice := next((files for files in masks.values() if len(files) > 1), None):
         first, second = twice[:2]
@@ -96,8 +96,8 @@ def _record(
     for k, plane in zip(raters, planes, strict=True):
         if plane.shape != image.shape:
             raise InputError(
-                f"{masks[k][0]}: is {list(plane.shape)}, its image {list(image.shape)}; they must "
-                "have one size"
+                f"{masks[k][0]}: is {list(plane.shape)}, its image {list(image.shape)}; both must "
+                "have the same size"
             )
     return Record(
         image=image[..., None],
@@ -117,7 +117,7 @@ def _image(file: pathlib.Path) -> np.ndarray:
     gray = raster.read_gray(file)
     if np.isnan(gray.white):
         raise InputError(
-            f"{file}: its numbers are signed or have 32 bits; save it as PNG of 8 or 16 bits"
+            f"{file}: its values are signed or have 32 bits; save it as PNG of 8 or 16 bits"
         )
     image = gray.values / np.float32(gray.white)
     return 1 - image if gray.inverted else image

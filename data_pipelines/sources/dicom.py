@@ -1,7 +1,7 @@
-"""Real CT of LIDC-IDRI: a folder of DICOM files from TCIA, joined with the raters' contours.
+"""Reads real CT of LIDC-IDRI: a folder of DICOM files from TCIA, joined with the raters' contours.
 
-The folder may be nested in any way and hold any part of the collection, radiographs included: a
-CT series is known by its SeriesInstanceUID, a slice by its ImagePositionPatient.
+The folder may have any subfolders and hold any part of the collection, radiographs included. A CT
+series is identified by its SeriesInstanceUID, a slice by its ImagePositionPatient.
 """
 
 import collections
@@ -16,7 +16,7 @@ from data_pipelines import content, dicom, folders, lidc
 from data_pipelines.settings import Settings
 from prosona_jax.types import InputError, Record
 
-Z_TOLERANCE_MM = 0.1  # far below the least distance of two slices, 0.45 mm
+Z_TOLERANCE_MM = 0.1  # far below the least distance between two slices, 0.45 mm
 SPACING_TOLERANCE_MM = 1e-3
 AGAIN = "download it again or delete it"
 ABSENT_SLICE = "contour whose slice is absent"
@@ -27,30 +27,34 @@ HEADER_TAGS = ["Modality", "PatientID", "SeriesInstanceUID", "ImagePositionPatie
 
 
 class _Index(NamedTuple):
-    """Where the slices of LIDC's series lie."""
+    """The files of LIDC's slices."""
 
     slices: dict[str, dict[float, pathlib.Path]]  # {series: {z in mm: file}}
-    patients: dict[str, set[str]]  # of CT series that are not LIDC's: {patient: {series}}
+    patients: dict[str, set[str]]  # CT series that are not LIDC's, {patient: {series}}
     faults: list[InputError]
 
 
 def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[Record | InputError]:
-    """Yields real crops in HU, patient by patient; one slice at a time is in memory.
+    """Yields real crops in HU, patient by patient, with one slice in memory at a time.
 
     Args:
-        settings: path is the folder.
-        skipped: counts contours whose slice is absent, nodules whose whole series is absent,
-            second files of one slice, and CT series of others, by patient.
+        settings: `path` is the folder.
+        skipped: gets the number of contours whose slice is absent, of nodules whose whole series
+            is absent, of second files of one slice, and, by patient, of CT series that are not of
+            LIDC-IDRI.
 
     Yields:
-        A record, or the fault of one file.
+        A record, or the error of one file.
 
     Raises:
-        InputError: no such folder, no LIDC series in it, pydicom or the contours are missing.
+        InputError: the folder is missing or holds no LIDC series, or pydicom or the contours are
+            not installed.
     """
     folder = settings.location()
     if not folder.is_dir():
-        raise InputError(f"{folder}: source 'dicom' reads a folder; give that of the DICOM files")
+        raise InputError(
+            f"{folder}: source 'dicom' reads a folder; give the folder of the DICOM files"
+        )
     database = lidc.find_database()
     index = _index(folder, lidc.read_series(database), skipped)
     if not index.slices and not index.faults:
@@ -84,8 +88,8 @@ def _read_hu(path: pathlib.Path, spacing_mm: float, crop: lidc.Window) -> np.nda
     """Returns the window f32 [size, size] of a file's slice.
 
     Raises:
-        InputError: pixels are missing or not readable, their spacing is not the database's, or the
-            window's middle lies beyond them.
+        InputError: pixels are missing or unreadable, their spacing differs from the database, or
+            the middle of the window lies outside of the slice.
     """
     with dicom.reading(path, AGAIN):
         dataset = dicom.package().dcmread(path)
@@ -117,7 +121,7 @@ def _crop(slice_hu: np.ndarray, crop: lidc.Window) -> np.ndarray:
 def _index(
     folder: pathlib.Path, wanted: Collection[str], skipped: collections.Counter[str]
 ) -> _Index:
-    """Reads the header of every file; what is no DICOM file is passed over, unless named .dcm."""
+    """Reads the headers of all files; ignores files that are not DICOM, unless named .dcm."""
     pydicom = dicom.package()
     index = _Index({}, {}, [])
     paths = folders.files(folder)
@@ -127,7 +131,7 @@ def _index(
                 header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=HEADER_TAGS)
                 if header.file_meta.MediaStorageSOPClassUID == _TABLE_OF_CONTENTS:
                     continue
-                if header.Modality == "CT":  # a DICOM file without a modality was cut short
+                if header.Modality == "CT":  # without a modality, the file is truncated: an error
                     _file(index, path, header, wanted, skipped)
         except InputError as fault:
             if content.format_of(path) == "dicom" or path.suffix.lower() == ".dcm":
@@ -142,7 +146,7 @@ def _file(
     wanted: Collection[str],
     skipped: collections.Counter[str],
 ) -> None:
-    """Enters one CT file into the index."""
+    """Adds one CT file to the index."""
     series = str(header.SeriesInstanceUID)
     if series not in wanted:
         index.patients.setdefault(str(header.get("PatientID", "?")), set()).add(series)
@@ -151,8 +155,8 @@ def _file(
     if position is None:
         raise InputError(f"ImagePositionPatient is empty; {AGAIN}")
     z_mm = position[2]
-    known = index.slices.setdefault(series, {})
-    if z_mm in known:
+    files = index.slices.setdefault(series, {})
+    if z_mm in files:
         skipped[DUPLICATE] += 1
     else:
-        known[z_mm] = path
+        files[z_mm] = path

@@ -2,17 +2,17 @@
 
 | key | shape | |
 |---|---|---|
-| `image` | [N,H,W] or [N,H,W,C], a number | needed |
+| `image` | [N,H,W] or [N,H,W,C], numbers | needed |
 | `masks` | [N,R,H,W], 0 and 1 | needed |
 | `patient_id`, `record_id` | [N], text | needed |
 | `intensity_unit` | "HU", "unit" (0..1) or "arbitrary" | needed |
 | `spacing_mm` | [N,2], row and column, NaN for unknown | NaN |
-| `rater_valid` | [N,R], False: the rater did not read the image | all True |
+| `rater_valid` | [N,R], False: the rater has no mask of the image | all True |
 | `site`, `split` | [N], text; splits are train, validation, test | "" |
 | `citation` | text to show with the data | "" |
 | `simulated` | True: images rendered from the masks | False |
 
-Other keys are left alone.
+Other keys are ignored. The last column is the default of a missing key.
 """
 
 import collections
@@ -33,7 +33,7 @@ _OPTIONAL = ("spacing_mm", "rater_valid", "site", "split")
 
 def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[Record | InputError]:
     """Yields the file's records in order; see `sources.records`."""
-    del skipped  # nothing is expected to be left out
+    del skipped  # this source leaves nothing out
     path = settings.location()
     arrays = _read(path)
     _check(path, arrays)
@@ -66,7 +66,7 @@ def check_folder(path: str | os.PathLike[str]) -> pathlib.Path:
     try:
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
-        fault = f"cannot be written ({error.strerror}); choose another place"
+        fault = f"cannot be written ({error.strerror}); choose another folder"
         raise InputError(f"{path}: {fault}") from error
     return path
 
@@ -74,9 +74,9 @@ def check_folder(path: str | os.PathLike[str]) -> pathlib.Path:
 def write(
     path: str | os.PathLike[str], records: Sequence[Record], citation: str, simulated: bool
 ) -> None:
-    """Writes records of equal shapes as such a file, complete or not at all.
+    """Writes records of equal shapes as an npz file, completely or not at all.
 
-    Images become int16 if that loses nothing, else float32.
+    Images are stored as int16 if that loses nothing, else as float32.
 
     Raises:
         InputError: the file cannot be written.
@@ -109,10 +109,10 @@ def write(
 
 
 def read(path: pathlib.Path, keys: Collection[str]) -> dict[str, np.ndarray]:
-    """Returns those of the arrays that the file holds; nothing in it is unpickled.
+    """Returns the arrays of these keys that the file holds, {key: array}; unpickles nothing.
 
     Raises:
-        InputError: NumPy or zip cannot read them.
+        InputError: the file is missing, damaged, or not an npz file of plain arrays.
     """
     again = "write it again with np.savez"
     arrays: dict[str, np.ndarray] = {}
@@ -129,35 +129,35 @@ def read(path: pathlib.Path, keys: Collection[str]) -> dict[str, np.ndarray]:
         raise
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except MemoryError as error:  # also of a damaged header
+    except MemoryError as error:  # a damaged header may cause it, too
         raise InputError(f"{path}: larger than memory, or damaged ({error}); {again}") from error
-    except Exception as error:  # NumPy and zip raise whatever the bytes lead them to
+    except Exception as error:  # on damaged bytes NumPy and zip may raise anything
         if "Object arrays" in str(error):
             raise InputError(
-                f"{path}: {key} holds Python objects, as NumPy makes of arrays of unequal shapes "
-                f"and of lists that mix text with None; store arrays of one shape and text as str"
+                f"{path}: {key} holds Python objects, which NumPy makes of arrays of unequal "
+                "shapes and of lists of text and None; store arrays of one shape and text as str"
             ) from error
         is_a = content.words(path) or "of an unknown format"
-        # NumPy takes all that it does not know for a pickle, and says how to run what it holds.
+        # NumPy takes unknown content for a pickle, and its message explains how to unpickle it.
         reason = "" if "pickle" in str(error) else f" ({first_line(error)})"
         raise InputError(
             f"{path}: not a readable npz file, truncated or damaged: it is {is_a}{reason}; {again}"
         ) from error
     for key, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # NumPy returns the bytes of what has no header
-            raise InputError(f"{path}: {key} is no array; {again}")
+        if not isinstance(array, np.ndarray):  # NumPy returns bytes if an entry has no array header
+            raise InputError(f"{path}: {key} is not an array; {again}")
     return arrays
 
 
 def texts(path: pathlib.Path, key: str, array: np.ndarray) -> np.ndarray:
-    """Returns an array of identifiers as text, see `identifiers.text`; the shape stays.
+    """Returns an array of identifiers as text of the same shape, see `identifiers.text`.
 
     Raises:
-        InputError: one of them is none.
+        InputError: an element is not a valid identifier.
     """
     where = f"{path}: record {{}}" if array.ndim else f"{path}"
     try:
-        # As Python's values, a float would lose its precision, and raw memory its name.
+        # `tolist` would lose the precision of floats and the type of raw memory.
         flat = list(array.ravel()) if array.dtype.kind in "fV" else array.ravel().tolist()
     except (SystemError, ValueError) as error:  # characters beyond the last one of Unicode
         raise InputError(f"{path}: {key} is damaged; write it again with np.savez") from error
@@ -172,7 +172,7 @@ def check_boolean(path: pathlib.Path, key: str, array: np.ndarray) -> None:
 
 
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Returns the file's known keys, defaults filled in."""
+    """Returns the arrays of all keys above; missing optional ones get their default."""
     arrays = read(path, (*_NEEDED, *_OPTIONAL))
     if missing := [key for key in _NEEDED if key not in arrays]:
         raise InputError(
@@ -190,7 +190,7 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _check(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
-    """Makes identifiers text; raises InputError if the arrays do not belong together."""
+    """Converts identifiers to text; raises InputError if shapes or types do not fit together."""
     image, masks = arrays["image"], arrays["masks"]
     shapes = f"image is {list(image.shape)}, masks are {list(masks.shape)}"
     if image.ndim not in (3, 4) or masks.ndim != 4 or not image.size:
@@ -209,7 +209,7 @@ def _check(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
     ):
         if arrays[key].shape != shape:
             raise InputError(
-                f"{path}: {key} is {list(arrays[key].shape)} beside masks {list(masks.shape)}; "
+                f"{path}: {key} is {list(arrays[key].shape)} but masks are {list(masks.shape)}; "
                 f"it must be {list(shape)}"
             )
     for key, kinds in (("image", "biuf"), ("masks", "biuf"), ("spacing_mm", "iuf")):

@@ -1,9 +1,10 @@
-"""Pickled dictionaries of D-Persona and of Probabilistic-Unet-Pytorch.
+"""Reads the pickled dictionaries of D-Persona and of Probabilistic-Unet-Pytorch.
 
-{key: {"image": [H,W], "masks": [mask [H,W], ...], "series_uid": text}}, in one file or, as
-`*.pickle` and `*.pkl`, in a folder. Images are 0..1 (Probabilistic-Unet-Pytorch) or 0..255
-(D-Persona), which the whole file's values tell apart. A patient is what stands before the first
-"_" of `series_uid`, as D-Persona splits them. Spacing is unknown.
+A dictionary is {key: {"image": [H,W], "masks": [mask [H,W], ...], "series_uid": text}}, in one
+file or in the `*.pickle` and `*.pkl` files of a folder. Images are 0..1, as in
+Probabilistic-Unet-Pytorch, or 0..255, as in D-Persona; the values of the whole file decide which.
+The patient id is the part of `series_uid` before the first "_", as in D-Persona. Spacing is
+unknown.
 """
 
 import collections
@@ -25,7 +26,7 @@ _KEYS = ("image", "masks", "series_uid")
 
 def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[Record | InputError]:
     """Yields the records of a file, or of each file of a folder; see `sources.records`."""
-    del skipped  # nothing is expected to be left out
+    del skipped  # this source leaves nothing out
     path = settings.location()
     files = [path]
     if path.is_dir():
@@ -37,7 +38,9 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
         try:
             data = load(file)
             if not isinstance(data, dict) or not data:
-                raise InputError(f"{file}: is no dictionary of records; see data_pipelines.sources")
+                raise InputError(
+                    f"{file}: is not a dictionary of records; see data_pipelines.sources"
+                )
         except InputError as fault:
             if file == path:
                 raise
@@ -55,13 +58,13 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
 
 
 def load(file: pathlib.Path) -> Any:
-    """Returns what is pickled in a file: builtins and NumPy arrays of numbers or text.
+    """Returns the object that a file pickles, made of builtins and NumPy arrays of numbers or text.
 
-    No code of the file, and none of NumPy's own reconstruction (which trusts the state it is
-    given), ever runs: a pickle's arrays are rebuilt here from shape, type and bytes.
+    Code in the file never runs. NumPy's own functions for unpickling do not run either, since they
+    trust the state in the file. This module rebuilds arrays from their shape, type and bytes.
 
     Raises:
-        InputError: the file asks for anything else (the global is named), or is damaged.
+        InputError: the file is damaged, or asks for another global, which the message names.
     """
     try:
         with file.open("rb") as stream:
@@ -76,12 +79,12 @@ def load(file: pathlib.Path) -> Any:
 
 
 class _DType:
-    """What a pickle says about an array's type: a code, and later the byte order."""
+    """The type of an array in a pickle: first a code, later the byte order."""
 
     def __init__(self, code: str, *_: Any) -> None:
         if code.startswith("O"):
             raise InputError(
-                "holds an array of Python objects, as NumPy makes of arrays of unequal shapes; "
+                "holds an array of Python objects, which NumPy makes of arrays of unequal shapes; "
                 "store a list of arrays, each of one shape"
             )
         if not re.fullmatch(r"[biufSU]\d{1,4}", code):
@@ -94,7 +97,7 @@ class _DType:
 
 
 class _Array:
-    """What a pickle says about an array."""
+    """An array in a pickle."""
 
     value: np.ndarray
 
@@ -110,7 +113,7 @@ def _from_bytes(data: Any, kind: _DType, shape: tuple[int, ...], order: str) -> 
 
 
 def _latin1(text: str, encoding: str) -> bytes:
-    """How protocols 0 to 2 spell bytes."""
+    """Replaces `_codecs.encode`, by which protocols 0 to 2 store bytes."""
     if encoding != "latin1":
         raise InputError(f"asks for the codec {encoding!r}; only plain arrays are read")
     return text.encode("latin1")
@@ -149,7 +152,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _arrays(tree: Any) -> Any:
-    """Puts arrays in the place of their descriptions."""
+    """Replaces each `_Array` of a tree by its value."""
     if isinstance(tree, _Array):
         return tree.value
     if isinstance(tree, dict):
@@ -160,7 +163,7 @@ def _arrays(tree: Any) -> Any:
 
 
 def _white(items: Iterable[Any]) -> float:
-    """The value of white: 255 if most images reach above 1, else 1."""
+    """Returns the value of white: 255 if most images have values above 1, else 1."""
     images = [item.get("image") for item in items if isinstance(item, dict)]
     maxima = [
         float(np.max(image, initial=0, where=np.isfinite(image)))
@@ -175,43 +178,45 @@ def _is_numeric(value: Any) -> TypeGuard[np.ndarray]:
 
 
 class _Patients:
-    """Whose series it is: LIDC-IDRI's patients have up to two, and a split is by patient.
+    """Finds the patient of a series, since patients of LIDC-IDRI have up to two series.
 
     A series that is not of LIDC-IDRI counts as a patient of its own.
     """
 
     def __init__(self, path: pathlib.Path) -> None:
         self._path = path
-        self._known: dict[str, str] | None = None
+        self._patient_of: dict[str, str] | None = None
 
     def of(self, series_uid: str) -> str:
         if not series_uid.startswith(lidc.SERIES_PREFIX):
             return series_uid
-        if self._known is None:
+        if self._patient_of is None:
             try:
-                self._known = lidc.read_series(lidc.find_database())
+                self._patient_of = lidc.read_series(lidc.find_database())
             except InputError as fault:
                 raise InputError(
-                    f"{self._path}: needs to know LIDC-IDRI's patients by series: {fault}"
+                    f"{self._path}: needs the list of LIDC-IDRI's series and patients: {fault}"
                 ) from None
-        return self._known.get(series_uid, series_uid)
+        return self._patient_of.get(series_uid, series_uid)
 
 
 def _record(where: str, record_id: str, item: Any, white: float, patients: _Patients) -> Record:
     if not isinstance(item, dict) or any(key not in item for key in _KEYS):
-        raise InputError(f"{where}: is no dictionary with {', '.join(_KEYS)}; add what is missing")
+        raise InputError(
+            f"{where}: is not a dictionary with {', '.join(_KEYS)}; add the missing keys"
+        )
     image, masks = item["image"], item["masks"]
     if not _is_numeric(image) or image.ndim not in (2, 3):
-        raise InputError(f"{where}: image is no array of numbers [H,W] or [H,W,C]")
+        raise InputError(f"{where}: image is not an array of numbers [H,W] or [H,W,C]; store one")
     masks = list(masks) if isinstance(masks, (list, tuple)) or np.ndim(masks) else []
     if not masks:
-        raise InputError(f"{where}: masks is no list of arrays [H,W]; add them or drop the record")
+        raise InputError(f"{where}: masks is not a list of arrays [H,W]; add it or drop the record")
     for rater, mask in enumerate(masks):
         if not _is_numeric(mask) or mask.shape != image.shape[:2]:
             what = f"{list(mask.shape)}" if isinstance(mask, np.ndarray) else type(mask).__name__
             raise InputError(
                 f"{where}: rater {rater}'s mask is {what} on an image {list(image.shape)}; store "
-                "an array [H,W], and where a rater is missing use an npz file with rater_valid"
+                "an array [H,W], or use an npz file with rater_valid if a rater is missing"
             )
     valid = np.ones(len(masks), bool)
     series_uid = identifiers.text(item["series_uid"], where, "series_uid").partition("_")[0]

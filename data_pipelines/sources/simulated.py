@@ -1,4 +1,4 @@
-"""The embedded default: LIDC's real contours on a simulated CT (see data_pipelines.simulate)."""
+"""The default source: LIDC's real contours on a simulated CT (see data_pipelines.simulate)."""
 
 import collections
 from collections.abc import Iterator
@@ -11,12 +11,13 @@ from prosona_jax.types import InputError, Record
 def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[Record | InputError]:
     """Yields a slice of each nodule with four raters: every shared slice, or the largest.
 
-    5079 records of 554 patients with slices="all", 895 with "largest": in one of the 896 nodules
-    the raters share no slice.
+    These are 5079 records of 554 patients with slices="all", and 895 with "largest": in one of the
+    896 nodules the raters share no slice.
 
     Args:
-        settings: path stays empty.
-        skipped: counts that nodule, and slices on which a small crop misses all that was drawn.
+        settings: `path` must be empty.
+        skipped: gets the number of nodules without a shared slice, and of slices whose masks lie
+            completely outside of a small crop.
 
     Raises:
         InputError: the wheel with the contours is missing, or a path is set.
@@ -38,5 +39,5 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
 
 
 def provenance(settings: Settings) -> tuple[str, bool]:
-    """Returns no citation, since the patients' names tell it, and that images are simulated."""
+    """Returns no citation, since the patient ids imply it, and that images are simulated."""
     return "", True

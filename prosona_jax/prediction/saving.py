@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from data_pipelines import images
+from data_pipelines.images import output
 from data_pipelines.images.picture import Picture
 from prosona_jax import unicode
 from prosona_jax.prediction.segmentation import Segmentation
@@ -77,7 +78,7 @@ def save(
     # Bytes of a path that are no UTF-8 become escapes of JSON.
     files[_RECORD] = f"{text}\n".encode(errors="backslashreplace")
     earlier = _earlier(folder, {name: record[name] for name in ("image", "slice", "axis")})
-    for path in images.write(folder, files, image, earlier=earlier):
+    for path in output.write(folder, files, image, earlier=earlier):
         _LOG.info("%s", path)
     return record
 

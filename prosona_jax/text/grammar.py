@@ -195,11 +195,11 @@ class Grammar:
             (f"no {thing} other than a {adjective} one", degree),
             (f"don't give me anything but a {adjective} {thing}", degree),
             (f"don't be shy, make it {adjective}", degree),
-            (f"neither loose nor tight", 0),
-            (f"not small, not large", 0),
-            (f"neither generous nor strict", 0),
+            ("neither loose nor tight", 0),
+            ("not small, not large", 0),
+            ("neither generous nor strict", 0),
             (f"the {thing} must be neither too small nor too large", 0),
-            (f"no bias to either side", 0),
+            ("no bias to either side", 0),
         )
         return self._sentence("negation", text, asked)
 

@@ -1,4 +1,4 @@
-"""Small files that tests damage, and the settings that read the multi-rater one."""
+"""Makes small files for the tests, and settings for the npz data set with several raters."""
 
 import hypothesis
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 
 from data_pipelines.settings import Settings
 
-# The files of a test's fixtures are made once and damaged often.
+# A test's fixtures make files once; the test damages them many times.
 _COMMON = {
     "deadline": None,
     "database": None,
@@ -18,7 +18,7 @@ hypothesis.settings.load_profile("suite")
 
 
 def arrays(n=12, raters=3, size=20):
-    """Discs of growing radius by rater, on noise; two records per patient."""
+    """Returns discs on noise, larger for later raters; two records per patient."""
     rng = np.random.default_rng(0)
     rows, columns = np.indices((size, size)) - size // 2
     radius = np.arange(2, 2 + raters)[:, None, None]
@@ -35,7 +35,7 @@ def arrays(n=12, raters=3, size=20):
 
 @pytest.fixture
 def make_npz(tmp_path):
-    """Writes the file with keys replaced (an array), or left out (None)."""
+    """Writes the file; an argument replaces a key by an array, or with None omits it."""
 
     def make(name="data.npz", **changes):
         data = {k: v for k, v in {**arrays(), **changes}.items() if v is not None}
@@ -47,7 +47,7 @@ def make_npz(tmp_path):
 
 @pytest.fixture
 def make_settings():
-    """Settings that read a file as it is, 20x20, unless told otherwise."""
+    """Returns settings that read a 20x20 file without resampling, with fields replaced."""
 
     def make(path, **changes):
         defaults = {
@@ -91,9 +91,9 @@ def item(**attributes):
 
 @pytest.fixture
 def make_enhanced(make_dicom):
-    """Writes three frames whose slope, spacing and position stand in functional groups."""
+    """Writes three frames whose slope, spacing and position are in functional groups."""
 
-    import pydicom.uid  # here, for the tests that need it are few
+    import pydicom.uid  # imported here, since few tests need it
 
     def make(modality="CT", **changes):
         frames = [

@@ -1,4 +1,4 @@
-"""What will spoil a result is told with its remedy, on one side of each threshold alone."""
+"""A caveat is given, with its remedy, exactly if a value lies beyond its threshold."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from data_pipelines import caveats, splits
 
 
 def fingerprint(**changes):
-    """A sound data set's, of 100 records."""
+    """Returns the fingerprint of a data set of 100 records without caveats."""
     seen = {"unit": "HU", "low": -1000.0, "median": -800.0, "high": 300.0, "air": 0.7}
     return {
         "records": 100,
@@ -23,7 +23,7 @@ def doubted(unit, count, **first):
     return {"intensities": {"unit": unit, "doubted": count, "first_doubted": record}}
 
 
-CUT = "records masks reach beyond the crop, and what lies there is neither learned nor scored;"
+CUT = "records masks reach beyond the crop, and their parts outside are neither learned nor scored;"
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ CUT = "records masks reach beyond the crop, and what lies there is neither learn
             0,
             [
                 "Incomplete data: 1 of 101 records were corrupt and left out "
-                "(data.on_error=skip); mend them, the log names each."
+                "(data.on_error=skip); fix them; the log names each."
             ],
         ),
         ({"skipped": {"empty for all raters": 11}}, 0, []),
@@ -44,9 +44,9 @@ CUT = "records masks reach beyond the crop, and what lies there is neither learn
             {"skipped": {"empty for all raters": 12}},
             0,
             [
-                "Many empty records: 12 of 112 have no mask of any rater and were left out; check "
-                "that their masks were stored. If nothing is there, scores hold for images with an "
-                "object alone."
+                "Many empty records: in 12 of 112 no rater drew anything, and they were left out; "
+                "check that their masks were stored. If the masks are empty on purpose, scores "
+                "hold only for images with an object."
             ],
         ),
         ({"masks_cut_by_crop": 5}, 0, []),
@@ -61,14 +61,15 @@ CUT = "records masks reach beyond the crop, and what lies there is neither learn
             0,
             [f"Masks cut: in 6 of 101 {CUT} raise data.size."],
         ),
-        ({"spacings_unknown": 1}, 0, []),  # all are taken as they are
+        ({"spacings_unknown": 1}, 0, []),  # no record is resampled
         ({"spacings_unknown": 100}, 0.5, []),
         (
             {"spacings_unknown": 1},
             0.5,
             [
-                "Pixel sizes mixed: 1 of 100 records do not say theirs and were taken as they are, "
-                "the others were resampled to 0.5 mm; add the sizes, or set data.spacing_mm=0."
+                "Pixel sizes mixed: 1 of 100 records do not state their pixel size and were not "
+                "resampled, the others were resampled to 0.5 mm; add the sizes, or set "
+                "data.spacing_mm=0."
             ],
         ),
         (doubted("HU", 5), 0, []),
@@ -86,14 +87,14 @@ CUT = "records masks reach beyond the crop, and what lies there is neither learn
             0,
             [
                 "Nearly no contrast: in 100 of 100 records, such as 'r7', 99.8 % of the pixels lie "
-                "within 0 to 0.06, a small part of 0 to 1, as where 12 bits are stored in a file "
-                "of 16; rewrite the images over their full range, or store them as npz of unit "
+                "within 0 to 0.06, a small part of 0 to 1, as if a 16-bit file stored 12-bit "
+                "values; rewrite the images over their full range, or store them as npz of unit "
                 "'arbitrary'."
             ],
         ),
     ],
 )
-def test_what_spoils_a_data_set(changes, spacing_mm, said):
+def test_caveats_of_a_data_set(changes, spacing_mm, said):
     assert caveats.of_data(fingerprint(**changes), spacing_mm=spacing_mm) == said
 
 
@@ -105,7 +106,7 @@ def declared(**patients):
     return ids, {0: parts}
 
 
-def said_of(parts, *, folds=0, scored="test", trained=True):
+def caveats_of(parts, *, folds=0, scored="test", trained=True):
     return caveats.of_splits(*parts, folds=folds, scored=scored, trained=trained)
 
 
@@ -123,7 +124,7 @@ FEW = "and an interval over so few is too narrow; use more patients"
         (
             {"train": [1], "validation": [9, 1, 1, 1], "test": [1] * 10},
             [
-                "Few validation patients: 4 (12 records), so luck chooses the checkpoint; "
+                "Few validation patients: 4 (12 records), so the checkpoint is chosen by chance; "
                 "declare more, or use more patients."
             ],
         ),
@@ -131,36 +132,36 @@ FEW = "and an interval over so few is too narrow; use more patients"
         (
             {"train": [1], "validation": [1] * 5, "test": [1, 5, *[1] * 15]},
             [
-                "One patient weighs most: 'test1' holds 5 of 21 records scored, so means are "
-                "largely this patient's; keep fewer of them, or use more patients."
+                "One patient weighs most: 'test1' holds 5 of 21 records scored, so the means "
+                "depend mainly on this patient; keep fewer of these records, or use more patients."
             ],
         ),
         (
             {"train": [1], "validation": [1], "test": [1]},
             [
                 f"Few patients scored: 1 (1 record), {FEW}.",
-                "Few validation patients: 1 (1 record), so luck chooses the checkpoint; "
+                "Few validation patients: 1 (1 record), so the checkpoint is chosen by chance; "
                 "declare more, or use more patients.",
             ],
         ),
     ],
 )
-def test_what_spoils_declared_splits(patients, said):
+def test_caveats_of_declared_splits(patients, said):
     parts = declared(**patients)
-    assert said_of(parts) == said
-    # Of a model that other data trained the scored patients alone matter, here and in any split.
-    assert said_of(parts, trained=False) == [each for each in said if "validation" not in each]
+    assert caveats_of(parts) == said
+    # If a model was trained on other data, only the scored patients matter, in any split.
+    assert caveats_of(parts, trained=False) == [each for each in said if "validation" not in each]
 
 
 def test_any_split_can_be_the_one_that_is_scored():
     parts = declared(train=[1] * 12, validation=[1] * 5, test=[1])
-    assert said_of(parts, scored="train") == said_of(parts, scored="all") == []
-    said = said_of(parts, scored="validation", trained=False)
+    assert caveats_of(parts, scored="train") == caveats_of(parts, scored="all") == []
+    said = caveats_of(parts, scored="validation", trained=False)
     assert said == [f"Few patients scored: 5 (5 records), {FEW}."]
 
 
 def folds_of(sizes):
-    """Patients of one record each, so many of each fold."""
+    """Returns patients of one record each: sizes[k] patients fall into fold k."""
     of_fold = {k: [] for k in range(len(sizes))}
     for number in range(1000):
         patient = f"p{number}"
@@ -177,31 +178,31 @@ def assigned(patients, folds, chosen, share=0.5):
     }
 
 
-def test_unequal_folds_are_told_where_they_train():
+def test_unequal_folds_give_a_caveat_only_if_a_model_is_trained_on_them():
     even = assigned(folds_of([10, 12, 15, 11]), 4, [0])
-    assert said_of(even, folds=4) == []
+    assert caveats_of(even, folds=4) == []
     parts = assigned(folds_of([10, 12, 16, 11]), 4, [0])
-    assert said_of(parts, folds=4, trained=False) == []
-    assert said_of(parts, folds=4) == [
+    assert caveats_of(parts, folds=4, trained=False) == []
+    assert caveats_of(parts, folds=4) == [
         "Unequal folds: of 49 records the smallest of 4 folds holds 10 and the largest 16, so "
-        "their models learn from unequally much; use fewer folds, or declare splits and set "
-        "data.folds=0."
+        "the models of the folds learn from different amounts of data; use fewer folds, or declare "
+        "splits and set data.folds=0."
     ]
 
 
-def test_folds_are_pooled_for_the_scores_and_told_apart_for_the_choice_of_checkpoints():
-    """Validation patients of a fold are no test patients of it."""
+def test_test_patients_are_counted_over_all_folds_and_validation_patients_per_fold():
+    """The validation patients of a fold are not its test patients."""
     patients = folds_of([7, 6])
     one = assigned(patients, 2, [1])
-    assert said_of(one, folds=2)[0] == (
+    assert caveats_of(one, folds=2)[0] == (
         f"Few patients scored: 6 (6 records), {FEW}, or pool all folds (prosona_jax.compare)."
     )
     both = assigned(patients, 2, [0, 1], share=0.3)
     counts = [len(part["validation"]) for part in both[1].values()]
     assert counts == [2, 1]
-    assert said_of(both, folds=2) == [
+    assert caveats_of(both, folds=2) == [
         "Few validation patients: fold 0 of 2 has 2 (2 records), fold 1 of 2 has 1 (1 record), so "
-        "luck chooses the checkpoint; raise data.validation_share, or use more patients."
+        "the checkpoint is chosen by chance; raise data.validation_share, or use more patients."
     ]
 
 

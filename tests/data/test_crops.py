@@ -1,4 +1,4 @@
-"""The crops source reads DeepMind's tree as published, and names what is missing in it."""
+"""The source `crops` reads DeepMind's tree as published, and names missing files."""
 
 import collections
 
@@ -23,7 +23,7 @@ def save(tmp_path):
 
 @pytest.fixture
 def tree(save):
-    """Two crops of one patient: 8 and 16 bits, masks of four raters counted from `first`."""
+    """Writes two crops of one patient: 8 and 16 bits, four raters counted from `first`."""
 
     def tree(first=0, folder=""):
         ramp = np.arange(64).reshape(8, 8)
@@ -85,7 +85,7 @@ def test_an_empty_folder_is_refused(read, tmp_path):
 
 @pytest.mark.parametrize("name", ["images/p1/z-105.0_c0.png", "gt/p1/z-105.0_c0_l2.png"])
 @pytest.mark.parametrize("share", [0, 0.5, 0.7])
-def test_a_truncated_png_is_the_fault_of_its_record_alone(tree, read, tmp_path, name, share):
+def test_a_truncated_png_is_an_error_of_its_record_only(tree, read, tmp_path, name, share):
     tree()
     content = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(content[: int(share * len(content))])
@@ -115,12 +115,12 @@ def test_a_missing_mask_is_named(tree, read, tmp_path):
 def test_a_mask_of_another_size_is_named(tree, read, save):
     tree()
     save(np.zeros((7, 8), np.uint8), "gt", "p1", "z-105.0_c0_l1.png")
-    with pytest.raises(InputError, match=r"c0_l1.png: is \[7, 8\], its image \[8, 8\]; they must"):
+    with pytest.raises(InputError, match=r"c0_l1.png: is \[7, 8\], its image \[8, 8\]; both must"):
         raise read()[0]
 
 
-def test_a_link_to_a_patient_is_no_other_patient(tree, read, tmp_path):
-    """Nor a link to a split: its records would be trained on and tested."""
+def test_a_link_to_a_patient_is_not_another_patient(tree, read, tmp_path):
+    """A link to a split is not another split: its records would be in training and test."""
     tree(folder="train")
     for kind in ("images", "gt"):
         (tmp_path / "train" / kind / "a").symlink_to(tmp_path / "train" / kind / "p1")

@@ -1,4 +1,4 @@
-"""Source `dicom`: a folder as TCIA nests it, with everything that goes wrong in one."""
+"""The source `dicom` reads a folder nested as by TCIA, and reports faulty files in it."""
 
 import collections
 import pathlib
@@ -39,7 +39,7 @@ def read(path, **changes):
 
 
 def stored(z_mm):
-    """Pixels that tell row, column and slice apart."""
+    """Returns pixels that differ by row, column and slice."""
     return (np.arange(SIZE * SIZE).reshape(SIZE, SIZE) + int(10 * z_mm)).astype(np.int16)
 
 
@@ -78,7 +78,7 @@ def contour(z_mm, low, high):
 
 @pytest.fixture(autouse=True)
 def one_nodule(request, monkeypatch):
-    """The collection becomes one nodule on slices z = 1 and z = 2, unless real files are read."""
+    """Replaces the collection by one nodule on slices z = 1 and z = 2, except for real files."""
     if "real_data" in request.fixturenames:
         return
     rater = (contour(1.0, 4, 10), contour(2.0, 4, 12))
@@ -122,7 +122,7 @@ def test_contours_without_their_slice_are_counted(tmp_path):
     assert read(tmp_path, slices="largest") == ([], {"contour whose slice is absent": 1})
 
 
-def test_others_and_second_copies_are_counted(tmp_path):
+def test_other_collections_and_second_copies_are_counted(tmp_path):
     write(tmp_path / "1.dcm", 1.0)
     write(tmp_path / "copy" / "1.dcm", 1.0)
     write(tmp_path / "2.dcm", 2.0)
@@ -156,7 +156,7 @@ def test_a_truncated_file_is_one_fault_among_records(tmp_path, share):
     assert "\n" not in message
 
 
-def test_a_spacing_that_is_not_the_databases(tmp_path):
+def test_a_spacing_that_differs_from_the_database(tmp_path):
     path = write(tmp_path / "1.dcm", 1.0)
     dataset = pydicom.dcmread(path)
     dataset.PixelSpacing = [0.7, 0.7]
@@ -184,7 +184,7 @@ def test_a_file_without_its_preamble(tmp_path):
         (
             SIZE // 2,
             SIZE,
-            "unreadable or truncated (1152 bytes of pixels, where its header asks for 576: 12 "
+            "unreadable or truncated (1152 bytes of pixels, but its header asks for 576: 12 "
             "rows, 24 columns, frames: 1)",
         ),
         (6, 6, "pixels are [6, 24], but the raters drew at row 7, column 7"),
@@ -229,7 +229,7 @@ def test_no_folder(tmp_path):
         read(write(tmp_path / "1.dcm"))
 
 
-def test_pydicom_is_an_extra(tmp_path, monkeypatch):
+def test_without_pydicom_the_error_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(InputError) as error:
         read(tmp_path)

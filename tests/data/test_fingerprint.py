@@ -1,4 +1,4 @@
-"""The fingerprint's numbers, by closed forms."""
+"""The fingerprint's numbers equal those of closed formulas."""
 
 import json
 
@@ -96,7 +96,7 @@ def test_intensities_are_those_before_windowing_and_doubted_records_are_counted(
     assert summary(each[0])["intensities"]["first_doubted"] is None
 
 
-def test_the_digest_tells_any_change():
+def test_any_change_changes_the_digest():
     first = record([[[1, 0]], [[0, 1]]])
     changes = (
         {},
@@ -110,11 +110,11 @@ def test_the_digest_tells_any_change():
     digests = [summary(first._replace(**change))["sha256"] for change in changes]
     assert len(set(digests)) == len(changes)
     assert digests[0] == summary(first)["sha256"]
-    # Workdirs know their data by it.
+    # Workdirs identify their data by this digest.
     assert digests[0] == "ae57e59bbed36e92d22eca214bd9294f9232132f3319a76e9d7b1e982e4793c7"
 
 
-def test_unknown_numbers_are_said_to_be_unknown():
+def test_unknown_numbers_are_printed_as_unknown():
     unknown = np.full(2, np.nan, np.float32)
     text = "\n".join(lines(summary(record([[[1, 0]]], spacing_mm=unknown))))
     assert "no pair of raters" in text

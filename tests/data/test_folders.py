@@ -1,4 +1,4 @@
-"""Folders as people copy them: litter is passed over, links are followed once."""
+"""Litter in folders is ignored, and links are followed once."""
 
 import collections
 import pickle
@@ -13,7 +13,7 @@ from prosona_jax.types import InputError, Record
 LITTER = ("._a.png", ".DS_Store", "Thumbs.db", "desktop.ini", "Desktop.ini", ".hidden.dcm")
 
 
-def test_litter_is_passed_over(tmp_path):
+def test_litter_is_ignored(tmp_path):
     for name in ("a.png", "b", *LITTER):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "__MACOSX").mkdir()

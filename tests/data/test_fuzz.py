@@ -22,17 +22,18 @@ from PIL import Image
 
 from data_pipelines import images, lidc, prepared
 from data_pipelines.fingerprint import Tally
+from data_pipelines.images import output
 from prosona_jax import unicode
 from prosona_jax.evaluation import masks
 from prosona_jax.text import prompts
 from prosona_jax.types import InputError
 from tests.data.conftest import arrays
 
-SCORE = importlib.import_module("prosona_jax.score")  # the package names a function so
+SCORE = importlib.import_module("prosona_jax.score")  # `prosona_jax.score` is a function
 RAMP = np.arange(20 * 20).reshape(20, 20) % 251
 SUFFIXES = (".png", ".jpg", ".tif", ".npz", ".nii", ".nii.gz", ".dcm", ".pickle", ".txt", "")
 
-# Where files are read by position, the first bytes say most.
+# In files that are read by position, the first bytes matter most.
 positions = st.one_of(st.integers(0, 400), st.floats(0, 1))
 damages = st.lists(
     st.one_of(
@@ -80,7 +81,7 @@ def npz(**data):
 
 
 def within(content, steps):
-    """Damages one array within an npz file, past the checksums of zip."""
+    """Damages one array in an npz file and keeps the checksums of zip valid."""
     stream = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(stream, "w") as new:
         for number, name in enumerate(old.namelist()):
@@ -91,7 +92,7 @@ def within(content, steps):
 
 @pytest.fixture
 def sound(make_dicom, make_enhanced):
-    """One sound image file of each kind: {name: (content, suffix)}."""
+    """Returns an undamaged image file of each kind: {name: (content, suffix)}."""
     gray = RAMP.astype(np.uint8)
     coloured = Image.fromarray(gray, mode="P")
     coloured.putpalette(list(range(256)) * 3)
@@ -117,7 +118,7 @@ def sound(make_dicom, make_enhanced):
 
 
 def ends_well(path, work, *, known=()):
-    """Runs some work: it returns, or raises one line that starts with the file's path."""
+    """Runs a function; it must return, or raise an error of one line that starts with the path."""
     try:
         work()
     except InputError as fault:
@@ -149,7 +150,7 @@ def test_images(sound, tmp_path, data):
         drawn = np.zeros((2, *picture.image.shape[:2]), np.uint8)
         drawn[0, 1:3] = 1
         files = images.encode_masks("x", drawn, picture, names=["a", "b"], notes=["c", "d"])
-        assert sorted(images.write(out, files, picture)) == sorted(out.iterdir())
+        assert sorted(output.write(out, files, picture)) == sorted(out.iterdir())
 
     if not ends_well(path, work):
         assert not out.exists()
@@ -157,7 +158,7 @@ def test_images(sound, tmp_path, data):
 
 
 def records(settings):
-    """Reads a data set to the end, as preparing it does."""
+    """Reads a data set to the end, as `prepare` does."""
     return lambda: collections.deque(prepared._records(settings, Tally(), windowed=True), maxlen=0)
 
 
@@ -224,7 +225,7 @@ def test_dicom_folders(sound, make_settings, tmp_path, data):
 
 @hypothesis.settings(max_examples=10)
 @hypothesis.given(steps=damages)
-def test_a_data_set_is_prepared_whole_or_not_at_all(make_settings, tmp_path, steps):
+def test_a_data_set_is_prepared_completely_or_not_at_all(make_settings, tmp_path, steps):
     path, cache = tmp_path / "data.npz", tmp_path / "cache"
     shutil.rmtree(cache, ignore_errors=True)
     path.write_bytes(within(npz(**arrays(n=3)), steps))

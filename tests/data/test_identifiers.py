@@ -1,4 +1,4 @@
-"""One patient, one spelling: what is no identifier is refused, in every source."""
+"""Every source gives a patient one spelling, and refuses values that are no identifiers."""
 
 import collections
 import datetime
@@ -55,29 +55,29 @@ def test_one_identifier_has_one_spelling(value, text):
         ({"uid": 1}, "{'uid': 1}"),
         (np.array(["a"]), "array(['a'], dtype='<U1')"),
         (datetime.date(2020, 1, 1), "datetime.date(2020, 1, 1)"),
-        (b"\xff", r"b'\xff', bytes that are no UTF-8"),
+        (b"\xff", r"b'\xff', bytes that are not UTF-8"),
         ("p\udcff", r"'p\udcff'"),
         (np.array([b"\1"], "V1")[0], r"np.void(b'\x01')"),
         ([0] * 40, "[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ..."),
     ],
 )
-def test_what_is_no_identifier_is_refused(value, shown):
+def test_an_invalid_identifier_is_refused(value, shown):
     with pytest.raises(InputError) as error:
         identifiers.text(value, "data.npz: record 3", "patient_id")
     assert str(error.value) == f"data.npz: record 3: patient_id is {shown}; store it as text"
 
 
 @pytest.mark.parametrize("value", [2.0**53, -1e300, np.float32(2**24), np.float16(2048)])
-def test_a_float_that_is_more_than_one_number_is_refused(value):
+def test_a_float_too_large_for_an_integer_is_refused(value):
     with pytest.raises(InputError) as error:
         identifiers.text(value, "file", "patient_id")
     assert str(error.value) == (
-        f"file: patient_id is {float(value)!r}, a float that is one number with its neighbours; "
+        f"file: patient_id is {float(value)!r}, a float too large to differ from the next integer; "
         "store it as text or as an integer"
     )
 
 
-def test_characters_beyond_the_last_one_of_unicode_are_damage(make_npz, make_settings):
+def test_characters_beyond_unicode_are_reported_as_damage(make_npz, make_settings):
     stored = np.array([f"p{i}" for i in range(12)])
     stored.view(np.uint32)[8] |= 0x110000
     settings = make_settings(make_npz(patient_id=stored))
@@ -102,7 +102,7 @@ def item(series_uid, seed=0):
 
 
 def test_series_as_bytes_are_the_same_patients_as_text(read):
-    """Eight patients of LIDC-IDRI have two series: none may stand in training and test."""
+    """Eight patients of LIDC-IDRI have two series, which must be in the same split."""
     series = collections.defaultdict(list)
     for uid, patient in lidc.read_series(lidc.find_database()).items():
         series[patient].append(uid)
@@ -163,7 +163,7 @@ def test_an_npz_reads_bytes_and_numbers_as_text(make_npz, make_settings):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes are Linux's")
-def test_folders_of_crops_whose_name_is_no_text(tmp_path, make_settings):
+def test_folders_of_crops_whose_name_is_not_text(tmp_path, make_settings):
     name = os.fsdecode(b"caf\xe9")
     for kind, file in (("images", "z-1.0_c0.png"), ("gt", "z-1.0_c0_l0.png")):
         (tmp_path / kind / name).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""DICOM as scanners and archives write it: frames, geometry, and no traceback."""
+"""Frames and geometry of DICOM files from scanners and archives; errors are one line."""
 
 import io
 
@@ -22,7 +22,7 @@ def write(picture, masks=MASK[None]):
 
 
 def segmentation(picture):
-    """Reads back what is written, with the reader that viewers build on."""
+    """Reads a written DICOM-SEG back with the library that viewers use."""
     (content,) = write(picture).values()
     return highdicom.seg.segread(io.BytesIO(content))
 
@@ -36,7 +36,7 @@ def fault_of(path, **asked):
     return message.removeprefix(f"{path}: ")
 
 
-# Several frames.
+# Files with several frames.
 
 
 @pytest.mark.parametrize("frame", range(3))
@@ -87,7 +87,7 @@ def test_frames_without_geometry_have_masks_as_png(make_dicom):
     assert list(write(picture)) == ["case_1_style-0.png"]
 
 
-def test_the_position_at_the_top_of_several_frames_is_of_the_first_alone(make_dicom):
+def test_a_position_at_the_top_level_is_that_of_the_first_frame_only(make_dicom):
     stored = np.stack([RAMP, RAMP + 1]).astype(np.int16)
     path = make_dicom(stored=stored, Rows=12, Columns=9, NumberOfFrames=2)
     picture = images.read(path, slice_index=1)
@@ -99,18 +99,18 @@ def test_the_position_at_the_top_of_several_frames_is_of_the_first_alone(make_di
     assert list(write(picture)) == ["case_1_style-0.png"]
 
 
-def test_no_spacing_between_slices_is_made_up(make_enhanced):
+def test_a_missing_spacing_between_slices_stays_missing(make_enhanced):
     picture = images.read(make_enhanced(), slice_index=1)
     for _ in range(2):  # the first writing must leave the header as it was
         (measures,) = segmentation(picture).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
         assert "SpacingBetweenSlices" not in measures
 
 
-# What a DICOM-SEG needs.
+# Attributes that a DICOM-SEG needs.
 
 
 @pytest.mark.parametrize("axes", [[0] * 6, [1, 0, 0, 0.5, 1, 0], [2, 0, 0, 0, 2, 0]])
-def test_an_orientation_that_is_none_gives_png(make_dicom, axes):
+def test_an_invalid_orientation_gives_png(make_dicom, axes):
     picture = images.read(make_dicom(ImageOrientationPatient=axes))
     assert picture.caveats == (
         "No DICOM-SEG: the header has no ImageOrientationPatient of two unit vectors at right "
@@ -137,12 +137,12 @@ def test_a_missing_thickness_is_derived_or_the_masks_are_png(make_dicom, thickne
 
 
 def test_neighbours_give_a_thickness(make_dicom, tmp_path):
-    """Files of the series in the same folder, whatever else lies there."""
+    """Only files of the same series in the folder count."""
     position = [10.0, 20.0, 30.0]
     make_dicom("far.dcm", ImagePositionPatient=[10.0, 20.0, 40.0])
     make_dicom("next.dcm", ImagePositionPatient=[14.0, 20.0, 27.5])  # 2.5 mm along the normal
     make_dicom("other.dcm", SeriesInstanceUID="9.9", ImagePositionPatient=[10.0, 20.0, 31.0])
-    across = [0.0, 1.0, 0.0, 0.0, 0.0, -1.0]  # as of a localizer
+    across = [0.0, 1.0, 0.0, 0.0, 0.0, -1.0]  # the orientation of a localizer
     make_dicom("a.dcm", ImagePositionPatient=[10, 20, 30.4], ImageOrientationPatient=across)
     make_dicom("again.dcm", ImagePositionPatient=[10.0, 20.0, 30.005])
     (tmp_path / "notes.txt").write_text("x")
@@ -168,19 +168,19 @@ def test_frames_give_a_thickness(make_enhanced):
     assert measures.SliceThickness == 4
 
 
-def test_no_segmentation_is_called_written_that_cannot_be_read(make_dicom, monkeypatch):
+def test_a_segmentation_that_cannot_be_read_back_is_an_error(make_dicom, monkeypatch):
     picture = images.read(make_dicom())
     monkeypatch.setattr(
         highdicom.seg, "segread", lambda stream: (_ for _ in ()).throw(AttributeError("damaged"))
     )
-    with pytest.raises(InputError, match=r"cannot take over its header \(damaged\)"):
+    with pytest.raises(InputError, match=r"its header cannot be used for a DICOM-SEG \(damaged\)"):
         write(picture)
 
 
-# What is no image, and what is damaged.
+# Files that are not images, and damaged files.
 
 
-def test_objects_that_are_no_images(make_dicom):
+def test_objects_that_are_not_images(make_dicom):
     for storage, name in (
         (pydicom.uid.BasicTextSRStorage, "Basic Text SR Storage"),
         (pydicom.uid.RTPlanStorage, "RT Plan Storage"),
@@ -191,7 +191,7 @@ def test_objects_that_are_no_images(make_dicom):
         )
 
 
-def test_masks_are_no_image(make_dicom, tmp_path):
+def test_a_file_of_masks_is_not_an_image(make_dicom, tmp_path):
     (tmp_path / "masks.dcm").write_bytes(*write(images.read(make_dicom())).values())
     assert fault_of(tmp_path / "masks.dcm", slice_index=0) == (
         "holds masks, and no image; give the image that they were drawn on"
@@ -202,7 +202,7 @@ def test_masks_are_no_image(make_dicom, tmp_path):
     "name", ["Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation"]
 )
 @pytest.mark.parametrize("content", [None, b""])
-def test_a_layout_that_is_not_said(make_dicom, name, content):
+def test_a_layout_that_is_not_stated(make_dicom, name, content):
     path = make_dicom()
     dataset = pydicom.dcmread(path)
     damage(dataset, name, content)
@@ -210,19 +210,19 @@ def test_a_layout_that_is_not_said(make_dicom, name, content):
     assert fault_of(path) == f"has no {name}; export the file again"
 
 
-def test_values_that_do_not_end_at_the_lowest_bit(make_dicom):
+def test_values_that_do_not_start_at_the_lowest_bit(make_dicom):
     assert fault_of(make_dicom(BitsStored=12, HighBit=15)) == (
-        "HighBit is 15 beside BitsStored 12, so that values do not end at the lowest bit; export "
+        "HighBit is 15 and BitsStored 12, so the values do not start at the lowest bit; export "
         "the file again"
     )
 
 
-def test_one_sample_need_not_be_said(make_dicom):
+def test_one_sample_need_not_be_stated(make_dicom):
     picture = images.read(make_dicom(SamplesPerPixel=None))
     np.testing.assert_array_equal(picture.image[..., 0], 2.0 * (RAMP - 300) - 1024)
 
 
-def test_a_compression_that_nothing_here_reads_is_named(make_dicom):
+def test_a_compression_without_a_decoder_is_named(make_dicom):
     path = make_dicom()
     dataset = pydicom.dcmread(path)
     dataset.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8 whatever \xff\xd9"])
@@ -272,7 +272,7 @@ DAMAGE = {
 
 
 def damage(dataset, name, content):
-    """Puts bytes in an attribute's place, past what pydicom lets a program write."""
+    """Replaces the bytes of an attribute, also by bytes that pydicom refuses to write."""
     tag = pydicom.tag.Tag(pydicom.datadict.tag_for_keyword(name))
     vr = pydicom.datadict.dictionary_VR(tag).split(" or ")[0]
     if content is None:
@@ -287,14 +287,14 @@ def damage(dataset, name, content):
 
 
 def ends_well(path, frame):
-    """Reads and writes; True where one line is all that goes wrong."""
+    """Reads and writes; returns True if an error of one line is raised."""
     try:
         return all(write(images.read(path, slice_index=frame)).values())
     except InputError as fault:
         return "\n" not in str(fault) and str(fault).startswith(f"{path}: ")
 
 
-@pytest.mark.filterwarnings("ignore")  # of pydicom, while the damage is written
+@pytest.mark.filterwarnings("ignore")  # pydicom warns while the damage is written
 @pytest.mark.parametrize("name", READ)
 def test_a_damaged_attribute_ends_in_a_result_or_one_line(make_dicom, make_enhanced, name):
     for path, frame in ((make_dicom(), None), (make_enhanced(), 1)):

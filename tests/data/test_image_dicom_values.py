@@ -1,4 +1,4 @@
-"""What the numbers of DICOM are: units, slopes and tables, padding, and which end is dark."""
+"""Values of DICOM files: units, slopes and tables, padding, and inverted gray values."""
 
 import numpy as np
 import pydicom
@@ -18,7 +18,7 @@ def fault_of(path, **asked):
 
 
 @pytest.mark.parametrize("stated", [None, "", "HU", "hu", " Hu "])
-def test_ct_is_in_hu_however_its_type_is_written(make_dicom, stated):
+def test_ct_is_in_hu_for_each_spelling_of_its_type(make_dicom, stated):
     picture = images.read(make_dicom(RescaleType=stated))
     assert picture.intensity_unit == "HU"
     np.testing.assert_array_equal(picture.image[..., 0], 2.0 * (RAMP - 300) - 1024)
@@ -30,7 +30,7 @@ def test_ct_of_another_or_no_unit(make_dicom):
     assert images.read(unspecified).intensity_unit == "arbitrary"
     assert images.read(unspecified, unit="HU").intensity_unit == "HU"
     assert fault_of(make_dicom(RescaleType="EDW"), unit="HU") == (
-        "its numbers are of the unit 'arbitrary', as the file says; leave the unit 'HU' out"
+        "the file states the unit 'arbitrary' for its values; leave the unit 'HU' out"
     )
 
 
@@ -41,7 +41,7 @@ def test_mr_of_a_negative_slope_is_not_inverted(make_dicom):
 
 @pytest.mark.parametrize("bits", [8, 12, 16])
 def test_a_table_of_values(make_dicom, bits):
-    """Modality LUT: the first entry for all values below its first, the last beyond its end."""
+    """In a modality LUT, lower values get the first entry, and higher values the last."""
     entries = np.array([(3 * k) % 200 for k in range(50)], "<u2").tobytes()
     table = item(LUTDescriptor=[50, 10, bits], ModalityLUTType="US", LUTData=entries)
     path = make_dicom(
@@ -59,7 +59,7 @@ def air(stored, padding, **changes):
 @pytest.mark.parametrize("representation", [0, 1])
 @pytest.mark.parametrize("value", [63536, -2000])
 def test_padding_is_air_signed_or_not(make_dicom, tmp_path, representation, value):
-    """The same bits, written as signed or unsigned, beside pixels of either kind."""
+    """The padding value has the same bits, signed or unsigned, whatever the pixels are."""
     kind = np.int16 if representation else np.uint16
     stored = (RAMP + 100).astype(kind)
     stored[:3] = np.array(63536 % 2**16, np.uint16).astype(kind)
@@ -85,7 +85,7 @@ def test_a_range_of_padding(make_dicom):
 
 
 def padded(make_dicom, stored, value, vr, limit=None, **changes):
-    """Reads stored values [12, 9] as they are, with padding of that value representation."""
+    """Reads stored values [12, 9], with a padding value of a given value representation."""
     path = make_dicom(
         stored=stored, RescaleSlope=1, RescaleIntercept=0,
         BitsAllocated=8 * stored.dtype.itemsize, PixelRepresentation=int(stored.dtype.kind == "i"),
@@ -105,11 +105,11 @@ def padded(make_dicom, stored, value, vr, limit=None, **changes):
         ("<u2", 63536, 63536, "US"),
         ("<u2", 63536, -2000, "SS"),
         ("<i2", -32768, -32768, "SS"),
-        ("<i2", 2096, 2096, "US"),  # -2000 in 12 bits, without its sign in the others
+        ("<i2", 2096, 2096, "US"),  # -2000 in 12 bits, without the sign in the higher bits
     ],
 )
 def test_padding_beyond_the_bits_of_an_image_is_air(make_dicom, kind, held, value, vr):
-    """Of 12 bits in 16: what the lower bits of padding say is a value of the image, too."""
+    """Pixels have 12 of 16 bits; the lower 12 bits of the padding are also a valid value."""
     stored = (RAMP + 100).astype(kind)
     stored[3, :2] = [0, 2096 if kind == "<u2" else 96]
     expected = stored.astype(float)
@@ -157,14 +157,14 @@ def test_nothing_but_padding(make_dicom):
 
 
 @pytest.mark.parametrize(("slope", "intercept"), [(-1, None), (2.5, None), (None, 7)])
-def test_a_slope_or_an_intercept_alone_counts_where_no_hu_are_needed(make_dicom, slope, intercept):
+def test_a_slope_or_an_intercept_alone_is_enough_without_hu(make_dicom, slope, intercept):
     path = make_dicom(Modality="PT", RescaleSlope=slope, RescaleIntercept=intercept)
     np.testing.assert_array_equal(
         images.read(path).image[..., 0], (slope or 1) * (RAMP - 300.0) + (intercept or 0)
     )
 
 
-def test_a_range_is_that_of_the_values_before_they_are_turned(make_dicom):
+def test_a_range_refers_to_the_values_before_inversion(make_dicom):
     stored = (RAMP * 2).astype(np.uint16)
     for shown, expected in (("MONOCHROME2", RAMP / 1000), ("monochrome1", 1 - RAMP / 1000)):
         path = make_dicom(
@@ -191,7 +191,7 @@ def test_padding_of_mr_is_as_dark_as_the_darkest(make_dicom, shown):
     assert (image[:3] == image[3:].min()).all()
 
 
-def test_an_unnamed_photometric_interpretation_is_told_of(make_dicom):
+def test_an_empty_photometric_interpretation_gives_a_caveat(make_dicom):
     picture = images.read(make_dicom(PhotometricInterpretation=""))
     np.testing.assert_array_equal(picture.image[..., 0], 2.0 * (RAMP - 300) - 1024)
     assert picture.caveats == (

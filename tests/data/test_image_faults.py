@@ -1,4 +1,4 @@
-"""A file that cannot be read, or masks that cannot be written, end in one line."""
+"""An unreadable file, or masks that cannot be written, give an error of one line."""
 
 import bz2
 import gzip
@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from data_pipelines import images
+from data_pipelines.images import output
 from prosona_jax.types import InputError
 
 NOISE = np.random.default_rng(0).integers(-1000, 400, (9, 12, 5)).astype(np.int16)
@@ -42,7 +43,7 @@ def picture(make_dicom):
 def write(picture, folder, stem="case"):
     masks = np.ones((1, *picture.image.shape[:2]), np.uint8)
     files = images.encode_masks(stem, masks, picture, names=["wide"], notes=["note"])
-    return images.write(folder, files, picture)
+    return output.write(folder, files, picture)
 
 
 def test_no_file_and_a_folder(tmp_path):
@@ -71,11 +72,11 @@ def test_an_unknown_format(tmp_path):
         assert fault_of(tmp_path / "crop") == (
             f"is {is_a}; convert it to PNG, JPEG, TIFF, npz, NIfTI or DICOM"
         )
-    (tmp_path / "crop.png").write_bytes(b"%PDF-1.7")  # a name is no evidence
+    (tmp_path / "crop.png").write_bytes(b"%PDF-1.7")  # a wrong name
     assert fault_of(tmp_path / "crop.png").startswith("is a PDF document; convert it to ")
 
 
-def test_what_gzip_packed_is_to_be_unpacked(make_png, make_npz, make_dicom, tmp_path):
+def test_the_remedy_for_a_gzip_file_is_to_unpack_it(make_png, make_npz, make_dicom, tmp_path):
     for path, is_a in (
         (make_png(NOISE[..., 0].astype(np.uint8)), "a PNG image"),
         (make_npz(), "a zip archive"),
@@ -101,7 +102,7 @@ def test_a_truncated_file(make_png, make_npz, make_nifti, make_dicom, name, shar
     assert "truncated" in fault_of(path, slice_index=4 if several else None, unit="HU")
 
 
-def test_which_slice(make_png, make_npz, make_nifti, make_dicom):
+def test_a_missing_or_wrong_slice(make_png, make_npz, make_nifti, make_dicom):
     channels = ", or store one image of C channels as [1,H,W,C]"
     several = make_npz("several.npz", image=np.zeros((12, 4, 4, 3)))
     for path, count, along, hint in (
@@ -123,16 +124,16 @@ def test_which_slice(make_png, make_npz, make_nifti, make_dicom):
         images.read(path, unit=unit, slice_index=0)
 
 
-def test_which_unit(make_npz, make_nifti):
+def test_a_missing_or_wrong_unit(make_npz, make_nifti):
     assert fault_of(make_nifti(NOISE), slice_index=0) == (
-        "NIfTI does not say what its numbers are; give the unit, one of ('HU', 'unit', "
+        "NIfTI does not state the unit of its values; give the unit, one of ('HU', 'unit', "
         "'arbitrary'): HU for CT"
     )
     assert fault_of(make_npz(intensity_unit=None), slice_index=0) == (
         "intensity_unit is None; give the unit, one of ('HU', 'unit', 'arbitrary')"
     )
     assert fault_of(make_npz(), slice_index=0, unit="arbitrary") == (
-        "its numbers are of the unit 'HU', as the file says; leave the unit 'arbitrary' out"
+        "the file states the unit 'HU' for its values; leave the unit 'arbitrary' out"
     )
     assert fault_of(make_npz(), slice_index=0, unit="hu") == (
         "unit is 'hu'; choose one of ('HU', 'unit', 'arbitrary')"
@@ -140,15 +141,15 @@ def test_which_unit(make_npz, make_nifti):
     assert fault_of(make_nifti(NOISE), slice_index=0, unit="unit").startswith("the image spans -")
 
 
-def test_values_that_hold_no_image(make_png, make_nifti, make_dicom):
-    constant = "channel 0 of the image is constant (%s); mend it or leave it out"
+def test_constant_images_and_nan(make_png, make_nifti, make_dicom):
+    constant = "channel 0 of the image is constant (%s); fix it or leave it out"
     assert fault_of(make_png(np.full((8, 8), 51, np.uint8))) == constant % "0.2"
     assert fault_of(make_dicom(stored=np.zeros((4, 4), np.int16))) == constant % "-1024"
     values = NOISE.astype(np.float32)
     values[2, 3, 1] = np.nan
     path = make_nifti(values)
     assert fault_of(path, slice_index=1, unit="HU") == (
-        "the image holds NaN or infinite values; mend it or leave it out"
+        "the image holds NaN or infinite values; fix it or leave it out"
     )
     images.read(path, slice_index=0, unit="HU")
 
@@ -201,23 +202,23 @@ def test_dicom_of_another_kind(make_dicom):
 @pytest.mark.parametrize("modality", ["CT", "MR"])
 def test_dicom_with_more_pixels_than_its_header_says(make_dicom, modality):
     assert fault_of(make_dicom(Rows=6, Modality=modality)) == (
-        "unreadable or truncated (216 bytes of pixels, where its header asks for 108: 6 rows, 9 "
+        "unreadable or truncated (216 bytes of pixels, but its header asks for 108: 6 rows, 9 "
         "columns, frames: 1); copy it again, or export it as a DICOM file"
     )
 
 
-def test_a_header_that_a_segmentation_cannot_take_over(make_dicom, tmp_path):
+def test_a_header_that_cannot_be_used_for_a_segmentation(make_dicom, tmp_path):
     path = make_dicom(PatientSex="X")
     with pytest.raises(InputError) as error:
         write(images.read(path), tmp_path / "out")
-    assert str(error.value).startswith(f"{path}: a DICOM-SEG cannot take over its header (")
+    assert str(error.value).startswith(f"{path}: its header cannot be used for a DICOM-SEG (")
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
     ("module", "part"), [("pydicom", "dicom"), ("highdicom", "dicom"), ("nibabel", "nifti")]
 )
-def test_readers_are_extras(make_dicom, make_nifti, monkeypatch, module, part):
+def test_without_its_extra_a_reader_names_it(make_dicom, make_nifti, monkeypatch, module, part):
     path = make_dicom() if part == "dicom" else make_nifti(NOISE)
     monkeypatch.setitem(sys.modules, module, None)
     assert fault_of(path, unit="HU") == (
@@ -246,7 +247,7 @@ def test_a_file_that_would_replace_a_folder(make_png, tmp_path):
     (out / "mask.png").write_bytes(b"earlier")
     files = {"mask.png": b"new", "overlay.png": b"new"}
     with pytest.raises(InputError) as error:
-        images.write(out, files, picture, earlier=["mask.png"])
+        output.write(out, files, picture, earlier=["mask.png"])
     assert str(error.value) == (
         f"{out / 'overlay.png'}: is a folder; move it, or choose another folder for the masks"
     )
@@ -254,7 +255,7 @@ def test_a_file_that_would_replace_a_folder(make_png, tmp_path):
     assert (out / "mask.png").read_bytes() == b"earlier"
 
 
-def test_a_disk_that_fails_leaves_nothing(make_png, tmp_path, monkeypatch):
+def test_a_failed_write_leaves_no_files(make_png, tmp_path, monkeypatch):
     picture = images.read(make_png(NOISE[..., 0].astype(np.uint8)))
     (tmp_path / "out").mkdir()
     monkeypatch.setattr(os, "replace", lambda *paths: (_ for _ in ()).throw(OSError("disk full")))

@@ -1,4 +1,4 @@
-"""NIfTI as people have it: headers that disagree, other axes, packed under another name."""
+"""NIfTI files in practice: contradicting headers, other axes, gzip under a wrong name."""
 
 import gzip
 import struct
@@ -37,19 +37,19 @@ def read(path, **asked):
     return images.read(path, unit="HU", **asked)
 
 
-def test_the_affine_says_how_large_pixels_are(save):
+def test_the_affine_gives_the_pixel_size(save):
     affine = np.diag([0.7, 0.7, 2.5, 1])
     path = save(VOXELS, affine, zooms=(1.4, 1.4, 2.5))
     picture = read(path, slice_index=0)
     np.testing.assert_allclose(picture.spacing_mm, [0.7, 0.7], rtol=1e-6)
     assert picture.caveats == (
         "Header disagrees: by its sform voxels are 0.7 x 0.7 x 2.5 mm, and by pixdim 1.4 x 1.4 x "
-        "2.5 mm; the sform was taken, as viewers do.",
+        "2.5 mm; the sform was used, as viewers do.",
     )
     assert read(save(VOXELS, affine), slice_index=0).caveats == ()
 
 
-def test_a_turned_affine_has_the_same_pixels(save):
+def test_a_rotated_affine_has_the_same_pixels(save):
     turn = np.eye(4)
     turn[:2, :2] = [[0.6, -0.8], [0.8, 0.6]]
     picture = read(save(VOXELS, turn @ np.diag([0.7, 0.9, 2.5, 1])), slice_index=0)
@@ -57,19 +57,19 @@ def test_a_turned_affine_has_the_same_pixels(save):
     assert picture.caveats == ()
 
 
-def test_two_forms_that_disagree_are_told_of(save):
+def test_two_forms_that_disagree_give_a_caveat(save):
     affine = np.diag([0.7, 0.7, 2.5, 1])
     moved = affine.copy()
     moved[0, 3] = 50
     expected = (
         "Header disagrees: its sform and its qform place the image differently; the sform was "
-        "taken, as viewers do.",
+        "used, as viewers do.",
     )
     assert read(save(VOXELS, affine, qform=moved), slice_index=0).caveats == expected
     assert read(save(VOXELS, affine, qform=affine), slice_index=0).caveats == ()
 
 
-def test_without_forms_pixdim_counts(tmp_path):
+def test_without_qform_and_sform_pixdim_is_used(tmp_path):
     image = nibabel.Nifti1Image(VOXELS, None)
     image.header.set_zooms((0.7, 0.9, 2.5))
     nibabel.save(image, tmp_path / "x.nii")
@@ -79,8 +79,8 @@ def test_without_forms_pixdim_counts(tmp_path):
 
 
 @pytest.mark.parametrize(("axes", "flips"), ORIENTATIONS)
-def test_slices_lie_across_the_finest_pixels_in_all_48_orientations(save, axes, flips):
-    """The same volume stored in any order gives the same slices, up to that order."""
+def test_slices_have_the_finest_pixels_in_all_48_orientations(save, axes, flips):
+    """A volume with its axes in any order gives the same slices, up to that order."""
     affine = np.diag([0.7, 0.9, 2.5, 1])
     signs = np.array([-1 if flip else 1 for flip in flips])
     stored = np.flip(VOXELS, [k for k in range(3) if flips[k]]).transpose(axes)
@@ -107,24 +107,24 @@ def test_slices_lie_across_the_finest_pixels_in_all_48_orientations(save, axes, 
 
 
 def test_a_first_axis_of_slices_without_any_geometry(save):
-    """As arrays [slice, row, column] are saved with the affine left at 1."""
+    """So are arrays [slice, row, column] saved without an affine of their own."""
     voxels = np.moveaxis(np.tile(VOXELS[:, :9], (1, 1, 1)), 2, 0)  # [5, 9, 9]
     picture = read(save(voxels, np.eye(4)), slice_index=4)
     np.testing.assert_array_equal(picture.image[..., 0], voxels[4].T)
     assert picture.caveats == (
-        "Slices are counted along the first axis of [5, 9, 9] voxels, across the finest pixels; "
-        "--axis chooses another.",
+        "Slices are counted along the first axis of [5, 9, 9] voxels, so that they have the "
+        "finest pixels; --axis chooses another axis.",
     )
 
 
 @pytest.mark.parametrize("affine", [None, np.diag([-1.0, -1, 1, 1])])
-def test_sizes_that_nobody_said_in_other_ways(save, affine):
-    """Without forms, and as ITK writes what it does not know."""
+def test_other_headers_without_voxel_sizes(save, affine):
+    """One has neither qform nor sform; ITK writes the other for unknown sizes."""
     picture = read(save(np.moveaxis(VOXELS[:, :9], 2, 0), affine), slice_index=4)
     np.testing.assert_array_equal(picture.image[..., 0], VOXELS[:, :9, 4].T)
     assert picture.axis == 0
     placed = np.diag([-1.0, -1, 1, 1])
-    placed[:3, 3] = 90, 120, -70  # of voxels that are 1 mm indeed
+    placed[:3, 3] = 90, 120, -70  # this header states voxels of 1 mm
     assert read(save(np.moveaxis(VOXELS[:, :9], 2, 0), placed), slice_index=4).axis == 2
 
 
@@ -155,7 +155,7 @@ def test_an_axis_may_be_chosen(save):
         read(flat, axis=0)
 
 
-def test_a_volume_of_one_time_is_a_volume(save):
+def test_a_volume_with_one_time_point_is_a_volume(save):
     path = save(VOXELS[..., None, None], np.diag([0.7, 0.9, 2.5, 1]))
     picture = read(path, slice_index=3)
     np.testing.assert_array_equal(picture.image[..., 0], VOXELS[..., 3].T)
@@ -175,7 +175,7 @@ def test_one_slice_of_any_axis_needs_no_choice(save):
 
 
 @pytest.mark.parametrize("second", [False, True])
-def test_the_content_says_whether_it_is_packed(save, tmp_path, second):
+def test_the_content_decides_whether_it_is_decompressed(save, tmp_path, second):
     path = save(VOXELS, np.diag([0.7, 0.9, 2.5, 1]))
     if second:
         nibabel.save(nibabel.Nifti2Image(VOXELS, np.diag([0.7, 0.9, 2.5, 1])), path)
@@ -192,7 +192,7 @@ def test_the_content_says_whether_it_is_packed(save, tmp_path, second):
         np.testing.assert_array_equal(picture.spacing_mm, expected.spacing_mm)
 
 
-def test_what_else_gzip_may_hold_is_named(tmp_path):
+def test_a_gzip_file_without_nifti_is_named(tmp_path):
     (tmp_path / "x.nii.gz").write_bytes(gzip.compress(np.random.default_rng(0).bytes(5000)))
     with pytest.raises(InputError, match="is a gzip file of something else than NIfTI; unpack"):
         read(tmp_path / "x.nii.gz")
@@ -215,7 +215,7 @@ def test_a_header_that_asks_for_more_than_the_file_holds(save, packed):
 
 @pytest.fixture
 def patched(save):
-    """Writes a volume with other bytes at a place of its header."""
+    """Writes a volume with bytes of its header replaced."""
 
     def patched(offset, content):
         affine = np.diag([0.7, 0.9, 2.5, 1])
@@ -233,7 +233,7 @@ def patched(save):
     [
         (108, struct.pack("<f", 0), "its vox_offset is 0, within the header of 352 bytes; export"),
         (108, struct.pack("<f", 336), "unreadable, truncated or damaged (vox offset 336 too low"),
-        (123, bytes([5]), "its unit of length is 5, which is none; export it in mm"),
+        (123, bytes([5]), "its unit of length 5 does not exist; export it in mm"),
         (
             280,
             struct.pack("<12f", *[np.nan] * 12),
@@ -246,7 +246,7 @@ def patched(save):
         ),
     ],
 )
-def test_a_header_that_cannot_be_true(patched, offset, content, fault):
+def test_an_impossible_header(patched, offset, content, fault):
     path = patched(offset, content)
     with pytest.raises(InputError) as error:
         read(path, slice_index=1)
@@ -262,19 +262,19 @@ def test_a_second_version_whose_voxels_start_in_the_header(tmp_path):
         read(path, slice_index=1)
 
 
-def test_a_damaged_qform_beside_a_sform_is_told_of(patched):
+def test_a_damaged_qform_beside_a_sform_gives_a_caveat(patched):
     path = patched(256, struct.pack("<3f", 0.9, 0.9, 0.9))
     picture = read(path, slice_index=3)
     np.testing.assert_array_equal(picture.image[..., 0], VOXELS[..., 3].T)
     np.testing.assert_allclose(picture.spacing_mm, [0.9, 0.7], rtol=1e-6)
-    assert picture.caveats == ("Header damaged: its qform is no rotation; the sform was taken.",)
+    assert picture.caveats == ("Header damaged: its qform is not a rotation; the sform was used.",)
     mask = np.ones((1, 12, 9), np.uint8)
     (content,) = images.encode_masks("x", mask, picture, names=["a"], notes=["b"]).values()
     written = nibabel.Nifti1Image.from_bytes(gzip.decompress(content))
     np.testing.assert_allclose(written.affine, np.diag([0.7, 0.9, 2.5, 1]), rtol=1e-6)
 
 
-def test_a_range_that_clips_is_told_of(save):
+def test_a_range_that_clips_gives_a_caveat(save):
     path = save(VOXELS, np.diag([0.7, 0.9, 2.5, 1]))
     picture = images.read(path, slice_index=3, value_range=(-1000, -500))
     share = np.mean(VOXELS[..., 3] > -500)

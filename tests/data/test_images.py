@@ -1,4 +1,4 @@
-"""Images of every format come in with their numbers, and masks go out in the image's geometry."""
+"""Images of every format keep their values, and masks get the geometry of their image."""
 
 import os
 
@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from data_pipelines import images
+from data_pipelines.images import output
 from data_pipelines.images.picture import file_name, file_stem
 
 NAMES = ("hug the solid core", "leave: a/wide margin")
@@ -18,7 +19,7 @@ STORED = (np.arange(12 * 9).reshape(12, 9) * 7 - 300).astype(np.int16)
 
 
 def masks_for(picture):
-    """Two masks that no flip or transposition leaves alone, which overlap."""
+    """Returns two overlapping masks that every flip or transposition changes."""
     masks = np.zeros((2, *picture.image.shape[:2]), np.uint8)
     masks[0, 1:5, 2:4] = masks[1, 3:9, 2:7] = masks[1, 0, 0] = 1
     return masks
@@ -27,8 +28,8 @@ def masks_for(picture):
 def write(picture, folder):
     masks = masks_for(picture)
     files = images.encode_masks("case", masks, picture, names=NAMES, notes=NOTES)
-    paths = images.write(folder, files, picture)
-    assert sorted(folder.iterdir()) == sorted(paths)  # and nothing half-written beside them
+    paths = output.write(folder, files, picture)
+    assert sorted(folder.iterdir()) == sorted(paths)  # and no half-written files
     return masks, paths
 
 
@@ -81,7 +82,7 @@ def test_names_are_short_enough_for_a_disk_and_hide_nothing(stem, tmp_path):
     masks = np.ones((1, 3, 4), np.uint8)
     for each in (picture, picture._replace(format="npz")):
         files = images.encode_masks(stem, masks, each, names=["\U00020000" * 99], notes=["n"])
-        (path,) = images.write(tmp_path / "out", files, picture)
+        (path,) = output.write(tmp_path / "out", files, picture)
         assert path.name[0] == {"-": "x", ".": "i"}.get(stem[0], stem[0])
         assert path.name.endswith(("\U00020000.png", "_masks.npz"))
         assert len(os.fsencode(f".{path.name}.part")) <= 255
@@ -132,7 +133,7 @@ def test_a_slice_of_a_nifti_volume(make_nifti, tmp_path, suffix):
     picture = images.read(path, slice_index=3, unit="HU")
     np.testing.assert_array_equal(picture.image[..., 0], voxels[:, :, 3].T)
     source = nibabel.load(path)
-    sizes = np.linalg.norm(source.affine[:3, :2], axis=0)  # of i, a column, and of j, a row
+    sizes = np.linalg.norm(source.affine[:3, :2], axis=0)  # sizes along i, a column, and j, a row
     np.testing.assert_allclose(picture.spacing_mm, sizes[::-1], rtol=1e-6)
     assert picture.intensity_unit == "HU"
     masks, paths = write(picture, tmp_path / "out")
@@ -222,7 +223,7 @@ def test_dicom_other_than_ct_keeps_its_values(make_dicom):
 def test_high_values_are_bright_unless_they_are_hu(make_dicom):
     """MONOCHROME1: the highest stored value is shown the darkest."""
     ramp = pydicom.dcmread(make_dicom()).pixel_array.astype(np.float32)
-    unsigned = (ramp + 300).astype(np.uint16)  # whose negatives are below its type
+    unsigned = (ramp + 300).astype(np.uint16)  # its type has no negative values
     inverted = {"PhotometricInterpretation": "MONOCHROME1"}
     picture = images.read(
         make_dicom(stored=unsigned, Modality="MG", PixelRepresentation=0, **inverted)
@@ -233,15 +234,15 @@ def test_high_values_are_bright_unless_they_are_hu(make_dicom):
     )
 
 
-def test_a_second_writing_replaces_what_the_first_wrote_and_nothing_else(make_npz, tmp_path):
+def test_a_second_call_replaces_only_the_files_of_the_first(make_npz, tmp_path):
     source, out = images.read(make_npz(), slice_index=0), tmp_path / "out"
-    images.write(out, {"a.png": b"1", "b.png": b"1", "c.png": b"1"}, source)
+    output.write(out, {"a.png": b"1", "b.png": b"1", "c.png": b"1"}, source)
     (out / "notes.txt").write_text("mine")
     (out / "folder").mkdir()
     (tmp_path / "beside.png").write_text("mine")
     image = source._replace(path=out / "c.png")  # masks of the first that are now predicted on
     earlier = ["a.png", "b.png", "c.png", "gone.png", "folder", "..", "", "../beside.png"]
-    written = images.write(out, {"a.png": b"2"}, image, earlier=[*earlier, str(source.path), "\0"])
+    written = output.write(out, {"a.png": b"2"}, image, earlier=[*earlier, str(source.path), "\0"])
     assert written == [out / "a.png"]
     assert sorted(path.name for path in out.iterdir()) == ["a.png", "c.png", "folder", "notes.txt"]
     assert (out / "a.png").read_bytes() == b"2"
@@ -256,7 +257,7 @@ def test_an_empty_mask_is_a_segment_too_and_long_names_are_cut(make_dicom, tmp_p
     files = images.encode_masks(
         "x", masks, picture, names=("a\\b" * 30, "c"), notes=("n" * 2000, "m")
     )
-    (path,) = images.write(tmp_path, files, picture)
+    (path,) = output.write(tmp_path, files, picture)
     found = pydicom.dcmread(path)
     np.testing.assert_array_equal(found.pixel_array, masks)
     assert found.SegmentSequence[0].SegmentLabel == ("a/b" * 30)[:64]
@@ -264,13 +265,13 @@ def test_an_empty_mask_is_a_segment_too_and_long_names_are_cut(make_dicom, tmp_p
     files = images.encode_masks(
         "x", masks, picture, names=("か\u3099" * 33, "a\x1bb"), notes=("n", "\x1b")
     )
-    (path,) = images.write(tmp_path, files, picture)
+    (path,) = output.write(tmp_path, files, picture)
     first, second = pydicom.dcmread(path).SegmentSequence
     assert first.SegmentLabel == "か\u3099" * 32
     assert (second.SegmentLabel, second.SegmentDescription) == ("a/x1bb", r"\x1b")
 
 
-def test_as_many_names_and_notes_as_masks(make_dicom, tmp_path):
+def test_the_numbers_of_names_notes_and_masks_must_agree(make_dicom, tmp_path):
     picture = images.read(make_dicom())
     with pytest.raises(ValueError, match="1 names and 2 notes do not fit the image"):
         images.encode_masks("x", masks_for(picture), picture, names=NAMES[:1], notes=NOTES)

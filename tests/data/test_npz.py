@@ -1,4 +1,4 @@
-"""The npz source reads its format, fills in defaults, and says what is wrong with a file."""
+"""The source `npz` reads its format, fills in defaults, and names the fault of a file."""
 
 import collections
 import tempfile
@@ -25,7 +25,7 @@ def test_a_full_file_is_read(make_npz, make_settings, changed):
         rater_valid=valid,
         site=np.full(n, "here"),
         split=np.full(n, "train"),
-        rater_id=np.arange(raters),  # not known to the format: left alone
+        rater_id=np.arange(raters),  # an unknown key is ignored
     )
     found = read(make_settings(path))
     assert [record.record_id for record in found] == [f"r{i:02d}" for i in range(n)]
@@ -58,15 +58,15 @@ def test_optional_keys_have_defaults(make_npz, make_settings):
         ({"image": np.zeros((12, 20))}, r"image is \[12, 20\], masks are \[12, 3, 20, 20\]; they"),
         ({"image": np.zeros((12, 20, 19))}, "N, H and W must be the same in both"),
         ({"image": np.zeros((0, 20, 20)), "masks": np.zeros((0, 3, 20, 20))}, r"image is \[0, 20"),
-        ({"record_id": np.array(["a"])}, r"record_id is \[1\] beside masks .*; it must be \[12\]"),
-        ({"spacing_mm": np.ones(2)}, r"spacing_mm is \[2\] beside masks .*; it must be \[12, 2\]"),
-        ({"rater_valid": np.ones(3)}, r"rater_valid is \[3\] beside masks .* be \[12, 3\]"),
+        ({"record_id": np.array(["a"])}, r"record_id is \[1\] but masks are .*; it must be \[12\]"),
+        ({"spacing_mm": np.ones(2)}, r"spacing_mm is \[2\] but masks are .*; it must be \[12, 2\]"),
+        ({"rater_valid": np.ones(3)}, r"rater_valid is \[3\] but masks are .* be \[12, 3\]"),
         ({"rater_valid": np.full((12, 3), 2)}, "rater_valid is not boolean; store True or False"),
         ({"image": np.full((12, 20, 20), "x")}, "image is <U1; store real numbers"),
         ({"masks": np.zeros((12, 3, 20, 20), complex)}, "masks is complex128; store real numbers"),
         (
             {"image": np.full((12, 20, 20), None)},
-            "image holds Python objects, as NumPy makes of arrays of unequal shapes",
+            "image holds Python objects, which NumPy makes of arrays of unequal shapes",
         ),
     ],
 )
@@ -107,7 +107,7 @@ def test_a_damaged_file_is_refused(make_npz, make_settings):
 
 @pytest.fixture
 def with_member(make_npz):
-    """Writes the file with other bytes as its masks."""
+    """Writes the file with given bytes as its member `masks`."""
 
     def with_member(content):
         path = make_npz(masks=None)
@@ -118,11 +118,11 @@ def with_member(make_npz):
     return with_member
 
 
-def test_a_member_that_is_no_array_is_refused(with_member, make_settings):
+def test_a_member_that_is_not_an_array_is_refused(with_member, make_settings):
     path = with_member(b"no array")
     with pytest.raises(InputError) as caught:
         read(make_settings(path))
-    assert str(caught.value) == f"{path}: masks is no array; write it again with np.savez"
+    assert str(caught.value) == f"{path}: masks is not an array; write it again with np.savez"
 
 
 def test_an_array_larger_than_memory_is_refused(with_member, make_settings):
@@ -151,7 +151,7 @@ def test_other_files_are_refused(tmp_path, make_settings):
         (0.5, r"rater 1's mask is not binary \(values \[0.0, 0.5, 1.0\]\); store 0 and 1"),
     ],
 )
-def test_a_faulty_mask_is_the_fault_of_its_record_alone(
+def test_a_faulty_mask_is_an_error_of_its_record_only(
     make_npz, make_settings, changed, value, message
 ):
     masks = changed("masks", (2, 1, 0, 0), value, dtype=np.float32)
@@ -163,7 +163,7 @@ def test_a_faulty_mask_is_the_fault_of_its_record_alone(
     assert sum(isinstance(item, Record) for item in found) == 11
 
 
-def test_what_is_written_is_read_back(make_npz, make_settings, tmp_path):
+def test_written_records_are_read_back(make_npz, make_settings, tmp_path):
     records = read(make_settings(make_npz()))
     npz.write(tmp_path / "again.npz", records, "Someone 2024", simulated=True)
     assert npz.provenance(make_settings(tmp_path / "again.npz")) == ("Someone 2024", True)
@@ -175,7 +175,7 @@ def test_what_is_written_is_read_back(make_npz, make_settings, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again.npz", "data.npz"]
 
 
-def test_images_that_are_no_integers_stay_floats(make_npz, make_settings, tmp_path):
+def test_images_with_fractions_stay_floats(make_npz, make_settings, tmp_path):
     records = read(make_settings(make_npz()))
     halves = [record._replace(image=record.image / 2) for record in records]
     npz.write(tmp_path / "again.npz", halves, "", simulated=False)
@@ -186,7 +186,7 @@ def test_images_that_are_no_integers_stay_floats(make_npz, make_settings, tmp_pa
         npz.write(tmp_path / "absent" / "again.npz", halves, "", simulated=False)
 
 
-def test_a_place_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
+def test_a_path_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
     with pytest.raises(InputError) as caught:
         npz.check_folder(tmp_path)
     assert str(caught.value) == (
@@ -200,7 +200,8 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
     with pytest.raises(InputError) as caught:
         npz.check_folder(tmp_path / "crops.npz")
     assert str(caught.value) == (
-        f"{tmp_path / 'crops.npz'}: cannot be written (Read-only file system); choose another place"
+        f"{tmp_path / 'crops.npz'}: cannot be written (Read-only file system); choose another "
+        "folder"
     )
 
 

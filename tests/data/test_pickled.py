@@ -1,4 +1,4 @@
-"""The pickle source reads both peers' dictionaries, and runs nothing that a file asks for."""
+"""The source `pickle` reads the dictionaries of both projects, and never runs code of a file."""
 
 import collections
 import os
@@ -87,7 +87,7 @@ def test_a_folder_of_files_is_one_set(read, tmp_path, make_settings):
     ("content", "message"),
     [
         (b"", "not a readable pickle, truncated or damaged (EOFError); copy it again"),
-        (pickle.dumps([]), "is no dictionary of records; see data_pipelines.sources"),
+        (pickle.dumps([]), "is not a dictionary of records; see data_pipelines.sources"),
     ],
 )
 def test_a_damaged_file_of_a_folder_is_one_fault(read, tmp_path, make_settings, content, message):
@@ -138,14 +138,14 @@ def test_the_codec_gadget_and_object_arrays_are_refused(read):
 
     with pytest.raises(InputError, match="asks for the codec 'zlib'; only plain arrays are read"):
         read({"key0": Call(codecs.encode, "x", "zlib")})
-    with pytest.raises(InputError, match="holds an array of Python objects, as NumPy"):
+    with pytest.raises(InputError, match="holds an array of Python objects, which NumPy"):
         read({"key0": np.array([{}, None])})
     with pytest.raises(InputError, match="holds an array of type 'V12'; only numbers and text"):
         read({"key0": np.zeros(2, "f8, i4")})
 
 
 def test_numpys_own_reconstruction_never_runs(read):
-    # A state that makes NumPy's dtype lie about its size; it is recorded here, not obeyed.
+    # This state gives NumPy's dtype a false size; it must not reach NumPy.
     forged = pickle.dumps(np.arange(3.0), protocol=3).replace(b"K\x03\x85", b"K\x7f\x85")
     with pytest.raises(
         InputError, match=r"not a readable pickle, truncated or damaged .ValueError."
@@ -164,7 +164,7 @@ def test_a_truncated_pickle_is_refused_wherever_it_ends(read):
 
 @pytest.mark.parametrize("data", [[], {}, 7, np.zeros(3)])
 def test_other_contents_are_refused(read, data):
-    with pytest.raises(InputError, match=r"set.pickle: is no dictionary of records"):
+    with pytest.raises(InputError, match=r"set.pickle: is not a dictionary of records"):
         read(data)
 
 
@@ -176,10 +176,10 @@ def test_an_empty_folder_is_refused(tmp_path, make_settings):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"masks": None}, r"masks is no list of arrays \[H,W\]; add them or drop"),
+        ({"masks": None}, r"masks is not a list of arrays \[H,W\]; add it or drop"),
         ({"masks": [None]}, r"rater 0's mask is NoneType on an image \[8, 8\]; store an array"),
-        ({"masks": []}, r"masks is no list of arrays \[H,W\]; add them or drop"),
-        ({"masks": np.array(1)}, r"masks is no list of arrays \[H,W\]; add them or drop"),
+        ({"masks": []}, r"masks is not a list of arrays \[H,W\]; add it or drop"),
+        ({"masks": np.array(1)}, r"masks is not a list of arrays \[H,W\]; add it or drop"),
         (
             {"masks": [np.zeros((8, 8)), np.zeros((9, 8))]},
             r"rater 1's mask is \[9, 8\] on an image \[8, 8\]; store an array",
@@ -187,7 +187,7 @@ def test_an_empty_folder_is_refused(tmp_path, make_settings):
         ({"masks": [np.zeros((7, 8))]}, r"rater 0's mask is \[7, 8\] on an image \[8, 8\]; store"),
         ({"masks": [np.full((8, 8), np.nan)]}, "rater 0's mask holds NaN; declare a missing mask"),
         ({"masks": [np.full((8, 8), 3)]}, "rater 0's mask is not binary"),
-        ({"image": "x"}, r"image is no array of numbers \[H,W\] or \[H,W,C\]"),
+        ({"image": "x"}, r"image is not an array of numbers \[H,W\] or \[H,W,C\]"),
     ],
 )
 def test_a_faulty_record_is_named_and_the_others_are_read(read, change, message):
@@ -206,5 +206,5 @@ def test_a_record_without_a_key_is_named(read):
     del data["key0"]["series_uid"]
     data["key1"] = 3
     for fault in read(data)[:2]:
-        with pytest.raises(InputError, match="is no dictionary with image, masks, series_uid"):
+        with pytest.raises(InputError, match="is not a dictionary with image, masks, series_uid"):
             raise fault

@@ -1,4 +1,4 @@
-"""From an image's pixels to the model's and back: copies, areas, centroids, corners."""
+"""Resampling from an image to the model's grid and back: copies, areas, centroids, corners."""
 
 import collections
 import pathlib
@@ -23,7 +23,7 @@ def noise(*shape):
 
 
 def smooth_disc(shape, centre, radius):
-    """A disc whose probability falls over some pixels at its border, 1/2 at the radius."""
+    """Returns a disc whose probability falls smoothly at its border and is 1/2 at the radius."""
     rows, columns = np.indices(shape)
     distance = np.hypot(rows - centre[0], columns - centre[1])
     return (1 / (1 + np.exp(distance - radius)))[None].astype(np.float32)
@@ -48,7 +48,7 @@ def test_the_pixel_at_the_point_becomes_the_middle(make_settings, point):
     _, found, placement = images.to_model(picture(values)._replace(point=point), settings)
     row, column = int(point[0] + 0.5), int(point[1] + 0.5)
     padded = np.pad((values + 1000) / 700 - 1, 8, constant_values=-1)
-    expected = padded[row : row + 16, column : column + 16]  # 8 pixels before it, 7 after
+    expected = padded[row : row + 16, column : column + 16]  # 8 pixels before the point, 7 after it
     np.testing.assert_allclose(found[..., 0], expected, atol=1e-6)
     assert placement.positions()[0][8] == row
     assert placement.positions()[1][8] == column
@@ -68,7 +68,7 @@ def test_a_point_outside_is_refused(tmp_path, point):
     )
 
 
-def test_what_windowing_leaves_nothing_of_is_refused(make_settings):
+def test_an_image_that_windowing_makes_constant_is_refused(make_settings):
     bright = picture(noise(9, 9) + 3000)
     with pytest.raises(InputError, match=r"^x.png: the image is constant between \[-1000.0\]"):
         images.to_model(bright, make_settings("elsewhere"))
@@ -93,7 +93,7 @@ def test_at_scale_1_the_way_back_is_exact(make_settings, size, point):
 @pytest.mark.parametrize("spacing", [(0.3, 0.3), (0.6, 0.6), (0.9, 0.9), (1.4, 1.4), (0.5, 1.1)])
 @pytest.mark.parametrize("place", ["middle", "off the middle", "corner"])
 def test_a_disc_goes_to_the_model_and_back(make_settings, spacing, place):
-    """By its sampled function there, so that nothing but the geometry is at work."""
+    """The disc is evaluated on the model's grid, so the test depends only on the geometry."""
     settings = make_settings("x", size=64, spacing_mm=0.6)
     spacing_mm = np.float32(spacing)
     shape = tuple(int(n) for n in 48 / spacing_mm)
@@ -115,7 +115,7 @@ def test_a_disc_goes_to_the_model_and_back(make_settings, spacing, place):
         assert axis[back].mean() == pytest.approx(axis[exact].mean(), abs=0.5)
 
 
-def test_the_inverse_of_the_inverse_and_the_positions_of_one_in_the_other(make_settings):
+def test_the_inverse_placement(make_settings):
     settings = make_settings("x", size=10, spacing_mm=0.5)
     placement = transforms.place((30, 40), np.float32([1.0, 0.25]), settings, centre=(4, 9))
     inverse = placement.inverse()

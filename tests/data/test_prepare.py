@@ -1,4 +1,4 @@
-"""The command prints what the data are, exports them, and tells bad input in one line."""
+"""The command describes the data, exports them, and reports bad input in one line."""
 
 import pathlib
 import signal
@@ -119,7 +119,7 @@ cli.launch(prepare.main, prepare._FLAGS, manual="")
 """
 
 
-def test_sigterm_leaves_no_part_behind(make_npz, tmp_path):
+def test_sigterm_leaves_no_partial_folder(make_npz, tmp_path):
     fields = {"source": "npz", "path": make_npz(), "cache_dir": tmp_path / "cache"}
     flags = [f"--config.data.{name}={value}" for name, value in fields.items()]
     ended = subprocess.run(
@@ -152,7 +152,7 @@ def test_the_description_counts_patients_by_split(make_npz, make_settings, tmp_p
     ]
 
 
-def test_an_export_holds_what_the_source_has(make_npz, make_settings, tmp_path, monkeypatch):
+def test_an_export_holds_the_records_of_the_source(make_npz, make_settings, tmp_path, monkeypatch):
     path = make_npz()
     monkeypatch.setenv("HOME", str(tmp_path))
     said = prepare.export(make_settings(path), "~/crops.npz")
@@ -166,8 +166,8 @@ def test_an_export_holds_what_the_source_has(make_npz, make_settings, tmp_path, 
 def test_an_export_warns_as_a_preparation_does(make_npz, make_settings, tmp_path):
     _, warning = prepare.export(make_settings(make_npz(), size=7), str(tmp_path / "crops.npz"))
     assert warning == (
-        "warning: Masks cut: in 12 of 12 records masks reach beyond the crop, and what lies there "
-        "is neither learned nor scored; raise data.size."
+        "warning: Masks cut: in 12 of 12 records masks reach beyond the crop, and their parts "
+        "outside are neither learned nor scored; raise data.size."
     )
 
 

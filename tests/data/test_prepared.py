@@ -1,4 +1,4 @@
-"""A data set is written once, whole or not at all, and read back as it was."""
+"""A data set is written once, completely or not at all, and is read back unchanged."""
 
 import collections
 import json
@@ -92,10 +92,10 @@ def test_equal_content_has_an_equal_digest(make_npz, make_settings, cache):
 
 def test_empty_records_are_skipped_and_counted(make_npz, make_settings, changed, cache):
     masks = changed("masks", 3, 0)
-    masks[5, 0] = 0  # one rater's empty mask is an opinion
+    masks[5, 0] = 0  # one rater's empty mask is valid
     valid = np.ones((12, 3), bool)
     valid[6, 1:] = False
-    masks[6, 0] = 0  # the two others did not read the image
+    masks[6, 0] = 0  # the two others have no mask of the image
     corner = np.zeros((20, 20), np.uint8)
     corner[0, 0] = 1
     masks[7] = corner
@@ -114,7 +114,7 @@ def test_a_corrupt_record_stops_or_is_skipped_and_counted(
     make_npz, make_settings, changed, cache, caplog
 ):
     path = make_npz(image=changed("image", (2, 0, 0), np.nan, dtype=np.float32))
-    message = f"{path}: record 'r02': the image holds NaN or infinite values; mend it or"
+    message = f"{path}: record 'r02': the image holds NaN or infinite values; fix it or"
     with pytest.raises(InputError) as caught:
         prepared.prepare(make_settings(path), cache)
     assert str(caught.value).startswith(message)
@@ -136,7 +136,9 @@ def test_the_window_and_the_source_can_find_a_record_corrupt(
     assert prepared.prepare(settings, cache).fingerprint["skipped"] == {"corrupt": 2}
 
 
-def test_records_that_disagree_stop_also_where_faults_are_skipped(tmp_path, make_settings, cache):
+def test_records_that_disagree_are_an_error_even_if_faults_are_skipped(
+    tmp_path, make_settings, cache
+):
     image, mask = np.random.default_rng(0).random((20, 20)), np.eye(20)
     path = tmp_path / "set.pickle"
     sizes = {"a": 3, "b": 4, "c": 4}
@@ -168,13 +170,15 @@ def test_a_damaged_folder_is_named(make_npz, make_settings, cache, pattern, spoi
     with pytest.raises(InputError) as caught:
         prepared.prepare(settings, cache)[11]
     fault = re.sub(r"\(\w+\)", "(...)", str(caught.value))
-    assert fault == f"{folder}: damaged (...); delete this folder, the next run prepares it again"
+    assert (
+        fault == f"{folder}: damaged (...); delete this folder, and the next run prepares it again"
+    )
     shutil.rmtree(folder)
     assert prepared.prepare(settings, cache)[11].record_id == "r11"
 
 
 def everything(dataset):
-    """Returns all that a data set says, as text and bytes."""
+    """Returns the whole content of a data set, as text and bytes."""
     told = {name: x for name, x in vars(dataset).items() if name not in {"_data", "_folder"}}
     return told, [[np.asarray(x).tobytes() for x in dataset[i]] for i in range(len(dataset))]
 
@@ -182,16 +186,16 @@ def everything(dataset):
 @pytest.mark.parametrize(
     "pattern", ["index.json", "*.array_record*", "dataset_info.json", "features.json"]
 )
-def test_no_flipped_bit_is_read_as_other_data(make_npz, make_settings, cache, pattern):
+def test_a_flipped_bit_is_an_error_or_changes_nothing(make_npz, make_settings, cache, pattern):
     settings = make_settings(make_npz())
     before = everything(prepared.prepare(settings, cache))
     (folder,) = folders(cache)
     (file,) = folder.rglob(pattern)
     written, refused = file.read_bytes(), 0
-    places = np.random.default_rng(0).integers(8 * len(written), size=100)
-    for place in places.tolist():
+    bits = np.random.default_rng(0).integers(8 * len(written), size=100)
+    for bit in bits.tolist():
         flipped = bytearray(written)
-        flipped[place // 8] ^= 1 << place % 8
+        flipped[bit // 8] ^= 1 << bit % 8
         file.write_bytes(flipped)
         try:
             assert everything(prepared.prepare(settings, cache)) == before
@@ -201,7 +205,7 @@ def test_no_flipped_bit_is_read_as_other_data(make_npz, make_settings, cache, pa
 
 
 def test_another_patient_in_the_index_is_refused(make_npz, make_settings, cache):
-    """It would move a record to another fold."""
+    """Another patient would move a record to another fold."""
     settings = make_settings(make_npz())
     prepared.prepare(settings, cache)
     (folder,) = folders(cache)
@@ -210,7 +214,7 @@ def test_another_patient_in_the_index_is_refused(make_npz, make_settings, cache)
     with pytest.raises(InputError) as caught:
         prepared.prepare(settings, cache)
     assert str(caught.value) == (
-        f"{folder}: damaged (ChecksumError); delete this folder, the next run prepares it again"
+        f"{folder}: damaged (ChecksumError); delete this folder, and the next run prepares it again"
     )
 
 
@@ -272,7 +276,9 @@ def test_a_killed_prepare_leaves_nothing_that_looks_finished(make_npz, make_sett
     assert [path.suffix for path in folders(cache)] == [""]
 
 
-def test_of_two_that_prepare_at_once_one_writes(make_npz, make_settings, cache, monkeypatch):
+def test_of_two_processes_that_prepare_at_once_one_writes(
+    make_npz, make_settings, cache, monkeypatch
+):
     settings = make_settings(make_npz())
     write, calls, meet = prepared._write, [], threading.Barrier(2)
 
@@ -308,14 +314,14 @@ def test_raw_records_exported_and_read_again_are_the_same_data(
 ):
     settings = make_settings(make_npz(), size=26)
     records = list(prepared.raw_records(settings, Tally()))
-    assert records[0].image.min() == -1000  # the border that the crop lacks
+    assert records[0].image.min() == -1000  # the padding beside the crop
     npz.write(tmp_path / "export.npz", records, "", simulated=False)
     again = make_settings(tmp_path / "export.npz", size=26)
     digests = [prepared.prepare(each, cache).fingerprint["sha256"] for each in (settings, again)]
     assert digests[0] == digests[1]
 
 
-def test_citation_and_simulation_are_told(make_npz, make_settings, cache):
+def test_citation_and_simulated_come_from_the_source(make_npz, make_settings, cache):
     dataset = prepared.prepare(make_settings(make_npz()), cache)
     assert (dataset.citation, dataset.simulated) == ("", False)
     path = make_npz("cited.npz", citation=np.array("Someone 2024"), simulated=np.array(True))
@@ -331,7 +337,9 @@ def test_the_index_is_plain_json(make_npz, make_settings, cache):
     assert index["settings"]["window_hu"] == [-1000.0, 400.0]
 
 
-def test_home_is_understood_in_the_cache_path(make_npz, make_settings, tmp_path, monkeypatch):
+def test_a_tilde_in_the_cache_path_is_the_home_folder(
+    make_npz, make_settings, tmp_path, monkeypatch
+):
     monkeypatch.setitem(os.environ, "HOME", str(tmp_path))
     prepared.prepare(make_settings(make_npz()), "~/sets")
     assert folders(tmp_path / "sets")

@@ -47,13 +47,13 @@ def refused(read, path):
     return message.removeprefix(f"{path}: ")
 
 
-def test_transparent_pixels_count_as_black_and_are_told_of(save):
+def test_transparent_pixels_are_black_and_give_a_caveat(save):
     colour, alpha = RAMP.astype(np.uint8), np.where(RAMP < 30, 0, 255)
     colour[RAMP < 30] = 255  # white, and invisible
     picture = images.read(save(rgba(colour, alpha)))
     np.testing.assert_allclose(picture.image[..., 0], np.where(RAMP < 30, 0, RAMP) / 255, atol=1e-6)
     assert picture.caveats == (
-        "Transparent: 25% of the pixels have no colour of their own and count as black.",
+        "Transparent: 25% of the pixels are not opaque and were blended with black.",
     )
     half = images.read(save(rgba(np.where(RAMP < 60, 200, 100), np.where(RAMP < 60, 51, 255))))
     np.testing.assert_allclose(half.image[0, 0], 200 / 255 * 0.2, rtol=1e-5)
@@ -85,9 +85,9 @@ def test_a_palette_image_is_read_by_its_colours(save):
 
 
 @pytest.mark.parametrize("name", ["x.tif", "x.png"])
-def test_a_turn_that_a_camera_noted_is_made(save, name):
+def test_the_rotation_in_a_cameras_tag_is_applied(save, name):
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be shown turned by 90 degrees, clockwise
+    exif[0x0112] = 6  # asks for a clockwise rotation of 90 degrees
     turned = images.read(save(RAMP.astype(np.uint8), name, exif=exif))
     np.testing.assert_allclose(255 * turned.image[..., 0], np.rot90(RAMP, -1), rtol=1e-6)
 
@@ -121,7 +121,7 @@ def test_a_tiff_whose_white_is_zero_is_inverted(save, dtype):
     content = path.read_bytes()
     shown = white - pixels if pixels.tobytes() in content else pixels  # as Pillow wrote them
     np.testing.assert_allclose(white * images.read(path).image[..., 0], shown, rtol=1e-5)
-    # A range is that of the stored values, and HU are bright where high.
+    # A range refers to the stored values; HU are never inverted.
     ranged = images.read(path, value_range=(0, white // 2)).image[..., 0]
     stored = white - shown
     np.testing.assert_allclose(ranged, 1 - np.minimum(stored / (white // 2), 1), atol=1e-6)
@@ -130,7 +130,7 @@ def test_a_tiff_whose_white_is_zero_is_inverted(save, dtype):
 
 
 def tiff(pixels, *, white_is_zero=False):
-    """Returns a TIFF file of any type of numbers, which Pillow does not write."""
+    """Writes a TIFF file of any type of values, since Pillow writes only some."""
     height, width = pixels.shape
     form = {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
     tags = {
@@ -149,9 +149,11 @@ def test_integers_of_a_tiff_keep_their_sign(tmp_path):
         path.write_bytes(tiff((low + 100 * RAMP).astype(dtype)))
         picture = images.read(path, unit="arbitrary")
         np.testing.assert_allclose(picture.image[..., 0], low + 100.0 * RAMP, rtol=1e-6)
-        assert refused(images.read, path).startswith("its numbers are signed or have 32 bits, and")
+        assert refused(images.read, path).startswith("its values are signed or have 32 bits, and")
     path.write_bytes(tiff((RAMP - 60).astype("<i1")))
-    assert refused(images.read, path) == ("its numbers are signed and have 8 bits; save them as 16")
+    assert refused(images.read, path) == (
+        "its values are signed and have 8 bits; save them with 16 bits"
+    )
     path.write_bytes(tiff(RAMP.astype("<f8")))
     assert refused(images.read, path) == (
         "not a readable PNG, JPEG or TIFF, truncated or damaged: it is a TIFF image (or one of a "
@@ -165,14 +167,14 @@ def test_a_mask_whose_white_is_zero(tmp_path):
     np.testing.assert_array_equal(raster.read_mask(path), DRAWN)
     path.write_bytes(tiff(np.where(DRAWN, 0, 65535).astype("<u2"), white_is_zero=True))
     assert refused(raster.read_mask, path) == (
-        f"its white is 0 (WhiteIsZero), so black is none{SAVE}"
+        f"its white is 0 (WhiteIsZero), so 0 is not black{SAVE}"
     )
 
 
 @pytest.mark.parametrize(("colours", "kind"), [(3, 2), (2, 4), (4, 6)])
 @pytest.mark.parametrize("read", [images.read, raster.read_mask])
 def test_colours_of_16_bits_are_refused(tmp_path, colours, kind, read):
-    """Pillow cuts them to 8: 12 bits in them would become 16 grays, and a mask of 1 empty."""
+    """Pillow keeps 8 bits: 12-bit values would become 16 grays, and a mask of ones empty."""
 
     def chunk(name, content):
         checksum = struct.pack(">I", zlib.crc32(name + content))
@@ -188,16 +190,16 @@ def test_colours_of_16_bits_are_refused(tmp_path, colours, kind, read):
         + chunk(b"IEND", b"")
     )
     assert refused(read, path) == (
-        "its colours have 16 bits, of which Pillow keeps 8; save it as gray, of 8 or 16 bits"
+        "its colours have 16 bits, and Pillow reads only 8; save it as gray of 8 or 16 bits"
     )
 
 
 def test_an_image_of_a_telephone_is_one_jpeg(save):
-    """MPO: a JPEG with previews, which no mask may be."""
+    """MPO is a JPEG with previews; it is refused as a mask."""
     pixels = Image.fromarray((RAMP + 40).astype(np.uint8))
     path = save(pixels, "x.jpg", format="MPO", save_all=True, append_images=[pixels])
     np.testing.assert_allclose(255 * images.read(path).image[..., 0], RAMP + 40, atol=6)
-    assert refused(raster.read_mask, path).startswith("is a JPEG image, which changes")
+    assert refused(raster.read_mask, path).startswith("is a JPEG image, and JPEG changes")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])
@@ -205,7 +207,7 @@ def test_a_tiff_of_32_bits_needs_a_unit(save, dtype):
     hounsfield = (RAMP * 10 - 1000).astype(dtype)
     path = save(hounsfield, "x.tif")
     assert refused(images.read, path) == (
-        "its numbers are signed or have 32 bits, and the file does not say what they are; give the "
+        "its values are signed or have 32 bits, and the file does not state their unit; give the "
         "unit, HU or arbitrary, or the range that becomes 0..1"
     )
     picture = images.read(path, unit="HU")
@@ -224,7 +226,7 @@ def test_pages_of_a_tiff_are_slices(save):
     np.testing.assert_allclose(255 * picture.image[..., 0], RAMP + 2, rtol=1e-6)
 
 
-def test_twelve_bits_in_sixteen_are_scaled_by_their_range(save):
+def test_12_bit_values_in_16_bits_are_scaled_by_a_range(save):
     path = save((RAMP * 34).astype(np.uint16))
     assert images.read(path).image.max() < 0.07
     picture = images.read(path, value_range=(0, 4095))
@@ -234,14 +236,14 @@ def test_twelve_bits_in_sixteen_are_scaled_by_their_range(save):
         "Clipped: 91% of the pixels lie beyond the range 0 to 340 and became 0 or 1.",
     )
     assert refused(lambda path: images.read(path, unit="HU", value_range=(0, 1)), path) == (
-        "a range makes 0..1 of the numbers; leave 'HU' out"
+        "a range scales the values to 0..1; leave 'HU' out"
     )
     assert refused(lambda path: images.read(path, value_range=(5, 5)), path) == (
         "range is (5, 5); give (low, high) with low < high"
     )
 
 
-def test_a_mask_in_any_writing(save):
+def test_a_mask_in_every_encoding(save):
     indices = DRAWN.astype(np.uint8)
     for name, image in {
         "gray": DRAWN * WHITE,
@@ -265,20 +267,20 @@ def test_a_mask_in_any_writing(save):
     assert not raster.read_mask(save(0 * WHITE)).any()
 
 
-def test_a_mask_that_is_two_is_refused(save):
+def test_contradicting_masks_in_one_file_are_refused(save):
     indices = DRAWN.astype(np.uint8)
     for colours in ([(255, 255, 255), (0, 0, 0)], [(0, 0, 0), (0, 0, 0)], [(9, 9, 9), (1, 1, 1)]):
         assert refused(raster.read_mask, save(palette(indices, colours))) == (
-            "its palette gives index 0 a colour, or another index black, so that indices and "
-            f"colours are two masks{SAVE}"
+            "its palette gives index 0 a colour, or makes another index black, so its indices and "
+            f"its colours are different masks{SAVE}"
         )
     other = rgba(DRAWN * WHITE, np.roll(DRAWN, 3, axis=0) * WHITE)
     assert refused(raster.read_mask, save(other)) == (
-        f"its transparency and its colours are two masks{SAVE}"
+        f"its transparency and its colours are different masks{SAVE}"
     )
     jpeg = save(DRAWN * WHITE, "mask.png", format="JPEG")
     assert refused(raster.read_mask, jpeg) == (
-        f"is a JPEG image, which changes the pixels at a mask's edge{SAVE}"
+        f"is a JPEG image, and JPEG changes the pixels at a mask's edge{SAVE}"
     )
 
 
@@ -293,7 +295,7 @@ def test_a_tree_of_crops_with_masks_in_the_alpha_channel(tmp_path, make_settings
     np.testing.assert_array_equal(record.masks, [DRAWN, DRAWN])
 
 
-def test_spacing_and_unit_where_the_file_has_none(save):
+def test_spacing_and_unit_of_a_file_without_them(save):
     path = save(RAMP.astype(np.uint8))
     picture = images.read(path, unit="arbitrary", spacing_mm=(0.7, 0.9))
     np.testing.assert_array_equal(picture.spacing_mm, np.float32([0.7, 0.9]), strict=True)
@@ -303,5 +305,5 @@ def test_spacing_and_unit_where_the_file_has_none(save):
         with pytest.raises(InputError, match="give two sizes in mm above 0"):
             images.read(path, spacing_mm=wrong)
     assert refused(lambda path: images.read(path, axis=0), path) == (
-        "has no axes to choose from, as NIfTI has; leave the axis out"
+        "only a NIfTI file has axes to choose from; leave the axis out"
     )

@@ -1,4 +1,4 @@
-"""Settings take what a config holds, and refuse what makes no sense."""
+"""Settings come from the fields of a config, and invalid values are refused."""
 
 import math
 

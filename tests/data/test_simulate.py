@@ -1,4 +1,4 @@
-"""The simulated CT: reproducible per record, plausible in HU, and less than the masks tell."""
+"""The simulated CT is reproducible per record and plausible in HU, for any masks."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def images():
     return slices(MASKS)
 
 
-def test_a_record_depends_on_its_name_alone(images):
+def test_a_record_depends_only_on_its_id(images):
     again = simulate.simulate_ct(MASKS, 0.7, simulate.generator("7"))
     np.testing.assert_array_equal(again, images[7])
     assert not np.array_equal(images[7], images[8])
@@ -55,22 +55,22 @@ def test_densities_are_those_of_a_chest(images):
     assert -900 < lung < -750
 
 
-def test_walls_do_not_cover_what_was_drawn():
-    """Where masks are wide apart, the largest one's rim alone must stay lung-dark on average."""
+def test_walls_do_not_cover_masks():
+    """If masks differ much, the outer rim of the largest must on average stay dark as lung."""
     masks = discs(5, 5, 5, 16)
     rim = masks[3].astype(bool) & ~scipy.ndimage.binary_erosion(masks[3], iterations=2)
     assert np.median(slices(masks)[:, rim].mean(axis=1)) < -550
 
 
-def test_the_rater_order_means_nothing_to_the_average():
-    """Raters are weighted at random, so none of them owns the edge."""
+def test_the_order_of_raters_does_not_change_the_average():
+    """Raters have random weights, so no rater determines the edge."""
     ring = discs(9)[0].astype(bool) & ~discs(7)[0].astype(bool)
     one = slices(discs(6, 6, 11, 11), 200)[:, ring].mean()
     other = slices(discs(11, 11, 6, 6), 200)[:, ring].mean()
     assert abs(one - other) < 60
 
 
-def test_neither_one_rater_nor_a_mere_pixel_breaks_it():
+def test_a_single_rater_or_a_single_pixel_is_simulated():
     point = np.zeros((1, 16, 16), np.uint8)
     point[0, 8, 8] = 1
     assert np.isfinite(simulate.simulate_ct(point, 0.5, simulate.generator("a"))).all()

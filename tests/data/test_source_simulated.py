@@ -1,4 +1,4 @@
-"""Source `simulated`: real contours, simulated CT, every record by itself reproducible."""
+"""Source `simulated`: real contours, simulated CT, each record reproducible by itself."""
 
 import collections
 import itertools
@@ -35,7 +35,7 @@ def test_one_record_per_nodule_with_the_largest_slice():
     assert all(np.isfinite(record.image).all() for record in records)
 
 
-def test_a_record_is_whole():
+def test_a_record_has_all_fields():
     record = next(simulated.records(settings(), collections.Counter()))
     size = 69  # 32 pixels of 1.5 mm, at 0.703125 mm
     assert record.image.shape == (size, size, 1)
@@ -50,7 +50,7 @@ def test_a_record_is_whole():
 
 
 def test_a_record_does_not_depend_on_those_before_it():
-    """The largest slice is not the nodule's first, but comes first where it is alone."""
+    """The largest slice is not the nodule's first, but the only one with slices="largest"."""
     alone = next(simulated.records(settings(), collections.Counter()))
     every = itertools.islice(simulated.records(settings(slices="all"), collections.Counter()), 8)
     (same,) = (record for record in every if record.record_id == alone.record_id)

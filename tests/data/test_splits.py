@@ -1,4 +1,4 @@
-"""Splits depend on the patient alone, share no patient, and are never silently empty."""
+"""A split depends only on the patient; no patient is in two splits; an empty split is an error."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_the_sizes_of_folds_are_those_of_their_test_sets():
     assert splits.fold_sizes(PATIENTS, 0) == []
 
 
-def test_shares_are_as_asked():
+def test_shares_are_as_configured():
     parts = assign()
     assert len(parts["test"]) / 800 == pytest.approx(1 / 4, abs=0.05)
     assert len(parts["validation"]) / 800 == pytest.approx(0.15 * 3 / 4, abs=0.03)
@@ -60,13 +60,13 @@ def test_a_patient_keeps_its_split_when_others_come_or_go():
     np.testing.assert_array_equal(np.delete(after, [0, 301]), before)
 
 
-def test_known_patients_stay_where_published_runs_had_them():
+def test_patients_of_published_runs_keep_their_split():
     parts = assign(PATIENTS[:24])
     found = {name: sorted({int(PATIENTS[i][-4:]) for i in parts[name]}) for name in splits.SPLITS}
     assert found == {"train": [1, 2, 3, 5, 6, 8, 10, 11], "validation": [7], "test": [0, 4, 9]}
 
 
-def test_declared_splits_are_taken_as_they_are():
+def test_declared_splits_are_used_unchanged():
     parts = assign(["a", "a", "b", "c"], ["train", "train", "validation", "test"], folds=0, fold=0)
     assert {name: list(part) for name, part in parts.items()} == {
         "train": [0, 1],
@@ -108,7 +108,7 @@ def test_values_out_of_range_are_named(changes, message):
         assign(**changes)
 
 
-def test_only_needed_splits_must_hold_something():
+def test_only_needed_splits_must_not_be_empty():
     parts = assign(["a"], needed=("all",))
     assert len(parts["all"]) == 1
     with pytest.raises(InputError, match="the all split is empty"):

@@ -1,4 +1,4 @@
-"""Masks in order of area: which mask gets which place, with raters missing or equal."""
+"""Masks sorted by area: the index of each mask, with missing raters and equal masks."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from prosona_jax.types import Record
 
 
 def _record(areas, valid=None):
-    """Masks of so many pixels; what is missing is drawn all the same."""
+    """Returns a record with masks of these areas; missing raters have masks, too."""
     masks = np.zeros((len(areas), 4, 4), np.uint8)
     for mask, area in zip(masks, areas, strict=True):
         mask.reshape(-1)[:area] = 1
@@ -28,7 +28,7 @@ def _areas(record):
     return record.masks.sum(axis=(1, 2)).tolist()
 
 
-def test_the_smallest_comes_first_and_an_empty_opinion_before_all():
+def test_the_smallest_mask_comes_first_and_an_empty_one_before_it():
     found = styles.by_area(_record([7, 3, 0, 12]))
     assert _areas(found) == [0, 3, 7, 12]
     assert found.rater_valid.all()
@@ -46,10 +46,10 @@ def test_masks_of_equal_area_keep_their_order():
 
 
 @pytest.mark.parametrize(
-    ("areas", "valid", "places"),
+    ("areas", "valid", "indices"),
     [
         ([9, 4], [True, True], [4, 9]),
-        ([9, 4], [False, True], [4, None]),  # the middle of 0..1, to the even one
+        ([9, 4], [False, True], [4, None]),  # the middle of 0..1, rounded to even
         ([9, 4, 7], [True, False, False], [None, 9, None]),
         ([9, 4, 7], [True, False, True], [7, None, 9]),
         ([9, 4, 7, 2], [False, True, False, False], [None, None, 4, None]),
@@ -60,13 +60,13 @@ def test_masks_of_equal_area_keep_their_order():
         ([9, 4], [False, False], [None, None]),
     ],
 )
-def test_places_without_a_rater_are_spread_evenly(areas, valid, places):
+def test_valid_masks_are_spread_evenly(areas, valid, indices):
     found = styles.by_area(_record(areas, valid))
-    assert found.rater_valid.tolist() == [place is not None for place in places]
-    assert _areas(found) == [place or 0 for place in places]  # missing ones are blank
+    assert found.rater_valid.tolist() == [index is not None for index in indices]
+    assert _areas(found) == [index or 0 for index in indices]  # missing ones are blank
 
 
-def test_the_stored_order_changes_nothing_and_a_second_time_neither():
+def test_the_result_does_not_depend_on_stored_order_or_repetition():
     record = _record([6, 1, 9, 4])
     expected = styles.by_area(record)
     for order in ([3, 1, 0, 2], [2, 3, 1, 0]):
@@ -75,7 +75,7 @@ def test_the_stored_order_changes_nothing_and_a_second_time_neither():
     np.testing.assert_array_equal(styles.by_area(expected).masks, expected.masks)
 
 
-def test_nothing_else_of_a_record_changes_and_the_given_one_stays():
+def test_other_fields_and_the_given_record_do_not_change():
     record = _record([6, 1, 9], [True, False, True])
     before = record.masks.copy()
     found = styles.by_area(record)
@@ -85,7 +85,7 @@ def test_nothing_else_of_a_record_changes_and_the_given_one_stays():
     assert record.rater_valid.tolist() == [True, False, True]
 
 
-def test_preparing_by_area_sorts_what_is_stored(make_npz, make_settings, changed, tmp_path):
+def test_preparing_by_area_sorts_the_stored_masks(make_npz, make_settings, changed, tmp_path):
     """The file has discs of radius 2, 3 and 4; one record has them reversed, one lacks two."""
     masks = changed("masks", 1, changed("masks", 0, 0)[2, ::-1])
     valid = np.ones((12, 3), bool)

@@ -1,4 +1,4 @@
-"""Windows hit their ends; geometry copies, keeps areas, and says what it cuts."""
+"""Windows map their limits to -1 and 1; resampling keeps areas and reports cut masks."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_arbitrary_images_span_percentiles_of_each_channel(make_settings):
     np.testing.assert_allclose(image[..., 1], expected, atol=1e-5)
 
 
-def test_an_image_that_the_window_flattens_is_refused(make_settings):
+def test_an_image_that_windowing_makes_constant_is_refused(make_settings):
     with pytest.raises(
         InputError, match=r"x: record 'r': the image is constant between \[-1000.0\] and \[400.0\]"
     ):
@@ -67,7 +67,7 @@ def test_crop_and_pad_copy_pixels_around_the_middle(make_settings, n, size):
     fitted, _ = transforms.fit(
         record_of(image, masks), make_settings("x", size=size), background=BLACK
     )
-    # pixel n // 2 comes to lie on pixel size // 2
+    # pixel n // 2 becomes pixel size // 2
     padded = np.pad(image, 4, constant_values=-1)
     start = 4 + n // 2 - size // 2
     part = slice(start, start + size)
@@ -97,7 +97,7 @@ def test_resampling_keeps_areas_in_mm(make_settings, spacing, radius_mm):
     np.testing.assert_array_equal(fitted.spacing_mm, np.full(2, 0.6, np.float32))
 
 
-def test_resampling_reads_a_linear_image_exactly_and_each_axis_by_its_spacing(make_settings):
+def test_resampling_is_exact_for_linear_images_and_uses_each_axis_spacing(make_settings):
     rows, columns = np.indices((40, 40), np.float32) - 20
     record = record_of(rows + 100 * columns, spacing=(1.0, 0.5))
     fitted, _ = transforms.fit(record, make_settings("x", size=9, spacing_mm=0.5), background=BLACK)
@@ -105,7 +105,7 @@ def test_resampling_reads_a_linear_image_exactly_and_each_axis_by_its_spacing(ma
     np.testing.assert_allclose(fitted.image[..., 0], rows / 2 + 100 * columns, atol=1e-3)
 
 
-def test_shrinking_averages_what_it_leaves_out(make_settings):
+def test_shrinking_averages_the_pixels_between(make_settings):
     chessboard = np.indices((64, 64)).sum(0) % 2
     settings = make_settings("x", size=16, spacing_mm=4.0)
     fitted, _ = transforms.fit(record_of(chessboard, spacing=1.0), settings, background=BLACK)
@@ -121,7 +121,7 @@ def test_unknown_spacing_resamples_nothing(make_settings):
     assert np.isnan(fitted.spacing_mm).all()
 
 
-def test_a_mask_beyond_the_crop_is_told(make_settings):
+def test_a_mask_beyond_the_crop_is_reported(make_settings):
     image = np.zeros((20, 20))
     for radius, expected in ((4, False), (6, True)):
         record = record_of(image, disc(20, radius, 10))

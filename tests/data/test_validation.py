@@ -1,4 +1,4 @@
-"""Each fault of a record is told in one line, with record and remedy."""
+"""Each fault of a record gives an error of one line with record and remedy."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from prosona_jax.types import InputError, Record
 @pytest.fixture
 def record():
     masks = np.zeros((3, 8, 8), np.uint8)
-    masks[:2, 2:5, 2:5] = 1  # the third rater sees nothing: a valid opinion
+    masks[:2, 2:5, 2:5] = 1  # the third rater saw no object, which is valid
     return Record(
         image=np.random.default_rng(0).random((8, 8, 2), np.float32),
         masks=masks,
@@ -30,12 +30,12 @@ def with_pixel(array, value):
     return array
 
 
-def test_a_sound_record_passes_and_an_empty_mask_is_an_opinion(record):
+def test_a_valid_record_passes_also_with_an_empty_mask(record):
     validation.Checker("set.npz")(record)
     assert not validation.is_empty(record)
 
 
-def test_empty_counts_present_raters_alone(record):
+def test_is_empty_ignores_missing_raters(record):
     assert validation.is_empty(record._replace(masks=np.zeros_like(record.masks)))
     assert validation.is_empty(record._replace(rater_valid=np.array([False, False, True])))
 
@@ -60,7 +60,7 @@ def test_empty_counts_present_raters_alone(record):
         (lambda r: {"image": with_pixel(r.image, np.inf)}, "the image holds NaN or infinite"),
         (
             lambda r: {"image": r.image * np.float32([1, 0])},
-            r"channel 1 of the image is constant \(0\); mend",
+            r"channel 1 of the image is constant \(0\); fix",
         ),
         (lambda r: {"image": 200 * r.image}, "outside the 0..1 of intensity_unit 'unit'; scale it"),
         (lambda r: {"masks": with_pixel(r.masks, 2)}, r"masks are not binary \(values up to 2\)"),
@@ -102,7 +102,7 @@ def test_an_id_occurs_once(record):
         check(record)
 
 
-def test_binary_masks_take_any_number_and_empty_those_of_missing_raters():
+def test_binary_masks_accept_any_numeric_type_and_empty_missing_ones():
     masks = np.array([[[0.0, 1.0]], [[np.nan, np.nan]]])
     found = validation.binary_masks(masks, np.array([True, False]), "f: record 'r'")
     np.testing.assert_array_equal(found, np.array([[[0, 1]], [[0, 0]]], np.uint8), strict=True)
@@ -126,7 +126,7 @@ def test_masks_that_are_not_binary_are_refused(masks, message):
 
 
 def test_intensities_are_quantiles_and_the_share_of_air():
-    """Of single pixels far away the quantiles hardly know."""
+    """A few outlying pixels hardly change the quantiles."""
     image = np.arange(2001, dtype=np.float32).reshape(1, 2001, 1) - 1500
     image[0, -1], image[0, 0] = 30000, -30000
     found = Intensities.of(image)
@@ -173,25 +173,25 @@ SOFT = "have the HU of air or lung (-1200 to -300), which CT shows unless all of
         (
             Intensities(0.0001, 0.01, 0.06249, 0),
             "unit",
-            f"Nearly no contrast: {WITHIN} 0.0001 to 0.06249, a small part of 0 to 1, as where 12 "
-            "bits are stored in a file of 16",
+            f"Nearly no contrast: {WITHIN} 0.0001 to 0.06249, a small part of 0 to 1, as if a "
+            "16-bit file stored 12-bit values",
         ),
         (Intensities(0, 0, 0.01, 0), "arbitrary", ""),
     ],
 )
-def test_values_that_are_hardly_of_their_unit_are_told(seen, unit, doubt):
+def test_values_that_probably_do_not_have_their_unit_are_doubted(seen, unit, doubt):
     assert unit_doubt(seen, unit) == doubt
     told = doubt.replace(": ", ": in 3 of 9 records ", 1)
     assert unit_doubt(seen, unit, "in 3 of 9 records ") == told
 
 
-def test_on_real_ct_no_unit_is_doubted_wrongly_and_nearly_all_wrong_ones_are(real_data):
-    """The rates in validation's comment, on the first of the two sets behind them."""
+def test_on_real_ct_right_units_are_accepted_and_nearly_all_wrong_ones_doubted(real_data):
+    """Checks the rates in the comment of `validation`, on the first of its two data sets."""
     with np.load(real_data / "lidc_crops.npz") as stored:
         crops = stored["image"].astype(np.float32)[..., None]
     scaled = np.clip((crops + 1000) / 1400, 0, 1)
     shifted, padded = crops + 1024, crops + 1024
-    padded.reshape(612, -1)[:, :300] = -2000  # of 5041 pixels
+    padded.reshape(612, -1)[:, :300] = -2000  # 6 % of the 5041 pixels
 
     def doubted(images, unit="HU"):
         return sum(bool(unit_doubt(Intensities.of(image), unit)) for image in images)

@@ -157,11 +157,11 @@ def test_known_patients_lost_records_and_small_splits_are_named():
     run = _run(data)
     lost, few, validation, folds, known = inputs.caveats(config, data, run)
     assert lost == (
-        "Incomplete data: 2 of 7 records were corrupt and left out (data.on_error=skip); mend "
-        "them, the log names each."
+        "Incomplete data: 2 of 7 records were corrupt and left out (data.on_error=skip); fix "
+        "them; the log names each."
     )
     assert few.startswith("Few patients scored: 4 (5 records), ")
-    assert validation.startswith("Few validation patients: fold 0 of 4 has 1 (1 record), so luck ")
+    assert validation.startswith("Few validation patients: fold 0 of 4 has 1 (1 record), so ")
     assert folds.startswith("Unequal folds: of 5 records the smallest of 4 folds holds 0 and ")
     assert known.startswith("Known patients: 2 of the scored patients were among those that")
     others = inputs.caveats(config, data, run._replace(data_digest="0"))

@@ -271,7 +271,7 @@ IN_HU = "give the image in HU, or name its unit (--unit, or in the file)."
             lambda disc: disc * 4095 / 65535,
             "unit",
             "Nearly no contrast: 99.8 % of the pixels lie within 0 to 0.06249, a small part of 0 "
-            "to 1, as where 12 bits are stored in a file of 16; name the raw values that become 0 "
+            "to 1, as if a 16-bit file stored 12-bit values; name the raw values that become 0 "
             "and 1 by --range=LOW,HIGH.",
         ),
         (lambda disc: disc / 1000, "arbitrary", None),

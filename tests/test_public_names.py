@@ -1,4 +1,4 @@
-"""Every public name has an example, and those that need no trained model are run."""
+"""Every public name has an example; examples that need no trained model are run."""
 
 import doctest
 import importlib
