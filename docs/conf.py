@@ -9,7 +9,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["results/*"]
 html_theme = "furo"
 html_title = f"prosona_jax {release}"
-html_show_sphinx = False
+html_show_sphinx = html_show_copyright = False
 myst_heading_anchors = 4  # links such as data.md#dicom-a-tcia-folder
 myst_enable_extensions = ["dollarmath"]
 autodoc_typehints = "description"
