@@ -1,7 +1,7 @@
 """Trains the two stages of a run and reads them back.
 
 Each stage has its own folder with checkpoints and a history. It is trained to the end of its
-schedule; if it is already there, nothing is done.
+schedule; a stage that is already trained is skipped.
 """
 
 import contextlib
@@ -110,7 +110,7 @@ def fit_stage_one(config: Config, folder: pathlib.Path, data: Data) -> None:
 
 
 def shared_name(config: dict[str, Any]) -> str:
-    """Returns a folder name, which is the same for two configs if their first stages are."""
+    """Returns a folder name that two configs share only if their first stages are the same."""
     relevant = {
         name: value
         for name, value in workdir.fields(config).items()

@@ -155,7 +155,7 @@ def test_known_patients_lost_records_and_small_splits_are_named():
     """Caveats about the splits are left out if the model was trained on other data."""
     data, config = _data(changes={"skipped": {"corrupt": 2}}), _config({"data.split": "all"})
     run = _run(data)
-    lost, few, validation, folds, known = inputs.caveats(config, data, run)
+    lost, few, validation, folds, used = inputs.caveats(config, data, run)
     assert lost == (
         "Incomplete data: 2 of 7 records were corrupt and left out (data.on_error=skip); mend "
         "them, the log names each."
@@ -163,9 +163,9 @@ def test_known_patients_lost_records_and_small_splits_are_named():
     assert few.startswith("Few patients scored: 4 (5 records), ")
     assert validation.startswith("Few validation patients: fold 0 of 4 has 1 (1 record), so luck ")
     assert folds.startswith("Unequal folds: of 5 records the smallest of 4 folds holds 0 and ")
-    assert known.startswith("Known patients: 2 of the scored patients were used to train or select")
+    assert used.startswith("Known patients: 2 of the scored patients were used to train or select")
     others = inputs.caveats(config, data, run._replace(data_digest="0"))
-    assert others == [lost, few, known]
+    assert others == [lost, few, used]
 
 
 def test_the_caveats_that_are_logged_are_also_in_the_report(caplog):
