@@ -209,7 +209,7 @@ def test_a_killed_comparison_is_continued(both):
         ),
         (
             {"methods": ["prosona", "expert_id", "prosona"]},
-            "--methods: prosona stands there more than once; name it once",
+            "--methods: prosona is named more than once; name it once",
         ),
         ({"folds": [0, 2]}, "data.fold=2 of data.folds=2: choose 0 <= fold < folds"),
     ],
@@ -222,7 +222,7 @@ def test_a_refused_comparison_leaves_no_files(folder, asked, said):
 def test_the_program_refuses_in_one_line(folder):
     asked = {
         "--seeds=0,one": "--seeds=0,one: give whole numbers from 0, e.g. 0,1,2",
-        "--seeds=0,00": "--seeds: 0 stands there more than once; name it once",
+        "--seeds=0,00": "--seeds: 0 is named more than once; name it once",
         "--folds=": "--folds is empty; name at least one",
     }
     started = {flag: _compare(folder, "never", flag) for flag in asked}
@@ -331,7 +331,9 @@ def test_rows_that_other_code_scored_are_refused(folder, both):
     path.write_text(json.dumps(checksum.seal({"rows": older})))
     said = _refusal(folder, "whole", ["expert_id"])
     path.write_text(kept)
-    assert said.startswith(f"{path}: was scored by other code than the cells before it, for 'ged'")
+    assert said.startswith(
+        f"{path}: was scored by other code than earlier cells, because only some of them have 'ged'"
+    )
 
 
 @pytest.mark.parametrize("place", ["expert_id", "stage_one-*"])
@@ -347,7 +349,7 @@ def test_rows_with_another_number_are_refused_before_anything_is_trained(folder,
     assert not list(whole.glob("fold*-seed1"))
     assert said == (
         f"{path}: cannot be used (damaged or edited: its checksum differs); restore it from a "
-        "copy, or delete it, to score again"
+        "copy, or delete it to score again"
     )
 
 

@@ -200,7 +200,7 @@ def test_another_file_is_scored_with_the_settings_of_the_workdir(folder, trained
         (
             "whole",
             {"data.path": "colour.npz"},
-            "the data have 3 channels, and the model was trained on 1",
+            "the data have 3 channels, but the model was trained on 1",
         ),
         (
             "whole",

@@ -1,4 +1,4 @@
-"""A config becomes the model, the optimiser and the steps; the only reader of those fields."""
+"""Builds the model, the optimisers and the pure steps of a config."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -50,7 +50,7 @@ def optimizer(config: Config) -> optax.GradientTransformation:
 
 
 def optimizer_of_stage_two(config: Config) -> optax.GradientTransformation:
-    """Returns the same for config.stage_two's rate and steps, without warm-up."""
+    """Returns AdamW with the rate and the steps of config.stage_two, without warm-up."""
     two = config.stage_two
     return _adamw(config, optax.cosine_decay_schedule(two.learning_rate, two.steps))
 
@@ -66,7 +66,7 @@ def _adamw(config: Config, rate: optax.Schedule) -> optax.GradientTransformation
 def initialise(
     config: Config, network: ProbUNet, root: jax.Array, image_shape: tuple[int, ...], raters: int
 ) -> Params:
-    """Returns the network's first parameters for images of that shape, read by that many raters."""
+    """Returns the network's initial parameters for images of this shape and number of raters."""
     masks = raters if config.model.posterior_input == "all" else 1
     return stage_one.initialise(network, root, image_shape=image_shape, posterior_masks=masks)
 
@@ -92,18 +92,18 @@ def eval_step(config: Config, *, samples: int, drawn: bool) -> sample_steps.Eval
 
 
 def encode_step(config: Config) -> Callable[..., encoding.Encoded]:
-    """Returns what computes a batch's encoded part for training, augmented by config.augment."""
+    """Returns the pure step that encodes a training batch, augmented by config.augment."""
     augmentation = augment.Augmentation(**config.augment)
     return feature_cache.make_encode(model(config), config.model.posterior_input, augmentation)
 
 
 def encode_step_of_evaluation(config: Config) -> Callable[..., encoding.Encoded]:
-    """Returns what computes it of the images as they are, for the steps below that ask."""
+    """Returns the pure step that encodes a batch for evaluation, without augmentation."""
     return feature_cache.make_encode(evaluated_model(config), config.model.posterior_input, None)
 
 
 def prompter(config: Config, styles: int) -> Prompter:
-    """Returns the modules of config.stage_two, which must have a second stage, for K styles."""
+    """Returns the modules of stage two for K styles; the config must have a second stage."""
     query = methods.of(config).query
     assert query is not None
     return Prompter(query(config, styles), config.stage_two.width)
@@ -119,7 +119,7 @@ def train_step_of_stage_two(
 ) -> step.TrainStep:
     """Returns the pure training step on encoded batches.
 
-    `text` f32 [k, p, e] are the embedded prompts of K styles, None where no text is read.
+    `text` f32 [k, p, e] holds the embedded prompts of K styles; it is None if no text is read.
     """
     two = config.stage_two
     objective = stage_two.Objective(
@@ -127,7 +127,7 @@ def train_step_of_stage_two(
     )
     terms = stage_two.make_loss_terms(
         model(config),
-        # On the host, as a compiled function cannot close over arrays of several processes.
+        # On the host, because a compiled function cannot close over arrays of several processes.
         jax.device_get(stage_one_params),
         prompter(config, styles),
         Projector(two.projection, two.tau, two.codes),
@@ -142,13 +142,13 @@ def train_step_of_stage_two(
 def eval_step_of_stage_two(
     config: Config, *, styles: int, together: bool, drawn: bool
 ) -> Callable[..., style_steps.Personalised]:
-    """Returns the pure evaluation step of both stages' parameters and prompts."""
+    """Returns the pure evaluation step, which takes `Prompted` and an encoded batch."""
     modules = _evaluated(config, styles)
     return style_steps.make_eval_step(*modules, together=together, drawn=drawn)
 
 
 def encode_image_step(config: Config) -> Callable[..., Any]:
-    """Returns ``step(params, image) -> (U(x), p(z|x))``, all that a drawing needs of an image."""
+    """Returns ``step(params, image) -> (U(x), p(z|x))``, the inputs of the drawing steps."""
     return functools.partial(encoding.encode_image, evaluated_model(config))
 
 
@@ -168,14 +168,14 @@ def project_step(config: Config) -> Callable[..., jax.Array]:
 
 
 def posterior_step(config: Config) -> Callable[..., jax.Array]:
-    """Returns the pure step from images and masks to the posterior's means, likewise."""
+    """Returns the pure step from images and masks to posterior means, as (z - mu) / sigma."""
     return functools.partial(
         encoding.offsets, evaluated_model(config), posterior_input=config.model.posterior_input
     )
 
 
 def decode_step(config: Config) -> Callable[..., jax.Array]:
-    """Returns the pure step that draws latents, given likewise."""
+    """Returns the pure step that decodes latents, given as (z - mu) / sigma."""
     return sample_steps.make_decode_step(evaluated_model(config))
 
 
@@ -187,22 +187,22 @@ def sample_step(config: Config, samples: int) -> Callable[..., jax.Array]:
 def walk_step(
     config: Config, *, styles: int, order: Sequence[int], points: int, samples: int
 ) -> Callable[..., style_steps.Walk]:
-    """Returns the pure step that walks from style to style."""
+    """Returns the pure step that draws contours on the path from style to style in `order`."""
     modules = _evaluated(config, styles)
     return style_steps.make_walk_step(*modules, order=order, points=points, samples=samples)
 
 
 def _evaluated(config: Config, styles: int) -> tuple[ProbUNet, Prompter, Projector]:
-    """Returns the modules of both stages as evaluation uses them."""
+    """Returns the modules of both stages for evaluation."""
     return evaluated_model(config), prompter(config, styles), projector(config)
 
 
 def projector(config: Config) -> Projector:
-    """Returns the projection of config.stage_two with as many codes as evaluation takes."""
+    """Returns the projection of config.stage_two with its number of codes for evaluation."""
     two = config.stage_two
     return Projector(two.projection, two.tau, two.test_codes)
 
 
 def _kernels(params: Params) -> Params:
-    """Marks what weight decay applies to: kernels, not biases and scales."""
+    """Marks the parameters that weight decay applies to: kernels, but not biases and scales."""
     return jax.tree.map(lambda x: x.ndim > 1, params)

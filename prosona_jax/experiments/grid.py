@@ -1,4 +1,4 @@
-"""A comparison: every method on every fold with every seed, trained once, scored, and reported."""
+"""A comparison: trains every method once on every fold with every seed, and reports the scores."""
 
 import json
 import logging
@@ -30,23 +30,23 @@ class Cell(NamedTuple):
     method: str
     config: Config
     data: inputs.Data  # split for the fold
-    written: inputs.Prompts | None
-    shared: pathlib.Path  # the folder of fold and seed, with the first stages
+    prompts: inputs.Prompts | None
+    shared: pathlib.Path  # the folder of the fold and seed, which holds the first stages
 
     @property
     def folder(self) -> pathlib.Path:
-        """Holds what belongs to the method alone."""
+        """The folder of the method's own files."""
         return self.shared / self.method
 
     @property
     def stage_one(self) -> pathlib.Path:
-        """Holds the first stage, which methods may share."""
+        """The folder of the first stage, which methods may share."""
         return self.shared / stages.shared_name(self.config.to_dict())
 
     @property
     def run(self) -> workdir.Run:
-        """What the cell is made from."""
-        return inputs.run_of(self.config, self.data, self.written)
+        """The config, data and prompts of the cell, as run.json holds them."""
+        return inputs.run_of(self.config, self.data, self.prompts)
 
 
 def _configure(config: Config, method: str, *, seed: int, fold: int) -> Config:
@@ -55,8 +55,8 @@ def _configure(config: Config, method: str, *, seed: int, fold: int) -> Config:
         raise InputError(f"--methods: {method!r} is unknown; choose from {', '.join(METHODS)}")
     if config.data.split != "test":
         raise InputError(
-            f"config.data.split is {config.data.split!r}: a comparison is of the folds' test "
-            "patients; leave it at 'test'"
+            f"config.data.split is {config.data.split!r}: a comparison scores the test patients "
+            "of each fold; leave it at 'test'"
         )
     changed = ml_collections.ConfigDict(config.to_dict()).lock()
     changed.seed, changed.data.fold = seed, fold
@@ -81,7 +81,7 @@ def _cells(
     """
     every = [(method, seed, fold) for fold in folds for seed in seeds for method in methods]
     configs = [_configure(config, method, seed=seed, fold=fold) for method, seed, fold in every]
-    # No method changes data or sentences: they are read once, and split once for each fold.
+    # All methods have the same data and prompts. Data are read once and split once per fold.
     dataset = inputs.load_dataset(config)
     data = {
         fold: inputs.split_data(changed, dataset, needed=("train", "validation", "test"))
@@ -91,7 +91,7 @@ def _cells(
     raters = data[folds[0]].raters
     for changed in configs:
         stages.check_raters(changed, raters)
-    written = {
+    prompts = {
         query: inputs.load_prompts(changed, raters)
         for query, changed in {changed.stage_two.query: changed for changed in configs}.items()
     }
@@ -100,7 +100,7 @@ def _cells(
             method,
             changed,
             data[fold],
-            written[changed.stage_two.query],
+            prompts[changed.stage_two.query],
             folder / f"fold{fold}-seed{seed}",
         )
         for (method, seed, fold), changed in zip(every, configs, strict=True)
@@ -108,16 +108,16 @@ def _cells(
 
 
 def _score(cell: Cell) -> list[dict[str, Any]]:
-    """Trains a cell and returns its rows; found done, reads them."""
+    """Returns the rows of a cell; trains and scores it, unless its rows are on disk."""
     parallel.first_process_first(lambda: workdir.claim(cell.folder, cell.run))
     return _once(cell.folder / _ROWS, lambda: _trained(cell))
 
 
 def _once(done: pathlib.Path, make: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Returns the rows in a file; where there is none, makes and writes them.
+    """Returns the rows in a file; if there is no file, makes the rows and writes them.
 
-    A row tells which commit's code scored it, for a later one may score otherwise. InputError as
-    from :func:`_read`.
+    Each row names the commit of the code that scored it, because later code may score differently.
+    Raises InputError as :func:`_read` does.
     """
     if done.exists():
         return _read(done)
@@ -131,18 +131,18 @@ def _once(done: pathlib.Path, make: Callable[[], list[dict[str, Any]]]) -> list[
 
 
 def _read(done: pathlib.Path) -> list[dict[str, Any]]:
-    """Returns the rows in a file; InputError where they are not what was written."""
+    """Returns the rows in a file; InputError if the file is damaged or edited."""
     try:
         return checksum.unseal(json.loads(done.read_bytes()))["rows"]
     except ValueError as error:
         raise InputError(
-            f"{done}: cannot be used ({first_line(error)}); restore it from a copy, or delete it, "
+            f"{done}: cannot be used ({first_line(error)}); restore it from a copy, or delete it "
             "to score again"
         ) from None
 
 
 def _trained(cell: Cell) -> list[dict[str, Any]]:
-    """Trains a cell and returns its rows, while no other process works on its fold and seed."""
+    """Trains a cell and returns its rows; keeps other processes out of its fold and seed."""
     one = cell.stage_one
     with stages.alone(cell.shared):
         return [*_once(one / _ROWS, lambda: _sampled(cell, one)), *_styled(cell, one)]
@@ -153,7 +153,7 @@ def _sampled(cell: Cell, one: pathlib.Path) -> list[dict[str, Any]]:
     config, data = cell.config, cell.data
     stages.fit_stage_one(config, one, data)
     _, params = stages.read_stage_one(config, one, channels=data.channels, raters=data.raters)
-    # Both counts: many samples show the range, as many as raters can be held against styles.
+    # Two counts: many samples show the range; one sample per rater is compared with the styles.
     return [
         inputs.with_ids(row, data.dataset) | {"method": f"samples@{samples}"}
         for samples in dict.fromkeys((config.evaluate.samples, data.raters))
@@ -163,13 +163,13 @@ def _sampled(cell: Cell, one: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def _styled(cell: Cell, one: pathlib.Path) -> list[dict[str, Any]]:
-    """Trains the cell's stage two on that stage one and scores its contours, if it has one."""
+    """Trains the cell's stage two, if it has one, on this stage one and scores its contours."""
     config, data, two = cell.config, cell.data, cell.folder / "stage_two"
     if not second_stages.has_second_stage(config):
         return []
     shape = {"channels": data.channels, "raters": data.raters}
     _, params = stages.read_stage_one(config, one, **shape)
-    stages.fit_stage_two(config, two, data, params, cell.written)
+    stages.fit_stage_two(config, two, data, params, cell.prompts)
     second = stages.read_stage_two(config, two, cell.run.prompts, **shape)
     return [
         inputs.with_ids(row, data.dataset)
@@ -180,13 +180,13 @@ def _styled(cell: Cell, one: pathlib.Path) -> list[dict[str, Any]]:
 def _check_scores(
     before: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], cell: Cell
 ) -> None:
-    """Raises InputError unless the rows of a cell hold the scores of those of their kind before."""
-    known = {row["method"]: row.keys() for row in before}
+    """Raises InputError if a cell's rows have other fields than earlier rows of their method."""
+    fields = {row["method"]: row.keys() for row in before}
     for row in rows:
-        if differing := sorted(row.keys() ^ known.get(row["method"], row.keys())):
+        if differing := sorted(row.keys() ^ fields.get(row["method"], row.keys())):
             raise InputError(
-                f"{cell.folder / _ROWS}: was scored by other code than the cells before it, for "
-                f"{differing[0]!r} is in one of them alone; delete the rows.json that lack it, to "
+                f"{cell.folder / _ROWS}: was scored by other code than earlier cells, because only "
+                f"some of them have {differing[0]!r}; delete the rows.json files that lack it to "
                 "score again"
             )
 
@@ -204,14 +204,15 @@ def compare(
         >>> pj.compare(config, "runs/compare", methods=["prosona", "dpersona"])  # doctest: +SKIP
 
     Args:
-        config: of a run; seed and fold are set here.
-        folder: of the comparison. Run again on it, it goes on where it was.
-        methods: of configs/methods.py.
-        seeds: of the runs; scores of a record are averaged over them.
-        folds: test folds; None: all of config.data.folds.
+        config: the config of a run; its seed and fold are replaced.
+        folder: the folder of the comparison. If a comparison was interrupted there, it continues.
+        methods: names from configs/methods.py.
+        seeds: the seeds of the runs; the scores of a record are averaged over them.
+        folds: the test folds; None: all of config.data.folds.
 
     Raises:
-        InputError: an unknown method, data or prompts at fault, or another comparison's folder.
+        InputError: a method is unknown, data or prompts are faulty, or the folder holds another
+            comparison.
     """
     folder = pathlib.Path(folder).expanduser()
     folds = range(max(config.data.folds, 1)) if folds is None else folds
@@ -219,10 +220,10 @@ def compare(
         _check_distinct(flag, values)
     every = _cells(config, folder, methods, seeds, folds)
     whole = _whole(config, every[0])
-    place = folder / "report"
+    report_folder = folder / "report"
     parallel.first_process_first(lambda: workdir.claim(folder, whole))
-    parallel.first_process_first(lambda: document.check(place))
-    for cell in every:  # before the first is trained, which takes hours
+    parallel.first_process_first(lambda: document.check(report_folder))
+    for cell in every:  # before the training, which takes hours
         workdir.check(cell.folder, cell.run)
         for done in (cell.folder / _ROWS, cell.stage_one / _ROWS):
             if done.exists():
@@ -237,11 +238,11 @@ def compare(
         rows += scored
     with stages.alone(folder):
         if jax.process_index() == 0:
-            _report(config, place, rows, every, methods, seeds, folds)
+            _report(config, report_folder, rows, every, methods, seeds, folds)
 
 
 def _whole(config: Config, cell: Cell) -> workdir.Run:
-    """What all cells have in common: not seed, fold and what follows from it, nor prompts."""
+    """Returns what all cells share, without seed, fold, the patients of a fold, and prompts."""
     common = config.to_dict()
     del common["seed"], common["data"]["fold"]
     return cell.run._replace(config=common, patients={}, prompts=None)
@@ -290,4 +291,4 @@ def _check_distinct(flag: str, values: Sequence[Any]) -> None:
         raise InputError(f"--{flag} is empty; name at least one")
     for value in values:
         if values.count(value) > 1:
-            raise InputError(f"--{flag}: {value} stands there more than once; name it once")
+            raise InputError(f"--{flag}: {value} is named more than once; name it once")

@@ -1,4 +1,4 @@
-"""What every program reads: the data set with its splits, and the prompts with their embeddings."""
+"""Reads the inputs of every program: the data set with its splits, and the embedded prompts."""
 
 import logging
 import pathlib
@@ -30,14 +30,14 @@ _LOG = logging.getLogger(__name__)
 
 
 class Data(NamedTuple):
-    """A prepared data set and the positions of each split's records in it."""
+    """A prepared data set and the indices of each split's records in it."""
 
     dataset: prepared.Dataset
     indices: dict[str, np.ndarray]
 
     @property
     def channels(self) -> int:
-        """C of the images."""
+        """C, the channels of each image."""
         return self.dataset[0].image.shape[-1]
 
     @property
@@ -52,7 +52,7 @@ class Data(NamedTuple):
 
 
 class Prompts(NamedTuple):
-    """The sentences of K styles and what the encoder makes of them; what a checkpoint carries."""
+    """The sentences of K styles and their embeddings, which the checkpoints carry."""
 
     styles: tuple[prompts.Style, ...]
     caveat: str | None  # of the prompt file
@@ -61,13 +61,13 @@ class Prompts(NamedTuple):
     held_out: np.ndarray  # f32 [k, q, e]
 
     def describe(self) -> dict[str, Any]:
-        """Returns what run.json says of them."""
+        """Returns the description that run.json holds."""
         styles = [
             {"name": s.name, "train": list(s.train), "held_out": list(s.held_out)}
             for s in self.styles
         ]
-        said = {"caveat": self.caveat} if self.caveat else {}
-        return {"encoder": self.encoder, "styles": styles} | said
+        caveat = {"caveat": self.caveat} if self.caveat else {}
+        return {"encoder": self.encoder, "styles": styles} | caveat
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns the embeddings by split."""
@@ -75,14 +75,14 @@ class Prompts(NamedTuple):
 
 
 def load_data(config: Config, needed: Sequence[str]) -> Data:
-    """Prepares or finds the data set of config.data, says what it is, and splits it by patient."""
+    """Prepares or loads the data set of config.data, logs what it is, and splits it by patient."""
     data = split_data(config, load_dataset(config), needed)
     warn(about_splits(config, {config.data.fold: data}, trained="validation" in needed))
     return data
 
 
 def load_dataset(config: Config) -> prepared.Dataset:
-    """Prepares or finds the data set of config.data and says what it is."""
+    """Prepares or loads the data set of config.data and logs what it is."""
     settings = Settings.from_config(config.data)
     dataset = parallel.first_process_first(
         lambda: prepared.prepare(settings, config.data.cache_dir)
@@ -94,7 +94,7 @@ def load_dataset(config: Config) -> prepared.Dataset:
 
 
 def split_data(config: Config, dataset: prepared.Dataset, needed: Sequence[str]) -> Data:
-    """Splits a data set by patient as config.data says; InputError if a needed split is empty."""
+    """Splits a data set by patient, as config.data says; InputError if a needed split is empty."""
     indices = splits.assign(
         dataset.patient_ids,
         dataset.declared_splits,
@@ -106,16 +106,16 @@ def split_data(config: Config, dataset: prepared.Dataset, needed: Sequence[str])
     return Data(dataset, indices)
 
 
-def warn(said: Sequence[str]) -> None:
+def warn(messages: Sequence[str]) -> None:
     """Logs caveats."""
-    for caveat in said:
-        _LOG.warning("%s", caveat)
+    for message in messages:
+        _LOG.warning("%s", message)
 
 
 def load_prompts(config: Config, raters: int) -> Prompts | None:
     """Reads and embeds the prompts of the config; None where the query reads no text.
 
-    A relative path is taken from the working directory, or else from where ``configs/`` lies.
+    A relative path is looked up in the working directory, then in the folder of ``configs/``.
     """
     if not methods.of(config).reads_text:
         return None
@@ -140,7 +140,7 @@ def load_prompts(config: Config, raters: int) -> Prompts | None:
 
 
 def _embed(encoder: TextEncoder, sentences: Sequence[Sequence[str]]) -> np.ndarray:
-    """Returns f32 [k, p, e], p the largest number of sentences of a style."""
+    """Returns f32 [k, p, e], where p is the largest number of sentences of a style."""
     most = max(map(len, sentences))
     return np.stack([np.resize(encoder.embed(own), (most, encoder.dim)) for own in sentences])
 
@@ -148,8 +148,8 @@ def _embed(encoder: TextEncoder, sentences: Sequence[Sequence[str]]) -> np.ndarr
 def eval_batches(
     config: Config, dataset: prepared.Dataset, indices: np.ndarray, *, everywhere: bool = False
 ) -> Iterator[Batch]:
-    """Yields batches of the records, this process's share of each, or all of it `everywhere`."""
-    # Padding counts nowhere, so any number of devices can score with the same config.
+    """Yields this process's share of each batch of the records; with `everywhere`, all of it."""
+    # Padding counts in no score, so any number of devices can score with the same config.
     size = -(-config.evaluate.batch_size // jax.device_count()) * jax.device_count()
     if everywhere:
         size //= jax.process_count()
@@ -158,21 +158,21 @@ def eval_batches(
 
 
 def style_names(described: Mapping[str, Any] | None, raters: int) -> list[str]:
-    """Returns the names in `Run.prompts`; where no text is read, styles have numbers from 1."""
+    """Returns the names in `Run.prompts`; if no text is read, styles are numbered from 1."""
     if described is not None:
         return [style["name"] for style in described["styles"]]
     return [f"style {k}" for k in range(1, raters + 1)]
 
 
-def run_of(config: Config, data: Data, written: Prompts | None) -> Run:
-    """Returns what a workdir is made from that trains on the data with the prompts."""
+def run_of(config: Config, data: Data, prompts: Prompts | None) -> Run:
+    """Returns the description of a run that trains on the data with the prompts."""
     return Run(
         config=config.to_dict(),
         data_digest=data.dataset.fingerprint["sha256"],
         patients=data.patients(),
         channels=data.channels,
         raters=data.raters,
-        prompts=written.describe() if written else None,
+        prompts=prompts.describe() if prompts else None,
         intensity_unit=data.dataset.intensity_unit,
         native_spacing_mm=data.dataset.fingerprint["native_spacing_mm"],
         simulated=data.dataset.simulated,
@@ -180,9 +180,9 @@ def run_of(config: Config, data: Data, written: Prompts | None) -> Run:
 
 
 def check_fits(config: Config, data: Data, run: Run) -> None:
-    """Raises InputError unless a model of that run and config can be scored on the data.
+    """Raises InputError unless a model of this run and config can be scored on the data.
 
-    A posterior that sees one mask, alone, is indifferent to how many there are.
+    Stage one alone can be scored with any number of raters if its posterior sees one mask.
     """
     needed = {"channels": (data.channels, run.channels)}
     if config.model.posterior_input == "all" or methods.has_second_stage(config):
@@ -190,13 +190,13 @@ def check_fits(config: Config, data: Data, run: Run) -> None:
     for what, (has, needs) in needed.items():
         if has != needs:
             raise InputError(
-                f"the data have {has} {what}, and the model was trained on {needs}; use data that "
-                "fit, or train a model on these"
+                f"the data have {has} {what}, but the model was trained on {needs}; use data that "
+                "fit, or train a model on these data"
             )
 
 
 def describe(config: Config, data: Data, run: Run) -> dict[str, str]:
-    """Returns in words what is scored, what it is a part of, and what the model was trained on."""
+    """Describes the scored records, their data set, and the training data of the model."""
     ids = data.dataset.patient_ids
 
     def trained(split: str) -> str:
@@ -219,50 +219,50 @@ def describe(config: Config, data: Data, run: Run) -> dict[str, str]:
 
 
 def caveats(config: Config, data: Data, run: Run) -> list[str]:
-    """Returns what a reader must know of data and model before believing a score of that run."""
+    """Returns what a user must know about data and model before trusting a score of the run."""
     dataset, c = data.dataset, config.data
     own = run.data_digest == dataset.fingerprint["sha256"]
-    said = about_data(config, dataset)
-    said += about_splits(config, {c.fold: data}, trained=own)
+    found = about_data(config, dataset)
+    found += about_splits(config, {c.fold: data}, trained=own)
     if run.simulated and not dataset.simulated:
-        said.append(
-            "Trained on simulated CT: the images that trained this model were rendered from the "
-            "raters' own shapes, and those scored here were not."
+        found.append(
+            "Trained on simulated CT: the training images of this model were rendered from the "
+            "raters' own shapes, but the images scored here were not."
         )
-    said += about_prompts(run.prompts)
+    found += about_prompts(run.prompts)
     if not own:
-        said += unseen.about_unit(run, dataset.intensity_unit)
+        found += unseen.about_unit(run, dataset.intensity_unit)
         sizes = dataset.fingerprint["native_spacing_mm"]
         if sizes:
-            said += unseen.about_pixels(run, sizes, resampled_mm=c.spacing_mm)
+            found += unseen.about_pixels(run, sizes, resampled_mm=c.spacing_mm)
         if dataset.fingerprint["spacings_unknown"]:
-            said += unseen.about_pixels(run, None, resampled_mm=c.spacing_mm)
-    seen = {*run.patients["train"], *run.patients["validation"]}
-    known = seen.intersection(dataset.patient_ids[i] for i in data.indices[c.split])
-    if known:
-        said.append(
-            f"Known patients: {len(known)} of the scored patients were among those that trained or "
-            "selected the model, so these scores are too good."
+            found += unseen.about_pixels(run, None, resampled_mm=c.spacing_mm)
+    used = {*run.patients["train"], *run.patients["validation"]}
+    repeated = used.intersection(dataset.patient_ids[i] for i in data.indices[c.split])
+    if repeated:
+        found.append(
+            f"Known patients: {len(repeated)} of the scored patients were used to train or select "
+            "the model, so these scores are too high."
         )
-    return said
+    return found
 
 
 def about_prompts(described: Mapping[str, Any] | None) -> list[str]:
-    """Returns what a reader must know of the sentences in `Run.prompts`."""
+    """Returns what a user must know about the sentences in `Run.prompts`."""
     return [described["caveat"]] if described and "caveat" in described else []
 
 
 def about_data(config: Config, dataset: prepared.Dataset) -> list[str]:
-    """Returns what a reader must know of the data before believing any score on them."""
-    said = [SIMULATED] if dataset.simulated else []
-    return said + faults.of_data(dataset.fingerprint, spacing_mm=config.data.spacing_mm)
+    """Returns what a user must know about the data before trusting any score on them."""
+    simulated = [SIMULATED] if dataset.simulated else []
+    return simulated + faults.of_data(dataset.fingerprint, spacing_mm=config.data.spacing_mm)
 
 
 def about_splits(config: Config, folds: Mapping[int, Data], *, trained: bool) -> list[str]:
-    """Returns what a reader must know of the split that is scored, pooled over folds.
+    """Returns what a user must know about the scored split, pooled over folds.
 
     Args:
-        config: names the split and the number of folds.
+        config: sets the split and the number of folds.
         folds: the data by fold.
         trained: the model was trained and chosen on these data.
     """
@@ -278,15 +278,15 @@ def about_splits(config: Config, folds: Mapping[int, Data], *, trained: bool) ->
 
 def with_ids(row: Row, dataset: prepared.Dataset) -> Row:
     """Returns a row with the record's and the patient's id in place of its index."""
-    position = row["index"]
+    index = row["index"]
     scores = {name: value for name, value in row.items() if name != "index"}
     ids = {
-        "record_id": dataset.record_ids[position],
-        "patient_id": dataset.patient_ids[position],
+        "record_id": dataset.record_ids[index],
+        "patient_id": dataset.patient_ids[index],
     }
     return ids | scores
 
 
 def process() -> dict[str, int]:
-    """Returns this process's place among all, as the loader wants it."""
+    """Returns the loader's arguments for this process: its index and the number of processes."""
     return {"process_index": jax.process_index(), "process_count": jax.process_count()}

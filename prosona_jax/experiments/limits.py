@@ -1,4 +1,4 @@
-"""Which values the fields of a config may hold, checked before anything else is done."""
+"""Checks the values of a config's fields; the programs do so before anything else."""
 
 import operator
 from typing import Any
@@ -56,12 +56,12 @@ _ABOVE_0 = (
 
 
 def check(config: Config) -> None:
-    """Raises InputError if a field of the model, loss or schedule holds what cannot work."""
+    """Raises InputError if a field of the model, loss or schedule has an invalid value."""
     for field, allowed in _CHOICES.items():
         if (value := _value(config, field)) not in allowed:
             raise InputError(f"config.{field} is {value!r}; choose from {', '.join(allowed)}")
     for field, minimum in _LEAST.items():
-        if not (value := _value(config, field)) >= minimum:  # NaN is neither
+        if not (value := _value(config, field)) >= minimum:  # `not`, so that NaN fails too
             raise InputError(f"config.{field} is {value}; it must be at least {minimum}")
     for field in _ABOVE_0:
         if not (value := _value(config, field)) > 0:
@@ -81,24 +81,25 @@ def check(config: Config) -> None:
     weighed = any(_value(config, field) for field in _WEIGHTS_OF_STAGE_TWO)
     if methods.has_second_stage(config) and not weighed:
         raise InputError(
-            f"{', '.join(_WEIGHTS_OF_STAGE_TWO)} are all 0, and nothing is left to train on; raise "
-            "one, or set stage_two.query to 'none'"
+            f"{', '.join(_WEIGHTS_OF_STAGE_TWO)} are all 0, so stage two has no loss; set one of "
+            "them above 0, or set stage_two.query to 'none'"
         )
     if two.latent and config.model.posterior_input == "all":
         raise InputError(
-            "config.stage_two.latent needs a posterior that sees one mask: set it to 0, or "
+            "config.stage_two.latent needs a posterior that sees one mask: set it to 0, or set "
             "model.posterior_input to 'single'"
         )
     if config.evaluate.mirror and not (config.augment.flip and config.augment.rotate_degrees >= 90):
         raise InputError(
-            "config.evaluate.mirror shows the model mirrored and turned images: set it to False, "
-            "or train on such images, by augment.flip and augment.rotate_degrees of 90 or more"
+            "config.evaluate.mirror shows the model mirrored and rotated images: set it to False, "
+            "or train on such images: set augment.flip to True and augment.rotate_degrees to 90 or "
+            "more"
         )
     channels = config.model.channels
     if not channels or not all(isinstance(c, int) and c > 0 for c in channels):
         raise InputError(
-            f"config.model.channels is {tuple(channels)}; it must name at least one scale, and no "
-            "scale without filters"
+            f"config.model.channels is {tuple(channels)}; give the number of filters of each "
+            "scale, at least one scale and at least 1 filter"
         )
     factor = 2 ** (len(channels) - 1)
     if config.data.size % factor:

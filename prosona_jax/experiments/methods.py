@@ -1,7 +1,7 @@
-"""The second stages that a config can name in `stage_two.query`: one entry each.
+"""The second stages that a config can name in `stage_two.query`, one entry each.
 
-To add one, write its module in models/query.py and give it an entry here. A comparison knows it by
-a name in configs/methods.py.
+To add one, write its module in models/query.py and add an entry here. To compare it with others,
+give it a name in configs/methods.py.
 """
 
 from collections.abc import Callable
@@ -16,12 +16,12 @@ Config: TypeAlias = ml_collections.ConfigDict
 
 
 class Method(NamedTuple):
-    """What a second stage is, and what the rest of the program must know of it."""
+    """A second stage, and its properties that the rest of the program depends on."""
 
-    title: str  # of a report
+    title: str  # in the title of a report
     query: Callable[[Config, int], nn.Module] | None  # for K styles; None: no second stage
     reads_text: bool  # prompts are embedded, trained with, and aligned with raters
-    unscaled: bool  # chooses by softmax(q . z), so that tau cancels the projection's sqrt(d)
+    unscaled: bool  # it needs softmax(q . z), so tau must cancel the projection's sqrt(d)
 
 
 METHODS = {

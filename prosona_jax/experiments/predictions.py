@@ -1,4 +1,4 @@
-"""What trained stages predict on the records of a data set, and the scores of that."""
+"""The predictions of trained stages on the records of a data set, and their scores."""
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
@@ -25,7 +25,7 @@ class StageTwo(NamedTuple):
     step: int
     params: Params
     styles: int  # K
-    text: dict[str, np.ndarray]  # its prompts' embeddings f32 [k, p, e] by split, {} without text
+    text: dict[str, np.ndarray]  # embedded prompts f32 [k, p, e] by split; {} if no text is read
 
     def prompted(self, stage_one: Params, split: str) -> style_steps.Prompted:
         """Returns both stages' parameters with the prompts of a split."""
@@ -51,9 +51,10 @@ def predict_stage_one(
     samples: int,
     drawn: bool = False,
 ) -> Iterable[tuple[Batch, Prediction]]:
-    """Yields this process's records of `indices` with the counts that samples are scored by.
+    """Yields this process's records of `indices` with the pixel counts that score the samples.
 
-    To be `drawn`, all records on each process, and the samples' probabilities besides.
+    If `drawn`, each process yields all records, and the predictions hold the samples'
+    probabilities too.
     """
     eval_step = _step(config, build.eval_step, samples=samples, drawn=drawn)
     batches = inputs.eval_batches(config, data.dataset, indices, everywhere=drawn)
@@ -69,21 +70,21 @@ def score_stage_two(
     *,
     prompts_of: Sequence[str],
 ) -> list[scoring.Row]:
-    """Scores the masks that prompts ask for; every sentence counts alike, a repeated one twice.
+    """Scores the masks of prompts; sentences have equal weight, and a repeated one counts twice.
 
-    `prompts_of` names "train", "held_out", or "mean": one mask per style, by the mean of the
-    queries of its training sentences.
+    `prompts_of` holds any of "train", "held_out" and "mean". "mean" draws one mask per style, by
+    the mean of the queries of its training sentences.
     """
     indices = data.indices[split]
     predictions = predict_stage_two(config, stage_one, second, data, indices, prompts_of=prompts_of)
-    methods = [f"prompts_{name}" for name in prompts_of]
-    return scoring.evaluate_styles(predictions, methods, by_area=config.data.raters == "by_area")
+    names = [f"prompts_{name}" for name in prompts_of]
+    return scoring.evaluate_styles(predictions, names, by_area=config.data.raters == "by_area")
 
 
 def score_prompts(
     config: Config, stage_one: Params, second: StageTwo, data: Data, split: str
 ) -> list[scoring.Row]:
-    """Scores a mask per style, and where text is read, every sentence alone."""
+    """Scores one mask per style and, if text is read, the mask of every sentence."""
     parts = ("mean", "train", "held_out") if methods.of(config).reads_text else ("mean",)
     return score_stage_two(config, stage_one, second, data, split, prompts_of=parts)
 
@@ -98,15 +99,15 @@ def predict_stage_two(
     prompts_of: Sequence[str],
     drawn: bool = False,
 ) -> Iterable[tuple[Batch, tuple[style_steps.Personalised, ...]]]:
-    """Yields this process's records with the counts that the prompts' masks are scored by.
+    """Yields this process's records with the pixel counts that score the masks of prompts.
 
-    A batch has one prediction for each name in `prompts_of`, see `score_stage_two`. To be `drawn`,
-    all records on each process, and the masks' probabilities besides.
+    A batch has one prediction for each name in `prompts_of`, see `score_stage_two`. If `drawn`,
+    each process yields all records, and the predictions hold the masks' probabilities too.
     """
-    asked = []
+    eval_steps = []
     for name in prompts_of:
         together = name == "mean"
-        ask = _step(
+        eval_step = _step(
             config,
             build.eval_step_of_stage_two,
             styles=second.styles,
@@ -114,10 +115,10 @@ def predict_stage_two(
             drawn=drawn,
         )
         prompted = second.prompted(stage_one, "train" if together else name)
-        asked.append(functools.partial(ask, prompted))
+        eval_steps.append(functools.partial(eval_step, prompted))
     batches = inputs.eval_batches(config, data.dataset, indices, everywhere=drawn)
-    return _predict_frozen(
-        config, stage_one, batches, lambda *seen: tuple(ask(*seen) for ask in asked)
+    return _predict_encoded(
+        config, stage_one, batches, lambda *args: tuple(step(*args) for step in eval_steps)
     )
 
 
@@ -132,7 +133,7 @@ def walk_between_styles(
     points: int,
     samples: int,
 ) -> Iterable[tuple[Batch, style_steps.Walk]]:
-    """Yields all records of `indices` with the way through their styles' own contours."""
+    """Yields all records of `indices` with contours on the path through the styles in `order`."""
     walk = _step(
         config,
         build.walk_step,
@@ -143,18 +144,18 @@ def walk_between_styles(
     )
     prompted = second.prompted(stage_one, "train")
     batches = inputs.eval_batches(config, data.dataset, indices, everywhere=True)
-    return _predict_frozen(config, stage_one, batches, functools.partial(walk, prompted))
+    return _predict_encoded(config, stage_one, batches, functools.partial(walk, prompted))
 
 
-def _predict_frozen(
+def _predict_encoded(
     config: Config,
     stage_one: Params,
     batches: Iterable[Batch],
-    ask: Callable[[Encoded, jax.Array], Any],
+    step: Callable[[Encoded, jax.Array], Any],
 ) -> Iterable[tuple[Batch, Any]]:
-    """Yields what is asked of each batch, which is encoded once and stays on the devices."""
+    """Yields each batch with the step's result; it is encoded once and stays on the devices."""
     encode = _step(config, build.encode_step_of_evaluation)
-    once = lambda params, batch, root: ask(encode(View(params, 0), batch, root), root)  # noqa: E731
+    once = lambda params, batch, root: step(encode(View(params, 0), batch, root), root)  # noqa: E731
     return _predict(config, stage_one, batches, once)
 
 
@@ -173,14 +174,14 @@ def _predict(
 def _step(
     config: Config, make: Callable[..., Callable[..., Any]], **options: Any
 ) -> Callable[..., Any]:
-    # Not seed, fold or schedule: the folds of a comparison share their steps.
-    read = {part: config[part] for part in ("model", "stage_two", "evaluate", "parallel")}
-    return _compiled(ml_collections.FrozenConfigDict(read), make, **options)
+    # Without seed, fold and schedule, so that all folds of a comparison share a compiled step.
+    used = {part: config[part] for part in ("model", "stage_two", "evaluate", "parallel")}
+    return _compiled(ml_collections.FrozenConfigDict(used), make, **options)
 
 
 @functools.lru_cache(maxsize=32)
 def _compiled(
     config: Config, make: Callable[..., Callable[..., Any]], **options: Any
 ) -> Callable[..., Any]:
-    """Returns the step that `make` builds of what it reads, the same one each time."""
+    """Returns the compiled step that `make` builds; equal arguments return the same step."""
     return parallel.create(config.parallel).eval_step(make(config, **options))

@@ -1,4 +1,4 @@
-"""One run: trained, scored and reported in its workdir, or scored on other data."""
+"""One run: trains, scores and reports it in its workdir, or scores it on other data."""
 
 import functools
 import logging
@@ -35,10 +35,10 @@ def train(config: Config, folder: str | os.PathLike[str]) -> None:
 
     Args:
         config: every field of the run; see configs/base.py.
-        folder: the workdir. Run again on it, training goes on where it was.
+        folder: the workdir. If a run was interrupted there, its training continues.
 
     Raises:
-        InputError: config, data, prompts or workdir are at fault.
+        InputError: config, data, prompts or workdir are faulty.
         Diverged: a loss is no longer finite.
         Preempted: SIGTERM came; the state is saved.
     """
@@ -46,20 +46,20 @@ def train(config: Config, folder: str | os.PathLike[str]) -> None:
     stages.check(config)
     data = inputs.load_data(config, needed=("train", "validation", config.data.split))
     stages.check_raters(config, data.raters)
-    written = inputs.load_prompts(config, data.raters)
-    run = inputs.run_of(config, data, written)
-    place = folder / "report"
+    prompts = inputs.load_prompts(config, data.raters)
+    run = inputs.run_of(config, data, prompts)
+    report_folder = folder / "report"
     parallel.first_process_first(lambda: workdir.claim(folder, run))
-    parallel.first_process_first(lambda: document.check(place))
+    parallel.first_process_first(lambda: document.check(report_folder))
     with stages.alone(folder):
-        stages.fit(config, folder, data, written)
-    _report(config, folder, place, data)
+        stages.fit(config, folder, data, prompts)
+    _report(config, folder, report_folder, data)
 
 
 def evaluate(
     folder: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None
 ) -> pathlib.Path:
-    """Scores a trained workdir, on its own data or on others.
+    """Scores a trained workdir on its own data or on other data.
 
         >>> pj.evaluate("runs/demo", {"data.source": "npz", "data.path": "other.npz"})
         ... # doctest: +SKIP
@@ -72,7 +72,7 @@ def evaluate(
         The folder of the report, ``<workdir>/eval-<file stem or source>``.
 
     Raises:
-        InputError: another field than of the data, or workdir or data are at fault.
+        InputError: a field is not `data.*`, or workdir or data are faulty.
     """
     folder, overrides = pathlib.Path(folder).expanduser(), overrides or {}
     run = workdir.read(folder)
@@ -80,22 +80,22 @@ def evaluate(
     for name, value in overrides.items():
         if not name.startswith("data."):
             raise InputError(
-                f"--config.{name} cannot be changed with --mode=eval: only config.data.* can, the "
-                f"rest comes from {folder}"
+                f"--config.{name} cannot be changed with --mode=eval: only config.data.* can be "
+                f"changed, the rest comes from {folder}"
             )
         trained.data[name.removeprefix("data.")] = value
     limits.check(trained)
-    place = folder / f"eval-{pathlib.Path(trained.data.path).stem or trained.data.source}"
+    report_folder = folder / f"eval-{pathlib.Path(trained.data.path).stem or trained.data.source}"
     data = inputs.load_data(trained, needed=(trained.data.split,))
     scored = _scored(trained, data)
-    parallel.first_process_first(lambda: document.check(place, scored))
+    parallel.first_process_first(lambda: document.check(report_folder, scored))
     inputs.check_fits(trained, data, run)
-    _report(trained, folder, place, data)
-    return place
+    _report(trained, folder, report_folder, data)
+    return report_folder
 
 
-def _report(config: Config, folder: pathlib.Path, place: pathlib.Path, data: Data) -> None:
-    """Scores the best checkpoints of the folder on config.data.split and writes the report."""
+def _report(config: Config, folder: pathlib.Path, report_folder: pathlib.Path, data: Data) -> None:
+    """Scores the best checkpoints of the workdir on config.data.split and writes the report."""
     start = time.monotonic()
     run = workdir.read(folder)
     split, samples = config.data.split, config.evaluate.samples
@@ -139,12 +139,12 @@ def _report(config: Config, folder: pathlib.Path, place: pathlib.Path, data: Dat
         by_area=config.data.raters == "by_area",
         bootstrap=config.evaluate.bootstrap,
     )
-    summary.write_report(place, evaluated)
-    _LOG.info("report: %s", place / "report.html")
+    summary.write_report(report_folder, evaluated)
+    _LOG.info("report: %s", report_folder / "report.html")
 
 
 def _scored(config: Config, data: Data) -> dict[str, Any]:
-    """What a report's scores are of."""
+    """Returns the split and the data set that the scores of a report cover."""
     return {"split": config.data.split, "data_set": data.dataset.fingerprint}
 
 
@@ -155,16 +155,16 @@ def _panels(
     data: Data,
     chosen: np.ndarray,
 ) -> list[Panel]:
-    """Returns the records to draw; every process predicts all, so that the first has them."""
+    """Returns a panel of each chosen record; every process predicts all, so the first has them."""
     predict = functools.partial(predictions.predict_stage_one, config, params, data, chosen)
     sampled = predict(samples=config.evaluate.samples, drawn=True)
     probs = [p for _, prediction in sampled for p in np.asarray(prediction.probs)]
     drawn: list[Any] = [None] * len(chosen)
     if second is not None:
-        asked = predictions.predict_stage_two(
+        prompted = predictions.predict_stage_two(
             config, params, second, data, chosen, prompts_of=("mean",), drawn=True
         )
-        drawn = [p for _, (found,) in asked for p in np.asarray(found.probs)[:, 0]]
+        drawn = [p for _, (found,) in prompted for p in np.asarray(found.probs)[:, 0]]
     return [
         _panel(data.dataset[index], *both)
         for index, *both in zip(chosen, probs, drawn, strict=True)
@@ -172,7 +172,7 @@ def _panels(
 
 
 def title(config: Config, *, simulated: bool) -> str:
-    """Returns what a report is headed: the method that the config trains, and its data."""
+    """Returns the title of a report: the method that the config trains, and its data."""
     data = (config.data.path and pathlib.Path(config.data.path).stem) or config.data.source
     return f"{methods.of(config).title} on {data}" + (" (simulated CT)" if simulated else "")
 
@@ -187,13 +187,13 @@ def _styled(
     panels: Sequence[Panel],
     chosen: Sequence[int],
 ) -> Styled | None:
-    """Returns what the report shows of the styles; the walk is that of the middle panel.
+    """Returns the report's part about the styles; its walk is on the record of the middle panel.
 
-    It goes from the tightest style to the most generous one, by the mean area that they draw.
+    The walk starts at the style with the smallest mean area and ends at the one with the largest.
     """
     if second is None:
         return None
-    written = run.prompts["styles"] if run.prompts else []
+    styles = run.prompts["styles"] if run.prompts else []
     own = [row for row in rows if row["method"] == "prompts_mean"]
     areas = [np.nanmean([row[f"area_{k}"] for row in own]) for k in range(1, run.raters + 1)]
     order = np.argsort(areas, kind="stable").tolist()
@@ -207,7 +207,7 @@ def _styled(
     probs, *latents = parts or [np.zeros((0, 0, 0), np.float32), *[nothing] * 4]
     return Styled(
         inputs.style_names(run.prompts, run.raters),
-        [style["train"][0] for style in written],
+        [style["train"][0] for style in styles],
         config.data.raters == "by_area",
         order,
         panels[len(chosen) // 2] if chosen else None,

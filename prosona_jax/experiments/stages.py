@@ -1,7 +1,7 @@
-"""A run's two stages: trained and read back.
+"""Trains the two stages of a run and reads them back.
 
-A stage lives in a folder of its own, with checkpoints and a history; it is trained to the end of
-its schedule, or found done.
+Each stage has its own folder with checkpoints and a history. It is trained to the end of its
+schedule; a stage that is already trained is skipped.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ from prosona_jax.types import InputError, Params
 
 @contextlib.contextmanager
 def alone(folder: pathlib.Path) -> Iterator[None]:
-    """Keeps other runs out of a folder; the first process holds it for all, or all are refused."""
+    """Keeps other runs out of a folder; the first process locks it for all, or all of them fail."""
     with contextlib.ExitStack() as stack:
 
         def hold() -> None:
@@ -42,9 +42,9 @@ def alone(folder: pathlib.Path) -> Iterator[None]:
 
 
 def check(config: Config) -> None:
-    """Raises InputError if the config, or what it asks of these devices, cannot work.
+    """Raises InputError if the config is invalid, or its batches do not fit these devices.
 
-    At the start: preparing the data may take hours, and the first stage may, too.
+    It is called at the start, because data preparation and stage one may take hours.
     """
     limits.check(config)
     two, devices = config.stage_two, jax.device_count()
@@ -60,26 +60,26 @@ def check(config: Config) -> None:
 
 
 def check_raters(config: Config, raters: int) -> None:
-    """Raises InputError if images of that many raters cannot train the second stage."""
+    """Raises InputError if images with this number of raters cannot train the second stage."""
     if methods.has_second_stage(config) and raters < 2:
         raise InputError(
-            "the images have one mask each, and a second stage learns how raters differ: set "
+            "the images have one mask each, but a second stage learns how raters differ: set "
             "stage_two.query to 'none', and stage_two.latent and stage_two.visual to 0"
         )
 
 
-def fit(config: Config, folder: pathlib.Path, data: Data, written: inputs.Prompts | None) -> None:
-    """Trains what the config asks for in ``<folder>/stage_one`` and ``<folder>/stage_two``."""
+def fit(config: Config, folder: pathlib.Path, data: Data, prompts: inputs.Prompts | None) -> None:
+    """Trains the stages of the config in ``<folder>/stage_one`` and ``<folder>/stage_two``."""
     fit_stage_one(config, folder / "stage_one", data)
     if methods.has_second_stage(config):
         _, params = read_stage_one(
             config, folder / "stage_one", channels=data.channels, raters=data.raters
         )
-        fit_stage_two(config, folder / "stage_two", data, params, written)
+        fit_stage_two(config, folder / "stage_two", data, params, prompts)
 
 
 def fit_stage_one(config: Config, folder: pathlib.Path, data: Data) -> None:
-    """Trains the probabilistic U-Net of the config in the folder, or goes on training it."""
+    """Trains the probabilistic U-Net of the config in the folder, or continues its training."""
     network, tx = build.model(config), build.optimizer(config)
     devices = parallel.create(config.parallel)
     samples = config.evaluate.validation_samples
@@ -110,7 +110,7 @@ def fit_stage_one(config: Config, folder: pathlib.Path, data: Data) -> None:
 
 
 def shared_name(config: dict[str, Any]) -> str:
-    """Returns a name that configs share if and only if their first stages are the same."""
+    """Returns a folder name that two configs share only if their first stages are the same."""
     relevant = {
         name: value
         for name, value in workdir.fields(config).items()
@@ -121,31 +121,31 @@ def shared_name(config: dict[str, Any]) -> str:
 
 
 def stage_one_folder(folder: pathlib.Path, run: workdir.Run) -> pathlib.Path:
-    """Returns where the stage one of a trained folder lies: in it, or in a comparison beside it."""
+    """Returns the folder of stage one: in the workdir or, in a comparison, beside it."""
     own, shared = folder / "stage_one", folder.resolve().parent / shared_name(run.config)
     return shared if shared.exists() and not own.exists() else own
 
 
 def unfinished(folder: pathlib.Path, run: workdir.Run) -> list[str]:
-    """Returns which stages of a folder's run have steps left to do, one caveat each."""
+    """Returns a caveat for each stage of the run that is not trained to its last step."""
     stages = {"one": (stage_one_folder(folder, run), run.config["steps"])}
     if methods.has_second_stage(ml_collections.ConfigDict(run.config)):
         stages["two"] = (folder / "stage_two", run.config["stage_two"]["steps"])
-    said = []
-    for stage, (place, steps) in stages.items():
-        history = monitor.read_history(place)
+    found = []
+    for stage, (stage_folder, steps) in stages.items():
+        history = monitor.read_history(stage_folder)
         if (done := history[-1]["step"] if history else 0) < steps:
-            said.append(
-                f"Training unfinished: of stage {stage}, {done} of {steps} steps are done, and the "
-                "best checkpoint so far is used."
+            found.append(
+                f"Training unfinished: stage {stage} was trained for {done} of {steps} steps, and "
+                "its best checkpoint so far is used."
             )
-    return said
+    return found
 
 
 def read_stages(
     folder: pathlib.Path, run: workdir.Run
 ) -> tuple[int, Params, predictions.StageTwo | None]:
-    """Returns the best step and parameters of stage one, and stage two where one was trained."""
+    """Returns best step and parameters of stage one, and the best stage two if there is one."""
     config = ml_collections.ConfigDict(run.config)
     shape = {"channels": run.channels, "raters": run.raters}
     best, params = read_stage_one(config, stage_one_folder(folder, run), **shape)
@@ -157,7 +157,7 @@ def read_stages(
 def read_stage_one(
     config: Config, folder: pathlib.Path, *, channels: int, raters: int
 ) -> tuple[int, Params]:
-    """Returns step and parameters of the folder's best checkpoint."""
+    """Returns the step and the parameters of the folder's best checkpoint."""
     like = _like(config, lambda: _initial_stage_one(config, channels, raters))
     best, params, _ = checkpoint.read_best(folder, like)
     return best, params
@@ -169,7 +169,7 @@ def _initial_stage_one(config: Config, channels: int, raters: int) -> Params:
 
 
 def _like(config: Config, make: Callable[[], Any]) -> Any:
-    """Returns zeros on the devices in the shapes of what `make` returns, without computing it."""
+    """Returns zeros on the devices in the shapes of `make()`, which is not computed."""
     shapes = jax.eval_shape(make)
     zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
     return parallel.create(config.parallel).replicate(zeros)
@@ -180,17 +180,17 @@ def fit_stage_two(
     folder: pathlib.Path,
     data: Data,
     stage_one: Params,
-    written: inputs.Prompts | None,
+    prompts: inputs.Prompts | None,
 ) -> None:
-    """Trains the second stage of the config on encoded parameters, or goes on training it."""
-    if checkpoint.is_saved(folder, config.stage_two.steps):  # or all would be encoded for nothing
+    """Trains the second stage of the config on encoded records, or continues its training."""
+    if checkpoint.is_saved(folder, config.stage_two.steps):  # before records are encoded
         return
     devices = parallel.create(config.parallel)
-    text = written.arrays() if written else {}
-    kept = _freeze(config, data, stage_one)
+    text = prompts.arrays() if prompts else {}
+    encoded = _encode(config, data, stage_one)
     tx = build.optimizer_of_stage_two(config)
     shape = {"channels": data.channels, "raters": data.raters}
-    dim = written.encoder["dim"] if written else None
+    dim = prompts.encoder["dim"] if prompts else None
     params = _initial_stage_two(config, **shape, text_dim=dim)
 
     def validate(average: Params) -> dict[str, float]:
@@ -210,8 +210,8 @@ def fit_stage_two(
         ),
         shard=devices.shard,
         batches=loader.train_batches(
-            feature_cache.reader(kept),
-            np.arange(len(kept.index)),
+            feature_cache.reader(encoded),
+            np.arange(len(encoded.index)),
             batch_size=config.stage_two.batch_size,
             seed=config.seed,
             **inputs.process(),
@@ -227,7 +227,7 @@ def fit_stage_two(
 def read_stage_two(
     config: Config, folder: pathlib.Path, described: Any, *, channels: int, raters: int
 ) -> predictions.StageTwo:
-    """Returns the folder's best second stage; `described` is what run.json says of its prompts."""
+    """Returns the folder's best second stage; `described` is `Run.prompts`."""
     if not described:
         initial = functools.partial(_initial_stage_two, config, channels, raters, None)
         best, params, _ = checkpoint.read_best(folder, _like(config, initial))
@@ -255,7 +255,8 @@ def _initial_stage_two(config: Config, channels: int, raters: int, text_dim: int
     )
 
 
-def _freeze(config: Config, data: Data, stage_one: Params) -> encoding.Encoded:
+def _encode(config: Config, data: Data, stage_one: Params) -> encoding.Encoded:
+    """Returns the training records, encoded and augmented, on the host."""
     devices = parallel.create(config.parallel)
     return feature_cache.keep(
         lambda: inputs.eval_batches(config, data.dataset, data.indices["train"]),

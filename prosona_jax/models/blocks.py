@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 
 class ConvBlock(nn.Module):
-    """``count`` times 3x3 convolution, optional GroupNorm, ReLU; keeps height and width."""
+    """3x3 convolution, optional GroupNorm and ReLU, ``count`` times; keeps height and width."""
 
     filters: int
     count: int
@@ -33,7 +33,7 @@ class ConvBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Convolution blocks with 2x2 average pooling between; returns the output of every scale."""
+    """Convolution blocks with 2x2 average pooling between them; returns each scale's output."""
 
     channels: Sequence[int]
     convs_per_scale: int

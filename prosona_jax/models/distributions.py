@@ -1,4 +1,4 @@
-"""Diagonal Gaussians over the latent: sampling, divergence, active units."""
+"""Diagonal Gaussians over the latent: sampling, divergence, whitening."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ LOG_SIGMA_RANGE = (-10.0, 10.0)
 
 
 class Gaussian(NamedTuple):
-    """N(mu, diag sigma^2) for each record of a batch, in float32 whatever the model computes in."""
+    """N(mu, diag sigma^2) for each record of a batch, in float32 for any dtype of the model."""
 
     mu: Float[Array, "b d"]
     log_sigma: Float[Array, "b d"]
@@ -25,7 +25,7 @@ def gaussian(mu: Float[Array, "b d"], log_sigma: Float[Array, "b d"]) -> Gaussia
 
 
 def sample(p: Gaussian, keys: Key[Array, " b"], count: int) -> Float[Array, "b count d"]:
-    """Returns z = mu + sigma * eps, ``count`` draws per record, each record from its own key."""
+    """Returns z = mu + sigma * eps: ``count`` samples per record, drawn with the record's key."""
     shape = (count, p.mu.shape[-1])
     epsilon = jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
     return p.mu[:, None, :] + jnp.exp(p.log_sigma)[:, None, :] * epsilon

@@ -1,6 +1,6 @@
-"""What stage one knows of images and their raters, for the stage that draws styles.
+"""The outputs of stage one for images and their masks, as stage two reads them.
 
-It is computed once per image: stage two and its evaluation read it instead of the image.
+They are computed once per image. Stage two and its evaluation read them instead of the image.
 """
 
 from typing import Any, NamedTuple
@@ -16,12 +16,12 @@ from prosona_jax.types import Batch, Params
 
 
 class Encoded(NamedTuple):
-    """What stage one knows of a batch; r places of masks are the K styles."""
+    """The outputs of stage one for a batch; style k is mask k of a record."""
 
-    features: Array  # f32 [b, h, w, f], U(x); f16 while it is kept
+    features: Array  # f32 [b, h, w, f], U(x); f16 in the feature cache
     prior: Gaussian  # p(z|x), [b, d] each
     latent: Float[Array, "b k d"]  # (mu_q(x, y_(k)) - mu_p) / sigma_p, the rater's latent offset
-    visual: Float[Array, "b k v"]  # U(x) pooled under mask k, its rim and its outside, v = 3 f
+    visual: Float[Array, "b k v"]  # mean U(x) in mask k, on its rim and outside it, v = 3 f
     masks: UInt8[Array, "b k h w"]
     rater_valid: Bool[Array, "b k"]
     index: Any  # i32 [b], as in Batch
@@ -29,13 +29,13 @@ class Encoded(NamedTuple):
 
 
 def encode_image(model: ProbUNet, params: Params, image: jax.Array) -> tuple[jax.Array, Gaussian]:
-    """Returns U(x) f32 and p(z|x), all that a prompt needs of an image."""
+    """Returns U(x) f32 and p(z|x), which are all that is needed to draw on an image."""
     features = model.apply(params, image, method="features").astype(jnp.float32)
     return features, model.apply(params, image, method="prior")
 
 
 def encode(model: ProbUNet, params: Params, batch: Batch, posterior_input: str) -> Encoded:
-    """Returns what stage one knows of a batch.
+    """Returns the outputs of stage one for a batch.
 
     Args:
         model: the network.
@@ -61,7 +61,7 @@ def encode(model: ProbUNet, params: Params, batch: Batch, posterior_input: str) 
 def offsets(
     model: ProbUNet, params: Params, batch: Batch, prior: Gaussian, *, posterior_input: str
 ) -> Float[Array, "b k d"]:
-    """Returns where the posterior puts each mask: (mu_q(x, y_k) - mu_p) / sigma_p."""
+    """Returns the whitened posterior mean of each mask: (mu_q(x, y_k) - mu_p) / sigma_p."""
 
     def offset(rater: jax.Array) -> jax.Array:
         seen = posterior_masks(batch, jnp.full(len(batch.index), rater), posterior_input)
@@ -74,7 +74,7 @@ def offsets(
 def posterior_masks(
     batch: Batch, rater: jax.Array, posterior_input: str
 ) -> tuple[UInt8[Array, "b m h w"], Bool[Array, "b m"]]:
-    """Returns the masks that the posterior sees: the target's alone, or every rater's."""
+    """Returns the posterior's input masks: the target mask alone, or the masks of all raters."""
     if posterior_input == "all":
         return batch.masks, batch.rater_valid
     return take(batch.masks, rater)[:, None], jnp.ones((len(rater), 1), bool)
@@ -86,10 +86,10 @@ def take(masks: jax.Array, rater: jax.Array) -> jax.Array:
 
 
 def pool(features: jax.Array, masks: jax.Array) -> jax.Array:
-    """Returns the mean of U(x) under each mask, under its rim and outside, [b, k, 3 f].
+    """Returns the mean of U(x) inside each mask, on its rim and outside it, [b, k, 3 f].
 
-    The rim is what one pixel of growth adds and one pixel of shrinking takes away. An empty region
-    gives 0.
+    The rim is the set of pixels that a dilation by one pixel adds or an erosion by one pixel
+    removes. The mean over an empty region is 0.
     """
     inside = masks.astype(jnp.float32)
     window: dict[str, Any] = {"window_shape": (3, 3), "padding": "SAME"}

@@ -15,7 +15,7 @@ _VIEWS = 8  # the symmetries of a square
 
 
 def _turn(x: Float[Array, "b h h c"], view: int) -> Float[Array, "b h h c"]:
-    """Returns images mirrored from view 4 on, then turned by view % 4 right angles."""
+    """Mirrors the images if view >= 4, then rotates them by view % 4 right angles."""
     return jnp.rot90(jnp.flip(x, 2) if view >= 4 else x, view % 4, axes=(1, 2))
 
 
@@ -45,8 +45,8 @@ class LatentEncoder(nn.Module):
 class Fcomb(nn.Module):
     """f(U(x), z): 1x1 convolutions on the features with z broadcast over all pixels.
 
-    The first convolution on [U, z] is W_u U + W_z z + b. The two products are computed apart: W_u U
-    once per image, W_z z once per sample, and only their sum has both the pixels and the samples.
+    The first convolution on [U, z] is W_u U + W_z z + b. The two products are computed separately:
+    W_u U once per image and W_z z once per sample. Only their sum has a pixel and a sample axis.
     """
 
     layers: int
@@ -62,7 +62,7 @@ class Fcomb(nn.Module):
         x = from_features[:, None] + from_latent[:, :, None, None]  # [b, s, h, w, f]
         for _ in range(self.layers - 2):
             x = nn.Dense(width, dtype=self.dtype)(nn.relu(x))
-        # In float32, so that logits close to 0 keep their sign, whatever `dtype` is.
+        # In float32 for any `dtype`, so that logits close to 0 keep their sign.
         return nn.Dense(1, dtype=jnp.float32, name="logit")(nn.relu(x))[..., 0]
 
 
@@ -71,13 +71,13 @@ class ProbUNet(nn.Module):
 
     Attributes:
         channels: filters per scale of the U-Net and of both latent encoders.
-        convs_per_scale: 3x3 convolutions per scale.
-        norm: "none" or "group" (GroupNorm); no running statistics either way.
+        convs_per_scale: number of 3x3 convolutions per scale.
+        norm: "none" or "group" (GroupNorm); neither keeps running statistics.
         latent_dim: d.
-        fcomb_layers: 1x1 convolutions of f, at least 2.
+        fcomb_layers: number of 1x1 convolutions of f, at least 2.
         dtype: compute type; parameters, distributions and logits are float32.
-        mirrored: U(x) is the mean of U over the eight mirrored and turned images, each turned back.
-            Images are square then. For evaluation: the parameters are the same.
+        mirrored: U(x) is the mean of U over the eight mirrored and rotated images, each transformed
+            back. Images must be square. Used for evaluation, with the same parameters.
     """
 
     channels: Sequence[int]
@@ -99,7 +99,7 @@ class ProbUNet(nn.Module):
         """Returns U(x)."""
         if not self.mirrored:
             return self.unet(image)
-        # Records stay the leading axis, so that a batch over many devices stays where it is.
+        # Records stay on the leading axis, so that a sharded batch stays on its devices.
         views = jnp.stack([_turn(image, view) for view in range(_VIEWS)], axis=1)
         seen = self.unet(views.reshape(-1, *image.shape[1:])).astype(jnp.float32)
         seen = seen.reshape(*views.shape[:-1], -1)
@@ -118,7 +118,7 @@ class ProbUNet(nn.Module):
     ) -> Gaussian:
         """Returns q(z|x,y) for m = 1 mask ("single") or all raters' ("all").
 
-        Masks enter as -1/2 and 1/2, so that a missing one, entered as 0, favours neither.
+        Mask values enter as -1/2 and 1/2. A missing mask enters as 0, which favours neither value.
         """
         planes = (masks.astype(jnp.float32) - 0.5) * mask_valid[:, :, None, None]
         return self.posterior_net(jnp.concatenate([image, jnp.moveaxis(planes, 1, -1)], axis=-1))
@@ -135,7 +135,7 @@ class ProbUNet(nn.Module):
         masks: UInt8[Array, "b m h w"],
         mask_valid: Bool[Array, "b m"],
     ) -> Float[Array, "b 1 h w"]:
-        """Returns logits at the posterior mean; it exists to initialise every parameter."""
+        """Returns the logits at the posterior mean; used only to initialise all parameters."""
         self.prior(image)
         z = self.posterior(image, masks, mask_valid).mu[:, None, :]
         return self.decode(self.features(image), z)

@@ -1,7 +1,7 @@
-"""From a query to a latent: where a style's query q moves the prior p(z|x) = N(mu, diag sigma^2).
+"""The projection from a style's query q to a latent z, given the prior N(mu, diag sigma^2).
 
-Both are means of the prior tilted by exp(q . z / (tau sqrt d)): `bank` estimates it from samples,
-`analytic` knows it, since tilting a Gaussian shifts its mean.
+`bank` and `analytic` compute the mean of the prior tilted by exp(q . z / (tau sqrt d)). `bank`
+estimates it from samples. `analytic` is exact, because tilting a Gaussian only shifts its mean.
 """
 
 from typing import NamedTuple
@@ -25,8 +25,9 @@ def bank(
 ) -> Float[Array, "b k d"]:
     """Returns z_k = sum_i a_ki z_i with a_k = softmax_i(q_k . z_i / (tau sqrt d)).
 
-    z_i ~ p(z|x) are the codes; for n to infinity z_k becomes :func:`analytic`'s, with an error of
-    order n^-1/2 that grows fast with the shift: beyond two sigma a hundred codes do not reach it.
+    z_i ~ p(z|x) are the codes. As n goes to infinity, z_k converges to that of :func:`analytic`.
+    The error is of order n^-1/2 and grows fast with the shift: a hundred codes do not reach a shift
+    beyond two sigma.
     """
     scores = jnp.einsum("bkd,bnd->bkn", query, samples) / _scale(query, tau)
     return jnp.einsum("bkn,bnd->bkd", jax.nn.softmax(scores, axis=-1), samples)
@@ -41,13 +42,13 @@ class Projector(NamedTuple):
 
     kind: str  # "analytic" | "bank"
     tau: float
-    codes: int  # samples of the bank
+    codes: int  # number of samples in the bank
 
 
 def project(
     projector: Projector, prior: Gaussian, query: Float[Array, "b k d"], keys: Key[Array, " b"]
 ) -> Float[Array, "b k d"]:
-    """Returns z_k; the keys draw the bank's codes, one key per record."""
+    """Returns z_k; `keys`, one per record, draw the codes of the bank."""
     if projector.kind == "analytic":
         return analytic(prior, query, projector.tau)
     codes = distributions.sample(prior, keys, projector.codes)

@@ -1,6 +1,6 @@
-"""Where a style's query q_k comes from: its sentence, a learned vector, or heads on the image.
+"""Modules that compute a style's query q_k from a sentence, a learned vector, or the image.
 
-All have one interface, so that what chooses the style is all that differs between methods:
+All have the same interface, so that methods differ only in how a style is chosen:
 ``(text [b, k, e], features [b, h, w, f], dropout: bool) -> Query``. ``text`` is None for the
 modules that read no text.
 """
@@ -17,14 +17,14 @@ LEVELS = ("latent", "visual")  # of the contrastive objective
 
 
 class Query(NamedTuple):
-    """What the latent is asked for, and the text's side of the contrastive objective."""
+    """A query for each style, and the text side of the contrastive objective."""
 
     query: Float[Array, "b k d"]
     trunk: Float[Array, "b k t"] | None  # input of the query's last layer; None without text
 
 
 class TextQuery(nn.Module):
-    """q_k = W_q gelu(W_t e_k) of a prompt's embedding e_k alone: the image chooses no style."""
+    """q_k = W_q gelu(W_t e_k); it depends on a prompt's embedding e_k and not on the image."""
 
     latent_dim: int
     width: int
@@ -34,14 +34,14 @@ class TextQuery(nn.Module):
         self, text: Float[Array, "b k e"], features: Float[Array, "b h w f"], dropout: bool
     ) -> Query:
         del features, dropout
-        # A unit vector's entries are about 1/sqrt(e): brought to 1, the usual initial values fit.
+        # The entries of a unit vector are about 1/sqrt(e). The usual initial values expect about 1.
         x = nn.gelu(nn.Dense(self.width)(text * text.shape[-1] ** 0.5))
-        # From zero: a direction of the text that no training sentence has moves nothing.
+        # Starts at zero, so that a text direction absent from the training has no effect.
         return Query(nn.Dense(self.latent_dim, kernel_init=nn.initializers.zeros)(x), x)
 
 
 class IdQuery(nn.Module):
-    """q_k, a learned vector per style; no sentence is read."""
+    """q_k is a learned vector per style; it reads no text."""
 
     styles: int
     latent_dim: int
@@ -56,8 +56,8 @@ class IdQuery(nn.Module):
 class HeadsQuery(nn.Module):
     """q_k >= 0 from a convolutional head per style on U(x), after D-Persona (CVPR 2024).
 
-    Each head: blocks of two 3x3 convolutions with ReLU and dropout 0.1, of 32, 16 and d channels,
-    average pooling between, then the mean over the image.
+    Each head has three blocks of 32, 16 and d channels, with average pooling between them, and then
+    takes the mean over the image. A block has two 3x3 convolutions with ReLU, then dropout 0.1.
     """
 
     styles: int
@@ -85,9 +85,9 @@ def unit_length(x: Float[Array, "*shape q"]) -> Float[Array, "*shape q"]:
 
 
 class Alignment(nn.Module):
-    """Projections of text, rater's latent and pooled features to one space, unit length.
+    """Projects text, raters' latents and pooled features to unit vectors in one space.
 
-    ``log_temperature`` is learned, from log 0.07, as in CLIP.
+    ``log_temperature`` is learned and starts at log 0.07, as in CLIP.
     """
 
     width: int
@@ -113,11 +113,11 @@ class Alignment(nn.Module):
 
 
 class Prompter(nn.Module):
-    """The parameters of stage two: the query and, where prompts are read, the alignment.
+    """The modules of stage two: the query and, if it reads text, the alignment.
 
     Attributes:
         query: a module of models/query.py.
-        width: of the space in which texts and raters are compared.
+        width: dimension of the space in which texts and raters are compared.
     """
 
     query: nn.Module
@@ -129,7 +129,7 @@ class Prompter(nn.Module):
     def __call__(
         self, text: Float[Array, "b k e"] | None, encoded: Encoded, dropout: bool = False
     ) -> tuple[Query, dict[str, Any]]:
-        """Returns the queries, and the unit vectors of both sides, {} where no text is read."""
+        """Returns the queries, and the unit vectors of `Alignment`; {} if no text is read."""
         query = self.query(text, encoded.features, dropout)
         if query.trunk is None:
             return query, {}

@@ -1,4 +1,4 @@
-"""The deterministic part U(x): a U-Net without a head."""
+"""The deterministic part U(x): a U-Net without an output layer."""
 
 from collections.abc import Sequence
 from typing import Any

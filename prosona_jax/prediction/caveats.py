@@ -1,4 +1,4 @@
-"""What must be known before believing a contour on one image."""
+"""What a user must know before trusting a contour on one image."""
 
 import pathlib
 
@@ -15,24 +15,24 @@ TRAINED_ON_SIMULATED = "Model trained on simulated CT."
 
 
 def of_every_contour(run: Run) -> list[str]:
-    """Returns the caveats that each mask and picture of a run's model carries."""
+    """Returns the caveats that every mask and picture of a run's model carries."""
     return [NOTE, TRAINED_ON_SIMULATED] if run.simulated else [NOTE]
 
 
 def of_image(
     folder: pathlib.Path, run: Run, picture: Picture, placement: Placement, resampled_mm: float
 ) -> list[str]:
-    """Returns what a reader must know of any contour on an image.
+    """Returns what a user must know about any contour on an image.
 
     Args:
-        folder: the model's.
-        run: what it was made from.
+        folder: the model's workdir.
+        run: the model's run.
         picture: the image.
-        placement: what the model sees of it.
-        resampled_mm: size of a pixel that images are brought to; 0: none.
+        placement: the position of the model's input on the image.
+        resampled_mm: the pixel size that images are resampled to; 0: they are not resampled.
     """
     spacing = None if np.isnan(picture.spacing_mm).any() else [picture.spacing_mm.tolist()]
-    said = [
+    found = [
         *of_every_contour(run),
         *stages.unfinished(folder, run),
         *_about_values(picture),
@@ -42,19 +42,19 @@ def of_image(
     ]
     filled = placement.share_covered()
     if filled < 0.5:
-        said.append(
-            f"The image fills {filled:.0%} of what the model sees at once; the rest is taken for "
+        found.append(
+            f"The image fills {filled:.0%} of the model's input; the rest is filled with "
             "background."
         )
-    return said
+    return found
 
 
 def _about_values(picture: Picture) -> list[str]:
-    """Returns why an image's values are hardly of the unit that the file or the caller names."""
-    seen = validation.Intensities.of(picture.image)
+    """Returns a caveat if an image's values hardly fit the unit that the file or the user names."""
+    intensities = validation.Intensities.of(picture.image)
     remedy = {
         "HU": "give the image in HU, or name its unit (--unit, or in the file)",
         "unit": "name the raw values that become 0 and 1 by --range=LOW,HIGH",
     }
-    doubt = validation.unit_doubt(seen, picture.intensity_unit)
+    doubt = validation.unit_doubt(intensities, picture.intensity_unit)
     return [f"{doubt}; {remedy[picture.intensity_unit]}."] if doubt else []

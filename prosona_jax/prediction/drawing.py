@@ -15,13 +15,13 @@ Encoded = tuple[jax.Array, Any]  # U(x) [1, h, w, f] and p(z|x), as `encode_imag
 
 
 class Drawer:
-    """What draws on one image at a time, as evaluation does."""
+    """Draws on one image at a time, with the same computation as evaluation."""
 
     def __init__(self, config: Config, stage_one: Params, second: StageTwo | None) -> None:
-        """Takes the parameters of both stages; `second` is None where none was trained."""
+        """Takes the parameters of both stages; `second` is None if only stage one was trained."""
         self._config = config
         self._styles = second.styles if second else 0
-        # On one device: a mesh has nothing to split here.
+        # On one device, because one image cannot be split over a mesh.
         device = jax.devices()[0]
         self._stage_one = jax.device_put(jax.device_get(stage_one), device)
         self._stage_two = jax.device_put(jax.device_get(second and second.params), device)
@@ -29,13 +29,14 @@ class Drawer:
         self.compiled: dict[Hashable, Callable[..., Any]] = {}
 
     def encode(self, crop: np.ndarray) -> Encoded:
-        """Returns what a drawing needs of the model's input f32 [size, size, C]."""
+        """Returns U(x) and p(z|x) of the model's input f32 [size, size, C]."""
         return self._step(build.encode_image_step)(self._stage_one, crop[None])
 
     def queries(self, encoded: Encoded, text: np.ndarray | None) -> np.ndarray:
-        """Returns the queries f32 [s, d] of embeddings f32 [s, e], each by itself.
+        """Returns the queries f32 [s, d] of embeddings f32 [s, e].
 
-        None asks a second stage that reads no text for the queries of its K styles, f32 [K, d].
+        If `text` is None, returns the queries f32 [K, d] of the K styles; for a second stage that
+        reads no text.
         """
         step = self._step(build.query_step, self._styles)
         if text is None:
@@ -48,7 +49,7 @@ class Drawer:
         return np.asarray(step(encoded[1], _padded(query)[None], self._root))[0, : len(query)]
 
     def posterior(self, encoded: Encoded, crop: np.ndarray, masks: np.ndarray) -> np.ndarray:
-        """Returns the posterior's means f32 [n, d] of masks u8 [n, size, size], likewise."""
+        """Returns posterior means, as (z - mu) / sigma f32 [n, d], of masks u8 [n, size, size]."""
         batch = Batch(
             image=crop[None],
             masks=masks[None],
@@ -76,7 +77,7 @@ class Drawer:
         return np.asarray(step(self._stage_one, encoded, root))[0]
 
     def _step(self, make: Callable[..., Callable[..., Any]], *options: Any) -> Any:
-        """Returns the step that `make` builds of the config, the same one each time."""
+        """Returns the step that `make` builds of the config; the same one for equal arguments."""
         key = (make, *options)
         if key not in self.compiled:
             self.compiled[key] = jax.jit(make(self._config, *options))
@@ -84,6 +85,6 @@ class Drawer:
 
 
 def _padded(rows: np.ndarray) -> np.ndarray:
-    """Repeats the last of [s, ...] up to a power of two: few shapes are compiled for any s."""
+    """Repeats the last row of [s, ...] up to a power of two, so that few shapes are compiled."""
     count = 1 << (len(rows) - 1).bit_length()
     return np.concatenate([rows, np.repeat(rows[-1:], count - len(rows), axis=0)])

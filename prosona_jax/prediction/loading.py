@@ -1,4 +1,4 @@
-"""From a trained workdir to a model in use."""
+"""Loads a model from a trained workdir."""
 
 import pathlib
 
@@ -15,7 +15,7 @@ def load(folder: str | pathlib.Path, *, encoder: str | None = None) -> Model:
 
     Args:
         folder: the workdir of a run, or of one method of a comparison.
-        encoder: folder or name of the text encoder, where it is another than in training.
+        encoder: folder or name of the text encoder, if it has moved since the training.
 
     Raises:
         InputError: no run was trained there, or a checkpoint is missing or damaged.

@@ -1,4 +1,4 @@
-"""A trained model in use: what it draws on an image for a sentence, a style, or at random."""
+"""A trained model: it draws contours on an image for a sentence, for a style, or at random."""
 
 import functools
 import pathlib
@@ -22,9 +22,9 @@ from prosona_jax.types import InputError, Params
 
 
 class Model:
-    """A trained run: what it draws on an image for a sentence, a style, or at random.
+    """A trained run: it draws contours on an image for a sentence, for a style, or at random.
 
-    Features and prior of an image are computed once, and kept for the images that were asked last.
+    Features and prior of an image are computed once and kept for the images that were used last.
     """
 
     def __init__(
@@ -37,10 +37,10 @@ class Model:
         steps: dict[str, int],
         encoder: str | None = None,
     ) -> None:
-        """Takes what `load` reads; `encoder` is where the text encoder lies, if elsewhere."""
+        """Takes what `load` reads; `encoder` is the text encoder's folder or name, if it moved."""
         self.folder, self.run = folder, run
         self.config = ml_collections.ConfigDict(run.config)
-        self._encoder_place = encoder
+        self._encoder_name = encoder
         self._second = second
         self._steps = steps
         self._drawer = Drawer(self.config, stage_one, second)
@@ -48,24 +48,24 @@ class Model:
 
     @property
     def styles(self) -> list[Style]:
-        """The styles in order, the first one first; none where no second stage was trained."""
+        """The styles in order; an empty list if no second stage was trained."""
         if self._second is None:
             return []
         names = inputs.style_names(self.run.prompts, self.run.raters)
-        said = self.run.prompts["styles"] if self.run.prompts else [{"train": ()}] * len(names)
-        return [Style(name, tuple(each["train"])) for name, each in zip(names, said, strict=True)]
+        styles = self.run.prompts["styles"] if self.run.prompts else [{"train": ()}] * len(names)
+        return [Style(name, tuple(each["train"])) for name, each in zip(names, styles, strict=True)]
 
     @functools.cached_property
     def encoder(self) -> TextEncoder:
-        """The encoder of the training sentences; InputError if the one found is another."""
+        """The encoder of the training sentences; InputError if the one found differs from it."""
         if self.run.prompts is None or self._second is None:
             query = self.run.config["stage_two"]["query"]
             raise InputError(
                 f"{self.folder}: was trained with config.stage_two.query = {query!r}, which reads "
-                "no text; ask for a style or for samples, or name a workdir trained with 'text'"
+                "no text; draw a style or samples, or name a workdir trained with 'text'"
             )
         return sentences.find_encoder(
-            self.folder, self.run.prompts, self._second, self._encoder_place
+            self.folder, self.run.prompts, self._second, self._encoder_name
         )
 
     def segment(
@@ -76,7 +76,7 @@ class Model:
         style: str | None = None,
         strength: float = 1.0,
     ) -> Any:
-        """Draws what sentences, or a style, ask for.
+        """Draws the contours of sentences, or of a style.
 
             >>> import prosona_jax as pj
             >>> model = pj.load("runs/demo")  # doctest: +SKIP
@@ -86,54 +86,56 @@ class Model:
             >>> model.segment(image, style="core").mask.sum()  # doctest: +SKIP
 
         Args:
-            image: one, or several.
+            image: one image, or a list of them.
             prompts: a sentence, or several.
-            style: the name of a style, in place of sentences: its own contour, by the mean query of
-                the sentences that trained it.
-            strength: factor on the way from the prior's mean to the style, 1 at the style: beyond
-                it above 1, short of it below. For the analytic projection.
+            style: the name of a style, in place of sentences. It draws the style's own contour, by
+                the mean query of its training sentences.
+            strength: factor on the shift from the prior's mean to the style: 0 gives the mean, 1
+                the style, and values above 1 go beyond the style. Other values than 1 need the
+                analytic projection.
 
         Returns:
-            A `Segmentation` for one sentence or style, a list of them for several; for several
-            images, a list of those.
+            A `Segmentation` for one sentence or style; a list of them for several sentences. For a
+            list of images, a list of these results.
 
         Raises:
-            InputError: nothing or an empty sentence is asked, an unknown style, an image of other
-                channels, or a strength that the projection does not have.
+            InputError: there is no sentence, or an empty one; the style is unknown; the image has
+                another number of channels; or the strength needs another projection.
         """
         if isinstance(image, list):
             return [self.segment(each, prompts, style=style, strength=strength) for each in image]
         if (prompts is None) == (style is None):
-            raise InputError("nothing or two things are asked: give sentences, or a style's name")
+            raise InputError("give either sentences or the name of a style")
         strength = self._checked_strength(strength)
         seen = self._images.see(image)
         if style is not None:
             probs = self._drawer.draw(seen.encoded, strength * self._style_query(seen, style))
             return self._segmentations(seen, probs, [style])[0]
-        asked, text = self._embed([prompts] if isinstance(prompts, str) else prompts or ())
+        checked, text = self._embed([prompts] if isinstance(prompts, str) else prompts or ())
         second, described = self._second, self.run.prompts
         assert second is not None
         assert described is not None
         readings = sentences.read(
-            asked, text, second=second, described=described, encoder=self.encoder
+            checked, text, second=second, described=described, encoder=self.encoder
         )
         query = strength * self._drawer.queries(seen.encoded, text)
         probs = self._drawer.draw(seen.encoded, query)
-        drawn = self._segmentations(seen, probs, asked, readings)
+        drawn = self._segmentations(seen, probs, checked, readings)
         return drawn[0] if isinstance(prompts, str) else drawn
 
     def sample(self, image: Picture, count: int = 16, *, seed: int | None = None) -> list[Any]:
-        """Draws samples of the prior p(z|x): plausible contours, without any prompt.
+        """Draws samples of the prior p(z|x), which are plausible contours without any prompt.
 
             >>> samples = model.sample(image, 16)  # doctest: +SKIP
 
         Args:
-            image: what to draw on.
-            count: how many, above 0.
-            seed: of the draws; None takes the run's, so that they are those of its evaluation.
+            image: the image to draw on.
+            count: the number of samples, at least 1.
+            seed: the seed of the samples; None takes the run's seed, which gives the samples of
+                its evaluation.
         """
         if count < 1:
-            raise InputError(f"{count} samples are asked for; ask for at least one")
+            raise InputError(f"the number of samples is {count}; it must be at least 1")
         seen = self._images.see(image)
         probs = self._drawer.sample(seen.encoded, count, seed)
         return self._segmentations(seen, probs, [f"sample {n}" for n in range(1, count + 1)])
@@ -147,20 +149,20 @@ class Model:
             ... # doctest: +SKIP
 
         Args:
-            image: what to draw on.
+            image: the image to draw on.
             start: a sentence, or the name of a style.
-            end: likewise.
-            steps: contours in all, both ends included; at least 2.
+            end: a sentence, or the name of a style.
+            steps: number of contours, with both ends; at least 2.
         """
         if steps < 2:
-            raise InputError(f"{steps} steps are asked for; a walk has at least 2")
+            raise InputError(f"the number of steps is {steps}; it must be at least 2")
         seen = self._images.see(image)
         ends = []
-        for asked in (start, end):
-            if asked in (style.name for style in self.styles):
-                ends.append(self._style_query(seen, asked))
+        for prompt in (start, end):
+            if prompt in (style.name for style in self.styles):
+                ends.append(self._style_query(seen, prompt))
             else:
-                ends.append(self._drawer.queries(seen.encoded, self._embed([asked])[1]))
+                ends.append(self._drawer.queries(seen.encoded, self._embed([prompt])[1]))
         share = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
         probs = self._drawer.draw(seen.encoded, (1 - share) * ends[0] + share * ends[1])
         names = [f"{start} → {end}, {part:.0%}" for part in share[:, 0]]
@@ -174,30 +176,31 @@ class Model:
         style: str | None = None,
         masks: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Returns where sentences, a style, or raters' masks lie in the image's latent space.
+        """Returns the latents of sentences, of a style, or of raters' masks for an image.
 
             >>> model.latent(image, ["hug the core", "leave a margin"])  # doctest: +SKIP
             >>> model.latent(image, style="core").shape  # doctest: +SKIP
 
-        The latent z is given as (z - mu) / sigma, with mean and standard deviation of the prior
-        p(z|x): 0 is the prior's mean, and a sample of the prior is standard normal.
+        A latent z is given as (z - mu) / sigma, with the mean and the standard deviation of the
+        image's prior p(z|x). So 0 is the prior's mean, and samples of the prior are standard
+        normal.
 
         Args:
-            image: whose prior is meant.
+            image: the image.
             prompts: n sentences.
-            style: the name of a style, in their place; n is 1.
-            masks: u8 {0, 1} [n, H, W] on the image's own grid, in their place: the mean of the
-                posterior that sees the image and one mask. A model whose posterior was trained on
-                all raters' masks at once (`model.posterior_input`) sees all n together.
+            style: the name of a style, in place of sentences; n is 1.
+            masks: u8 {0, 1} [n, H, W] on the image's own grid, in place of sentences. A mask's
+                latent is the mean of the posterior that sees the image and this mask. If
+                `model.posterior_input` is "all", the posterior sees all n masks together.
 
         Returns:
             f32 [n, d] for d latent dimensions.
 
         Raises:
-            InputError: as in `segment`, or the masks have another grid.
+            InputError: as in `segment`, or the masks are not on the image's grid.
         """
-        if sum(asked is not None for asked in (prompts, style, masks)) != 1:
-            raise InputError("give one of: sentences, a style's name, masks")
+        if sum(given is not None for given in (prompts, style, masks)) != 1:
+            raise InputError("give one of: sentences, the name of a style, masks")
         seen = self._images.see(image)
         if masks is not None:
             return self._drawer.posterior(seen.encoded, seen.crop, on_crop(masks, seen))
@@ -207,14 +210,14 @@ class Model:
         return self._drawer.project(seen.encoded, query)
 
     def decode(self, image: Picture, latent: np.ndarray) -> list[Segmentation]:
-        """Draws the contours of points in the image's latent space.
+        """Draws the contours of latents.
 
             >>> walk = np.linspace(model.latent(image, style="core")[0], 0, 10)  # doctest: +SKIP
             >>> [drawn.mask.sum() for drawn in model.decode(image, walk)]  # doctest: +SKIP
 
         Args:
-            image: what to draw on.
-            latent: f32 [n, d], (z - mu) / sigma as in `latent`.
+            image: the image to draw on.
+            latent: f32 [n, d], given as (z - mu) / sigma, as `latent` returns them.
         """
         latent, d = np.asarray(latent, np.float32), self.config.model.latent_dim
         if latent.ndim != 2 or latent.shape[1] != d or not len(latent):
@@ -227,25 +230,27 @@ class Model:
 
     def _embed(self, prompts: Sequence[str]) -> tuple[list[str], np.ndarray]:
         """Returns checked sentences and their embeddings; InputError if no text is read."""
-        asked = sentences.check(prompts)
-        return asked, self.encoder.embed(asked)
+        checked = sentences.check(prompts)
+        return checked, self.encoder.embed(checked)
 
     def _checked_strength(self, strength: float) -> float:
         if not np.isfinite(strength):
             raise InputError(f"strength is {strength}; give a finite number, 1 for the style")
         if strength != 1 and self.config.stage_two.projection != "analytic":
             raise InputError(
-                f"{self.folder}: strength {strength:g} needs the analytic projection, and this "
-                "model chooses among samples (bank); leave it at 1"
+                f"{self.folder}: strength {strength:g} needs the analytic projection, but this "
+                "model uses a bank of samples; leave it at 1"
             )
         return strength
 
     def _style_query(self, seen: Seen, style: str) -> np.ndarray:
-        """Returns a style's query f32 [1, d]: the mean of its sentences', or its own."""
+        """Returns a style's query f32 [1, d]: its own, or the mean query of its sentences."""
         names = [each.name for each in self.styles]
         if style not in names:
-            known = f"choose one of {', '.join(names)}" if names else "it has none: ask for samples"
-            raise InputError(f"{self.folder}: has no style {style!r}; {known}")
+            remedy = (
+                f"choose one of {', '.join(names)}" if names else "it has no styles, draw samples"
+            )
+            raise InputError(f"{self.folder}: has no style {style!r}; {remedy}")
         assert self._second is not None
         k = names.index(style)
         if not self._second.text:
@@ -260,10 +265,10 @@ class Model:
         names: Sequence[str],
         readings: Sequence[Reading] | None = None,
     ) -> list[Segmentation]:
-        """Returns probabilities f32 [s, size, size] of the model's grid on the image's own."""
+        """Returns contours on the image's grid from probabilities f32 [s, size, size]."""
         pixel_mm2 = float(np.prod(seen.picture.spacing_mm, dtype=float))
-        own = images.from_model(probs, seen.placement)
-        known: Sequence[Reading | None] = readings or [None] * len(names)
+        on_image = images.from_model(probs, seen.placement)
+        all_readings: Sequence[Reading | None] = readings or [None] * len(names)
         return [
             Segmentation(
                 name,
@@ -279,7 +284,7 @@ class Model:
                 seen.placement,
                 seen.shown,
             )
-            for name, probability, reading in zip(names, own, known, strict=True)
+            for name, probability, reading in zip(names, on_image, all_readings, strict=True)
         ]
 
     @property

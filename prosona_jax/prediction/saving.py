@@ -1,4 +1,4 @@
-"""The files of a prediction: masks in the image's own format, a picture, and a record of both."""
+"""Writes a prediction: masks in the image's own format, a picture, and a record of both."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ from prosona_jax.runtime import provenance
 from prosona_jax.types import InputError
 
 _RECORD = "prediction.json"
-_LEGEND_LENGTH = 400  # clusters of a sentence that the legend has room for
+_LEGEND_LENGTH = 400  # grapheme clusters of a sentence that fit into the legend
 _LEFT_TO_RIGHT = "\u200e"
 
 _LOG = logging.getLogger("prosona_jax.predict")
@@ -38,14 +38,14 @@ def save(
 
     Args:
         segmentations: contours on the image, one or several.
-        image: what they were drawn on.
-        folder: made if absent; files of an earlier prediction on the same image that are not
-            written again are removed.
-        probability: also write their probabilities, as one npz file: `probability` f32 [K, H, W]
+        image: the image on which they were drawn.
+        folder: it is made if absent. Files of an earlier prediction on the same image are removed
+            if they are not written again.
+        probability: also write the probabilities, as one npz file: `probability` f32 [K, H, W]
             and `names`.
 
     Returns:
-        What `prediction.json` holds; "files" names all that was written.
+        The content of `prediction.json`; "files" names all files that were written.
 
     Raises:
         InputError: there is no contour, the folder cannot be written to, or a file would replace
@@ -58,7 +58,7 @@ def save(
     masks = np.stack([each.mask for each in drawn])
     names = [each.prompt for each in drawn]
     note = drawn[0].note
-    # The caveat first: a format that keeps little of the note keeps its start.
+    # The caveat comes first, because some formats keep only the start of a note.
     notes = [f"{note} Prompt: {name}" for name in names]
     files = images.encode_masks(stem, masks, image, names=names, notes=notes)
     if probability:
@@ -75,7 +75,7 @@ def save(
     files["overlay.png"] = figures.png(figure, footnote=note)
     record = _record(image, drawn) | {"files": [*files, _RECORD]}
     text = json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False)
-    # Bytes of a path that are no UTF-8 become escapes of JSON.
+    # Bytes of a path that are not UTF-8 become JSON escapes.
     files[_RECORD] = f"{text}\n".encode(errors="backslashreplace")
     earlier = _earlier(folder, {name: record[name] for name in ("image", "slice", "axis")})
     for path in output.write(folder, files, image, earlier=earlier):
@@ -84,9 +84,9 @@ def save(
 
 
 def _earlier(folder: str | os.PathLike[str], image: dict[str, Any]) -> list[str]:
-    """Returns the files of the folder's last prediction, if it was of the same slice of the image.
+    """Returns the files of the folder's last prediction, if it was on the same image and slice.
 
-    A damaged record lists nothing.
+    A damaged record gives an empty list.
     """
     try:
         before = json.loads((pathlib.Path(folder).expanduser() / _RECORD).read_bytes())
@@ -99,9 +99,9 @@ def _earlier(folder: str | os.PathLike[str], image: dict[str, Any]) -> list[str]
 
 
 def _label(drawn: Segmentation) -> str:
-    """Returns what the legend says: the sentence, which `prediction.json` has whole, and the area.
+    """Returns the legend's text: the sentence, shortened if it is long, and the area.
 
-    Marks of direction keep the area together beside a sentence that runs from right to left.
+    Direction marks keep the area together next to a sentence that runs from right to left.
     """
     sentence = unicode.shorten(drawn.prompt, _LEGEND_LENGTH)
     return f"{sentence} {_LEFT_TO_RIGHT}({_area(drawn)}){_LEFT_TO_RIGHT}"
@@ -116,8 +116,8 @@ def _area(drawn: Segmentation) -> str:
 
 
 def _record(image: Picture, drawn: Sequence[Segmentation]) -> dict[str, Any]:
-    """Returns what was asked, with what, and what came of it, ready for JSON."""
-    known = not np.isnan(image.spacing_mm).any()
+    """Returns the image, the model, the prompts and their results, ready for JSON."""
+    has_spacing = not np.isnan(image.spacing_mm).any()
     crop = drawn[0].crop
     middle = crop.start + np.array(crop.shape) // 2 * crop.step
     return (
@@ -126,10 +126,10 @@ def _record(image: Picture, drawn: Sequence[Segmentation]) -> dict[str, Any]:
         | {
             "image": str(image.path),
             "slice": image.slice_index,
-            "axis": image.axis,  # along which slices are counted; None where there is none
+            "axis": image.axis,  # along which slices are counted; None if the format has none
             "value_range": image.value_range and list(image.value_range),
             "point": middle.round(6).tolist(),  # (row, column) in the middle of the crop
-            "spacing_mm": image.spacing_mm.astype(float).round(6).tolist() if known else None,
+            "spacing_mm": image.spacing_mm.astype(float).round(6).tolist() if has_spacing else None,
             "intensity_unit": image.intensity_unit,
             "prompts": [_answer(each) for each in drawn],
             "caveats": list(dict.fromkeys(caveat for each in drawn for caveat in each.caveats)),

@@ -1,4 +1,4 @@
-"""What is computed of an image once, and kept for the images that were asked last."""
+"""The outputs of a model that depend on the image alone, kept for the images used last."""
 
 import collections
 import dataclasses
@@ -19,11 +19,11 @@ from prosona_jax.prediction.drawing import Drawer, Encoded
 from prosona_jax.runtime.workdir import Run
 from prosona_jax.types import InputError
 
-_IMAGES_KEPT = 8  # whose features stay in memory
+_IMAGES_KEPT = 8  # number of images whose features stay in memory
 
 
 class Seen(NamedTuple):
-    """What a model knows of an image."""
+    """An image, the model's input made from it, and the model's outputs for it."""
 
     picture: Picture
     crop: np.ndarray  # f32 [size, size, C], the model's input
@@ -34,7 +34,7 @@ class Seen(NamedTuple):
 
 
 def on_crop(masks: np.ndarray, seen: Seen) -> np.ndarray:
-    """Returns masks u8 [n, H, W] of an image on the model's grid; InputError for another grid."""
+    """Resamples masks u8 [n, H, W] to the model's grid; InputError if they do not fit the image."""
     if np.ndim(masks) != 3 or np.shape(masks)[1:] != seen.placement.below or not len(masks):
         height, width = seen.placement.below
         raise InputError(
@@ -47,23 +47,23 @@ def on_crop(masks: np.ndarray, seen: Seen) -> np.ndarray:
 
 
 class Images:
-    """Brings images to a model, as its training did."""
+    """Encodes images for a model, with the preprocessing of its training."""
 
     def __init__(self, folder: pathlib.Path, run: Run, drawer: Drawer) -> None:
         """Takes the model's folder, its run and the steps that encode an image."""
         self._folder, self._run, self._drawer = folder, run, drawer
         settings = Settings.from_config(ml_collections.ConfigDict(run.config).data)
-        # Where the pixels of the training images were of unknown size, nothing was resampled.
+        # If the pixel size of the training images was unknown, training resampled nothing.
         unknown = run.native_spacing_mm is None
         self._settings = dataclasses.replace(settings, spacing_mm=0.0) if unknown else settings
         self._kept: collections.OrderedDict[Hashable, Seen] = collections.OrderedDict()
 
     def see(self, image: Picture) -> Seen:
-        """Returns what the model knows of an image; InputError if it has other channels."""
-        # By its bytes: an array may be changed in its place, and NaN equals nothing.
+        """Returns an image with its encoding; InputError if its number of channels is wrong."""
+        # The key is made of bytes, because arrays can change in place, and NaN is not equal to NaN.
         content = (np.ascontiguousarray(image.image), image.spacing_mm)
         digests = (hashlib.blake2b(part.tobytes(), digest_size=16).digest() for part in content)
-        # Two files may share their pixels, and not what is known of them.
+        # Two files may have the same pixels but other units or caveats.
         key = (*digests, image.image.shape, image.point, image.intensity_unit, image.caveats)
         if key in self._kept:
             self._kept.move_to_end(key)
@@ -76,7 +76,7 @@ class Images:
     def _encode(self, image: Picture) -> Seen:
         if image.image.shape[-1] != self._run.channels:
             raise InputError(
-                f"{image.path}: has {image.image.shape[-1]} channels, and the model of "
+                f"{image.path}: has {image.image.shape[-1]} channels, but the model of "
                 f"{self._folder} was trained on {self._run.channels}; convert the image, or name "
                 "another workdir"
             )

@@ -1,4 +1,4 @@
-"""What a model draws on one image, and the styles that it knows."""
+"""The contours that a model draws on one image, and the styles of a model."""
 
 from typing import Any, NamedTuple
 
@@ -12,20 +12,20 @@ class Style(NamedTuple):
     """A style that a model was trained on."""
 
     name: str
-    sentences: tuple[str, ...]  # that it was trained with; none where no text is read
+    sentences: tuple[str, ...]  # of its training; empty if the model reads no text
 
 
 class Segmentation(NamedTuple):
-    """One contour on one image; shapes are those of the image's own grid [H, W]."""
+    """One contour on one image; arrays are on the image's own grid [H, W]."""
 
-    prompt: str  # what was asked: a sentence, or the name of a style or sample
-    probability: np.ndarray  # f32 [H, W], 0 beyond what the model saw
-    area_mm2: float | None  # of the mask; None where the size of a pixel is unknown
-    caveats: tuple[str, ...]  # what to know before believing it
-    reading: Reading | None  # of a sentence
+    prompt: str  # a sentence, or the name of a style or sample
+    probability: np.ndarray  # f32 [H, W], 0 outside of the model's input
+    area_mm2: float | None  # of the mask; None if the pixel size is unknown
+    caveats: tuple[str, ...]  # what a user must know before trusting the contour
+    reading: Reading | None  # of a sentence; None for a style or a sample
     source: dict[str, Any]  # the model's description, ready for JSON
-    note: str  # what each file of it says first
-    crop: Placement  # what the model saw of the image
+    note: str  # the text at the start of the note in each file
+    crop: Placement  # the position of the model's input on the image
     shown: np.ndarray  # f32 [H, W], the image's first channel as the model scales it, -1..1
 
     @property

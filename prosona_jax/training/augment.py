@@ -1,4 +1,4 @@
-"""Random geometry and intensity changes, on the device, one key per record."""
+"""Random changes of geometry and intensity, computed on the device with one key per record."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ class Augmentation(NamedTuple):
 
 
 def _coordinates(key: jax.Array, height: int, width: int, how: Augmentation) -> jax.Array:
-    """Returns where each output pixel is read from, [2, h, w]: a random similarity."""
+    """Returns the source coordinates [2, h, w] of the output pixels under a random similarity."""
     rotate_key, scale_key, shift_key, flip_key = jax.random.split(key, 4)
     angle = jnp.deg2rad(how.rotate_degrees) * jax.random.uniform(rotate_key, minval=-1.0)
     zoom = jnp.exp(how.scale * jax.random.uniform(scale_key, minval=-1.0))
@@ -40,10 +40,10 @@ def augment(
     masks: UInt8[Array, "b r h w"],
     how: Augmentation,
 ) -> tuple[Float[Array, "b h w c"], UInt8[Array, "b r h w"]]:
-    """Returns images and masks under the same random similarity, images with changed contrast.
+    """Transforms images and masks by the same random similarity; also changes image contrast.
 
-    Linear interpolation for both; a mask pixel is set where at least half of it is covered. Pixels
-    from outside repeat the mirrored image, whose masks are repeated with it.
+    Both are interpolated linearly; a mask pixel is set if at least half of it is covered. Beyond
+    their border, images and masks are continued by mirroring.
     """
 
     def one(key: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -1,4 +1,4 @@
-"""What stage one computes of the training records, kept, so that stage two need not compute it."""
+"""Keeps the outputs of stage one for the training records, so that stage two can reuse them."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from prosona_jax.types import Batch, Params
 
 
 class View(NamedTuple):
-    """The parameters of stage one, and which augmented copy of the images they see."""
+    """The parameters of stage one, and the number of an augmented copy of the images."""
 
     params: Params
     number: int | Array
@@ -28,8 +28,8 @@ def make_encode(
 ) -> Callable[..., Encoded]:
     """Returns ``encode(view, batch, root) -> Encoded``.
 
-    Each number of a view is one draw of the augmentation, the same at each call. Without
-    augmentation the images stay as they are.
+    The number of a view selects one random draw of the augmentation, the same at each call. If
+    `augmentation` is None, the images are not changed.
     """
 
     def encode(view: View, batch: Batch, root: Key[Array, ""]) -> Encoded:
@@ -52,21 +52,21 @@ def keep(
     parallel: Parallel,
     root: jax.Array,
 ) -> Encoded:
-    """Returns the records of all processes in host memory, `views` augmented copies of each.
+    """Encodes `views` augmented copies of each record; returns those of all processes on the host.
 
-    Features are kept as f16 and masks as bytes: h w (2 f + k) for each record and view, and little
-    more while they are computed.
+    Features are kept as f16 and masks as bytes: h w (2 f + k) bytes for each record and view.
+    Computing them needs little more memory.
 
     Args:
-        batches: yields this process's share of the records, afresh at each call.
-        indices: i64 [n], the records' places in the data set, each once, in any order.
-        views: number of copies.
-        params: of stage one.
+        batches: returns a new iterator over this process's share of the records at each call.
+        indices: i64 [n], the indices of the records in the data set, each once, in any order.
+        views: number of augmented copies.
+        params: the parameters of stage one.
         encode_step: ``(view, batch, root) -> Encoded``, compiled.
-        parallel: how it runs on devices.
+        parallel: the wrapper that runs it on the devices.
         root: the run's key.
     """
-    # In the records' order and without padding, so whatever the number of processes.
+    # Sorted by index and without padding, so the result is the same for any number of processes.
     order = np.sort(indices)
     kept: Any = None
     for number in range(views):
@@ -79,14 +79,14 @@ def keep(
                     lambda x: np.empty((views * len(order), *x.shape[1:]), x.dtype), part
                 )
             real = np.flatnonzero(part.valid)
-            places = number * len(order) + np.searchsorted(order, part.index[real])
+            rows = number * len(order) + np.searchsorted(order, part.index[real])
             for whole, some in zip(jax.tree.leaves(kept), jax.tree.leaves(part), strict=True):
-                whole[places] = some[real]
+                whole[rows] = some[real]
     return kept
 
 
 def reader(kept: Encoded) -> Callable[[np.ndarray, np.ndarray], Encoded]:
-    """Returns what takes the records at some positions of what was kept."""
+    """Returns ``read(positions, valid)``, which takes records from the cache."""
 
     def read(positions: np.ndarray, valid: np.ndarray) -> Encoded:
         return _take(kept, positions)._replace(valid=valid.astype(np.float32))

@@ -17,7 +17,7 @@ from prosona_jax.types import Diverged, Params, Preempted
 
 @runtime_checkable
 class Batches(Protocol):
-    """An endless iterator of this process's batches whose position can be saved."""
+    """An endless iterator over this process's batches; its position can be saved."""
 
     def __next__(self) -> Any:
         """Returns the next batch."""
@@ -30,7 +30,7 @@ class Batches(Protocol):
 
 
 class Schedule(NamedTuple):
-    """Steps in all, and between log rows, validations and checkpoints."""
+    """Number of steps in total, and between log rows, validations and checkpoints."""
 
     steps: int
     log_every: int
@@ -40,8 +40,8 @@ class Schedule(NamedTuple):
 
 @contextlib.contextmanager
 def _sigterm() -> Iterator[Callable[[], bool]]:
-    """Within it, SIGTERM is noted instead of ending the process; yields whether it came."""
-    if jax.process_count() > 1:  # JAX itself listens then, see parallel.should_stop.
+    """Keeps SIGTERM from ending the process; yields a function that returns whether it came."""
+    if jax.process_count() > 1:  # JAX handles the signal itself, see parallel.should_stop.
         yield lambda: False
         return
     came = []
@@ -56,11 +56,11 @@ def _mean_of_finite(pending: list[tuple[int, Metrics]]) -> dict[str, float]:
     """Returns each metric's mean over the pending steps; Diverged if one is not finite."""
     fetched = [(step, jax.device_get(metrics)) for step, metrics in pending]
     for step, metrics in fetched:
-        # The terms before their sum and its gradient: the first to fail is the cause.
+        # The terms come before their sum and its gradient, so that the message names the cause.
         for name in sorted(metrics, key=lambda name: name in ("loss", "grad_norm")):
             if not math.isfinite(metrics[name]):
                 raise Diverged(
-                    f"step {step}: {name} is {float(metrics[name])}; what was saved before is "
+                    f"step {step}: {name} is {float(metrics[name])}; earlier checkpoints are "
                     "kept. Lower this stage's learning_rate or optimizer.clip_norm, and start a "
                     "new workdir"
                 )
@@ -69,25 +69,25 @@ def _mean_of_finite(pending: list[tuple[int, Metrics]]) -> dict[str, float]:
 
 
 class _Log:
-    """What a training leaves behind: rows of the history, the last state, the best average."""
+    """Writes the history, the last state and the best averaged parameters of a training."""
 
     def __init__(self, checkpoints: Checkpoints, monitor: Monitor, best: float) -> None:
         self._checkpoints, self._monitor, self._best = checkpoints, monitor, best
         self._pending: list[tuple[int, Metrics]] = []
 
     def add(self, step: int, metrics: Metrics) -> None:
-        """Takes a step's metrics, which may still be computed."""
+        """Takes a step's metrics; the devices may still be computing them."""
         self._pending.append((step, metrics))
         self._monitor.advance()
 
     def write(self) -> None:
-        """Writes the mean of the metrics since the last time; Diverged if one is not finite."""
+        """Writes the mean of the metrics since the last row; Diverged if one is not finite."""
         if self._pending:
             self._monitor.write(self._pending[-1][0], "train", _mean_of_finite(self._pending))
             self._pending.clear()
 
     def validated(self, step: int, scores: dict[str, float], cost: float, tree: Any) -> None:
-        """Writes the scores, and keeps the tree if none before it cost as little."""
+        """Writes the scores; saves the tree as the best if its cost is the lowest so far."""
         self._monitor.write(step, "validation", scores)
         if cost < self._best:
             self._best = cost
@@ -95,7 +95,7 @@ class _Log:
 
     def save(self, state: TrainState, step: int, position: dict[str, Any]) -> None:
         """Saves the state to resume from."""
-        self.write()  # Also the check that keeps a diverged state from being saved.
+        self.write()  # Raises Diverged, so that a diverged state is never saved.
         best = self._best if self._best < math.inf else None
         self._checkpoints.save("last", step, state, {"position": position, "best": best})
 
@@ -115,13 +115,13 @@ def train(
 ) -> TrainState:
     """Trains to ``schedule.steps`` and returns the final state.
 
-    It resumes from the last checkpoint in ``workdir``: the draws depend on the step and the data
-    position is saved, so an interrupted run ends with the same parameters as one that was not. The
-    averaged parameters with the lowest ``cost`` of their validation scores are kept as ``best``,
-    alone, or with arrays that belong to them as ``{"average", "carry"}``.
+    Training resumes from the last checkpoint in ``workdir``. Random draws depend on the step, and
+    the data position is saved, so an interrupted run ends with the same parameters as one without
+    interruption. The averaged parameters with the lowest ``cost`` of their validation scores are
+    saved as ``best``: alone or, if there is a ``carry``, as ``{"average", "carry"}``.
 
     Raises:
-        Diverged: a term is not finite. Nothing is saved from there on.
+        Diverged: a term is not finite. Nothing is saved after that.
         Preempted: SIGTERM came; the state is saved.
     """
     checkpoints = Checkpoints(workdir)
@@ -129,7 +129,7 @@ def train(
     if (restored := checkpoints.resume(state)) is not None:
         _, state, note = restored
         batches.set_state(note["position"])
-        # Without the checkpoint, its value must not keep the next one out.
+        # If the best checkpoint is missing, its cost must not keep the next one from being saved.
         best = note["best"] if checkpoints.has_best() else math.inf
     step = int(state.step)
     monitor = Monitor(workdir, step=step, steps=schedule.steps)
@@ -138,8 +138,8 @@ def train(
     with _sigterm() as asked_to_stop, contextlib.closing(checkpoints), contextlib.closing(monitor):
         while step < schedule.steps:
             state, metrics = train_step(state, shard(next(batches)), root)
-            # Two steps under way keep the devices busy. More gain nothing, and on a CPU, devices
-            # that share cores can then wait for one another's sums for ever.
+            # Two pending steps keep the devices busy, and more gain nothing. On a CPU, more can
+            # cause a deadlock: devices that share cores wait for one another's sums.
             jax.block_until_ready(before)
             before = metrics
             step += 1

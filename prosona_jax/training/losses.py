@@ -1,4 +1,6 @@
-"""Loss terms, one value per record, or per anchor of the contrast; a stage weighs and sums them.
+"""Loss terms with one value per record, or per anchor of the contrastive loss.
+
+Each stage computes a weighted sum of its terms.
 
 Masks are float {0, 1}. Soft Dice follows optax with both smoothing constants at :data:`SMOOTH`.
 """
@@ -8,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
 
-# Large enough for a finite gradient on an empty mask, far below one pixel.
+# Large enough for a finite gradient on an empty mask, and far below one pixel.
 SMOOTH = 1e-3
 
 
@@ -34,8 +36,8 @@ def bound(
 ) -> Float[Array, " b"]:
     """Returns the soft Dice of the samples' envelope against the raters' (D-Persona, CVPR 2024).
 
-    Dice(max_s p_s, union of the raters) + Dice(min_s p_s, intersection of the raters); missing
-    raters belong to neither.
+    Dice(max_s p_s, union of the raters) + Dice(min_s p_s, intersection of the raters). Missing
+    raters are ignored.
     """
     valid = rater_valid[:, :, None, None]
     union = jnp.max(jnp.where(valid, masks, 0.0), axis=1)
@@ -49,14 +51,15 @@ def bound(
 def soft_distance(a: Float[Array, "b m p"], b: Float[Array, "b n p"]) -> Float[Array, "b m n"]:
     """Returns d = 1 - sum min(a, b) / sum max(a, b), 0 for two empty masks.
 
-    With sum max = |a| + |b| - sum min this is the Jaccard distance of fuzzy sets: d(a, a) = 0 for
-    a grey mask too, which the product form of soft IoU misses.
+    With sum max = |a| + |b| - sum min, this is the Jaccard distance of fuzzy sets. d(a, a) = 0
+    holds for a grey mask too; it does not hold for the product form of soft IoU.
     """
 
     def against(one: jax.Array) -> jax.Array:  # [b, p] -> [b, n]
         return jnp.sum(jnp.minimum(one[:, None], b), axis=-1)
 
-    # One sample at a time: [b, m, n, p] would not fit, and the maps are cheap to compute again.
+    # One sample at a time, because [b, m, n, p] would not fit in memory. The gradient recomputes
+    # the maps, which is cheap.
     shared = jnp.moveaxis(jax.lax.map(jax.checkpoint(against), jnp.moveaxis(a, 1, 0)), 0, 1)
     total = jnp.sum(a, axis=-1)[:, :, None] + jnp.sum(b, axis=-1)[:, None, :]
     return 1.0 - (shared + SMOOTH) / (total - shared + SMOOTH)
@@ -69,8 +72,9 @@ def ged(
 ) -> Float[Array, " b"]:
     """Returns 2 E d(s, y) - E_{s != s'} d(s, s') with the soft distance, an energy score.
 
-    Without the self pairs it is unbiased in the number of samples, so few samples do not reward
-    one that is more concentrated. The raters' own term is constant and left out.
+    Pairs of a sample with itself are left out. So the estimate is unbiased for any number of
+    samples, and few samples do not reward a more concentrated prior. The term between raters is
+    constant and left out.
     """
     samples = jax.nn.sigmoid(logits).reshape(*logits.shape[:2], -1)
     raters = masks.reshape(*masks.shape[:2], -1)
@@ -94,7 +98,7 @@ def info_nce(
         anchors: unit vectors.
         candidates: unit vectors.
         positive: which candidates belong to each anchor; an anchor without any gives 0.
-        valid: False: no candidate.
+        valid: False for vectors that are no candidates.
         temperature: > 0.
     """
     logits = anchors @ candidates.T / temperature

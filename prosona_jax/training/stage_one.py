@@ -1,4 +1,4 @@
-"""Stage one: the loss terms that train the probabilistic U-Net, and what evaluation asks of it.
+"""Stage one: the initial parameters and the loss of the probabilistic U-Net.
 
 L1 = L_seg(f(x, z_q), y_r) + beta KL(q || p) + lambda_b L_bound + lambda_g L_ged, z_q ~ q(z|x,y)
 """
@@ -47,17 +47,17 @@ def initialise(
         model: the network.
         root: the run's key.
         image_shape: (H, W, C).
-        posterior_masks: masks that the posterior sees, 1 for "single", R for "all".
+        posterior_masks: number of masks that the posterior sees: 1 for "single", R for "all".
     """
     image = jnp.zeros((1, *image_shape))
     masks = jnp.zeros((1, posterior_masks, *image_shape[:2]), jnp.uint8)
     valid = jnp.ones((1, posterior_masks), bool)
-    # Compiled, what the parameters do not need is left out, which is nearly all of it.
+    # jit leaves out what the parameters do not depend on, which is nearly all of the computation.
     return jax.jit(model.init)(rng.stream_key(root, "init"), image, masks, valid)
 
 
 def draw_rater(keys: Key[Array, " b"], rater_valid: Bool[Array, "b r"]) -> jax.Array:
-    """Returns one rater per record, uniformly among those who read it, i32 [b]."""
+    """Draws one rater per record, uniformly among those who drew a mask on it, i32 [b]."""
     logits = jnp.where(rater_valid, 0.0, -jnp.inf)
     return jax.vmap(jax.random.categorical)(keys, logits)
 
@@ -65,12 +65,15 @@ def draw_rater(keys: Key[Array, " b"], rater_valid: Bool[Array, "b r"]) -> jax.A
 def make_loss_terms(
     model: ProbUNet, objective: Objective, augmentation: augment.Augmentation
 ) -> LossTerms:
-    """Returns ``loss_terms(params, batch, root, step, axis_name)``: the KL and what has weight."""
+    """Returns ``loss_terms(params, batch, root, step, axis_name)`` -> {term: [b]}.
+
+    The KL is always computed. The other terms are left out if their weight is 0.
+    """
 
     def loss_terms(
         params: Params, batch: Batch, root: jax.Array, step: jax.Array, axis_name: str | None
     ) -> Metrics:
-        del axis_name  # No term of stage one looks at other records.
+        del axis_name  # No term of stage one depends on other records.
         keys = lambda stream: rng.example_keys(root, stream, step, batch.index)  # noqa: E731
         image, masks = augment.augment(keys("augment"), batch.image, batch.masks, augmentation)
         batch = batch._replace(image=image, masks=masks)
@@ -102,7 +105,7 @@ def make_loss_terms(
 
 
 def make_weights(objective: Objective) -> Weights:
-    """Returns ``weights(step)``, the weight of each term; beta rises over its warm-up."""
+    """Returns ``weights(step)``, the weight of each term; that of the KL rises in its warm-up."""
 
     def weights(step: jax.Array) -> dict[str, float | jax.Array]:
         steps = objective.kl_warmup_steps

@@ -1,9 +1,9 @@
-"""Stage two: a query moves the encoded prior of stage one to the style that it asks for.
+"""Stage two: the query of a style shifts the prior of stage one, whose parameters are fixed.
 
     q_k = query(t_k),  z_k = projection(p(z|x), q_k),  y_k = f(x, z_k)
     L2 = mean_k L_seg(y_k, y_(k)) + lambda_z L_latent + lambda_v L_visual
 
-Style k is place k of a record's masks. All that stage one computes is a `Encoded` batch, made once.
+Style k is mask k of a record. Stage two trains on `Encoded` batches, the outputs of stage one.
 """
 
 from collections.abc import Callable
@@ -49,12 +49,12 @@ def initialise(
     """Returns the parameters of stage two before the first step.
 
     Args:
-        prompter: the modules.
+        prompter: the modules of stage two.
         root: the run's key.
-        model: stage one, which says how wide features and latent are.
+        model: stage one, which sets the widths of features and latent.
         image_shape: (H, W, C).
         styles: K.
-        text_dim: E of the embeddings, None where no text is read.
+        text_dim: E of the embeddings; None if no text is read.
     """
     features, d = jnp.zeros((1, *image_shape[:2], model.channels[0])), model.latent_dim
     masks = jnp.zeros((1, styles, *image_shape[:2]), jnp.uint8)
@@ -69,7 +69,7 @@ def initialise(
         valid=jnp.ones(1),
     )
     text = None if text_dim is None else jnp.zeros((1, styles, text_dim))
-    # Compiled, what the parameters do not need is left out, which is nearly all of it.
+    # jit leaves out what the parameters do not depend on, which is nearly all of the computation.
     return jax.jit(prompter.init)(rng.stream_key(root, "init"), text, encoded)
 
 
@@ -81,16 +81,18 @@ def make_loss_terms(
     objective: Objective,
     text: Float32[Array, "k p e"] | None,
 ) -> LossTerms:
-    """Returns ``loss_terms(params, encoded, root, step, axis_name)``: what has weight, [b] each.
+    """Returns ``loss_terms(params, encoded, root, step, axis_name)`` -> {term: [b]}.
+
+    Terms of weight 0 are left out.
 
     Args:
-        model: stage one, whose decoder draws.
-        stage_one_params: its parameters.
-        prompter: what is trained.
-        projector: from query to latent.
+        model: stage one, whose decoder draws the masks.
+        stage_one_params: the parameters of stage one.
+        prompter: the modules that are trained.
+        projector: computes the latent of a query.
         objective: the weights.
-        text: embeddings of the training prompts, as many for each style (repeat to fill up); one
-            is drawn per image, style and step. None where no text is read.
+        text: embeddings of the training prompts; a style with fewer prompts repeats them. One
+            prompt is drawn per image, style and step. None if no text is read.
     """
 
     def loss_terms(
@@ -129,11 +131,11 @@ def make_weights(objective: Objective) -> Weights:
 
 
 def _draw(keys: jax.Array, text: jax.Array, noise: float) -> jax.Array:
-    """Returns a prompt of each style for every record: [b], [k, p, e] -> [b, k, e].
+    """Draws the embedding of a prompt of each style for every record: [b], [k, p, e] -> [b, k, e].
 
-    It lies anywhere between two of the style's p prompts (mixup, Zhang et al. 2018), and is blurred
-    by Gaussian noise of expected length `noise`. So what lies between sentences means what they
-    mean, and none can be learned by heart.
+    It is a random point between two of the style's p prompts (mixup, Zhang et al. 2018), plus
+    Gaussian noise of expected length `noise`. So points between two sentences of a style learn the
+    meaning of that style, and no single sentence can be memorised.
     """
     styles, prompts, e = text.shape
 
@@ -151,23 +153,24 @@ def _draw(keys: jax.Array, text: jax.Array, noise: float) -> jax.Array:
 def _apply_each(
     prompter: Prompter, params: Params, text: jax.Array | None, encoded: Encoded, keys: jax.Array
 ) -> tuple[Query, dict[str, Any]]:
-    """Applies the prompter record by record, so that each has dropout of its own key."""
+    """Applies the prompter record by record, so that each record has its own dropout key."""
 
     def one(key: jax.Array, *record: Any) -> tuple[Query, dict[str, Any]]:
         e, f = jax.tree.map(lambda x: x[None], record)
         out = prompter.apply(params, e, f, dropout=True, rngs={"dropout": key})
         return jax.tree.map(lambda x: x[0], out)
 
-    # The temperatures come out once per record; they are all the same.
+    # The temperatures are returned once per record; all records have the same.
     return jax.vmap(one)(keys, text, encoded)
 
 
 def _contrast(
     aligned: dict[str, Any], level: str, encoded: Encoded, axis_name: str | None
 ) -> jax.Array:
-    """Returns InfoNCE between texts and raters of the batch, mean of both directions, [b, k].
+    """Returns InfoNCE between texts and raters of the batch, averaged over both directions, [b, k].
 
-    The same style in any image is positive; with pmap the candidates are those of all devices.
+    A text and a rater of the same style are a positive pair, also in different images. With pmap,
+    the candidates come from all devices.
     """
     b, k = encoded.rater_valid.shape
     everywhere = lambda x: (  # noqa: E731

@@ -1,4 +1,4 @@
-"""The one training step, pure; both stages hand it their loss terms, every wrapper calls it.
+"""The training step, a pure function that both stages and all parallel wrappers share.
 
     L = sum_term w_term * sum_i valid_i term_i / sum_i valid_i
 
@@ -24,17 +24,17 @@ TrainStep = Callable[..., tuple["TrainState", Metrics]]
 
 
 class TrainState(NamedTuple):
-    """All that training carries from step to step; the same tree on one device and on many."""
+    """The state of training after a step; the same tree on one device and on many."""
 
     step: jax.Array  # i32 []
     params: Params  # f32
-    average: Params  # exponential moving average of params, what is evaluated
+    average: Params  # exponential moving average of params; evaluation uses it
     opt_state: optax.OptState
 
 
 def create_state(params: Params, tx: optax.GradientTransformation) -> TrainState:
     """Returns the state before the first step."""
-    # A copy, since the step gives its input buffers away and no buffer can be given twice.
+    # A copy, because the step donates its input buffers, and no buffer can be donated twice.
     average = jax.tree.map(jnp.copy, params)
     return TrainState(jnp.zeros((), jnp.int32), params, average, tx.init(params))
 
@@ -68,7 +68,7 @@ def make_train_step(
         total, means, gradients = over_devices((total, means, gradients))
         updates, opt_state = tx.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        # Young averages forget faster, or the random initial values would linger.
+        # Early averages decay faster, so that the random initial values vanish soon.
         decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
         average = optax.incremental_update(params, state.average, 1.0 - decay)
         metrics = {"loss": total, "grad_norm": optax.tree.norm(gradients), **means}

@@ -1,4 +1,4 @@
-"""From config to network and optimiser: what is refused, and what the optimiser does."""
+"""From config to network and optimiser: invalid fields, and the updates of the optimiser."""
 
 import jax
 import jax.numpy as jnp
@@ -47,13 +47,15 @@ def test_the_config_of_the_cells_passes():
         ),
         (
             {"augment__flip": False},
-            "config.evaluate.mirror shows the model mirrored and turned images: set it to False, "
-            "or train on such images, by augment.flip and augment.rotate_degrees of 90 or more",
+            "config.evaluate.mirror shows the model mirrored and rotated images: set it to False, "
+            "or train on such images: set augment.flip to True and augment.rotate_degrees to 90 or "
+            "more",
         ),
         (
             {"augment__rotate_degrees": 30.0},
-            "config.evaluate.mirror shows the model mirrored and turned images: set it to False, "
-            "or train on such images, by augment.flip and augment.rotate_degrees of 90 or more",
+            "config.evaluate.mirror shows the model mirrored and rotated images: set it to False, "
+            "or train on such images: set augment.flip to True and augment.rotate_degrees to 90 or "
+            "more",
         ),
         ({"steps": 0}, "config.steps is 0; it must be at least 1"),
         ({"batch_size": 0}, "config.batch_size is 0; it must be at least 1"),
@@ -72,8 +74,8 @@ def test_the_config_of_the_cells_passes():
         *(
             (
                 {"model__channels": channels},
-                f"config.model.channels is {channels}; it must name at least one scale, and no "
-                "scale without filters",
+                f"config.model.channels is {channels}; give the number of filters of each scale, "
+                "at least one scale and at least 1 filter",
             )
             for channels in ((), (4, 0), (4, "a"))
         ),
@@ -111,7 +113,8 @@ def test_the_config_of_the_cells_passes():
         (
             {f"stage_two__{term}": 0.0 for term in ("dice", "cross_entropy", "latent", "visual")},
             "stage_two.dice, stage_two.cross_entropy, stage_two.latent, stage_two.visual are all "
-            "0, and nothing is left to train on; raise one, or set stage_two.query to 'none'",
+            "0, so stage two has no loss; set one of them above 0, or set stage_two.query to "
+            "'none'",
         ),
         *(
             ({f"{group}__{name}": -1}, f"config.{group}.{name} is -1; it must be at least 0")
@@ -148,12 +151,12 @@ def test_the_config_of_the_cells_passes():
         ),
         (
             {"model__posterior_input": "all"},
-            "config.stage_two.latent needs a posterior that sees one mask: set it to 0, or "
+            "config.stage_two.latent needs a posterior that sees one mask: set it to 0, or set "
             "model.posterior_input to 'single'",
         ),
     ],
 )
-def test_what_cannot_work_is_refused_by_field(changes, message):
+def test_an_invalid_value_is_refused_by_field(changes, message):
     with pytest.raises(InputError) as fault:
         limits.check(_config(**changes))
     assert str(fault.value) == message
@@ -197,14 +200,14 @@ def test_parameter_counts_of_the_second_stage(changes, query, alignment):
     assert set(params) <= {"query", "alignment"}
 
 
-def test_the_network_is_the_configs():
+def test_the_network_has_the_values_of_the_config():
     network = build.model(_config(model__dtype="bfloat16", model__norm="none"))
     assert (network.channels, network.convs_per_scale, network.norm) == ((4, 8), 1, "none")
     assert (network.latent_dim, network.fcomb_layers) == (6, 4)
     assert network.dtype == jnp.bfloat16
 
 
-def test_mirrored_images_are_for_evaluation_alone_and_may_be_left_out():
+def test_only_evaluation_mirrors_images_and_only_if_the_config_says_so():
     config = _config()
     assert not build.model(config).mirrored
     assert build.evaluated_model(config) == build.model(config).clone(mirrored=True)
@@ -212,7 +215,7 @@ def test_mirrored_images_are_for_evaluation_alone_and_may_be_left_out():
 
 
 def _moves(gradients, **changes):
-    """Returns how far each step moves a bias; with equal gradients that is Adam's rate."""
+    """Returns the change of a bias in each step; for equal gradients it is Adam's rate."""
     tx = build.optimizer(_config(**changes))
     params = {"bias": jnp.zeros(1)}
     state = tx.init(params)
@@ -225,7 +228,7 @@ def _moves(gradients, **changes):
 
 @pytest.mark.parametrize(("warmup", "steps"), [(0, 10), (4, 10)])
 def test_the_rate_rises_linearly_and_falls_as_a_cosine_to_zero(warmup, steps):
-    """Equal gradients make Adam's step the rate itself, once its moments are corrected."""
+    """With equal gradients and corrected moments, the step of Adam equals the rate."""
     rates = _moves(
         [0.5] * (steps + 1),
         steps=steps,
@@ -241,7 +244,7 @@ def test_the_rate_rises_linearly_and_falls_as_a_cosine_to_zero(warmup, steps):
     assert rates[steps] == pytest.approx(0.0, abs=1e-7)
 
 
-def test_the_second_stage_has_a_rate_of_its_own_that_falls_from_the_first_step():
+def test_the_rate_of_the_second_stage_is_its_own_and_falls_from_the_first_step():
     config = _config(stage_two__steps=8, stage_two__learning_rate=0.02, optimizer__warmup_steps=3)
     tx = build.optimizer_of_stage_two(config)
     params = {"bias": jnp.zeros(1)}
@@ -254,7 +257,7 @@ def test_the_second_stage_has_a_rate_of_its_own_that_falls_from_the_first_step()
 
 
 def test_gradients_are_clipped_by_their_global_norm():
-    """Adam's first step ignores the scale; its second shows what the first was clipped to."""
+    """Adam's first step ignores the scale; the second one depends on the clipped first gradient."""
     schedule = {"steps": 1000, "optimizer__learning_rate": 0.01}
     clipped = _moves([300.0, 2.0], optimizer__clip_norm=5.0, **schedule)
     assert clipped == pytest.approx(_moves([5.0, 2.0], optimizer__clip_norm=5.0, **schedule))

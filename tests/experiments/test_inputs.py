@@ -1,4 +1,4 @@
-"""What a reader is told of the data and of the run, and which data a run can be scored on."""
+"""The caveats about data and run, the description of both, and which data fit a run."""
 
 import pathlib
 
@@ -17,7 +17,7 @@ INDICES = {"train": [0, 1], "validation": [2], "test": [3, 4], "all": range(5)}
 
 
 class Dataset(list, prepared.Dataset):
-    """Records, and what else of a prepared data set is asked for here."""
+    """A list of records with the attributes of a prepared data set that these tests need."""
 
     patient_ids = PATIENTS
 
@@ -38,11 +38,11 @@ def _data(*, raters=4, channels=1, simulated=False, changes=None):
         unit="HU",
         intensities=[Intensities(-1000, -800, 300, 0.7)],
     )
-    for place, patient in enumerate(PATIENTS):
+    for index, patient in enumerate(PATIENTS):
         masks = np.zeros((raters, 8, 8), np.uint8)
         masks[:, :2, :2] = 1
         record = Record(
-            record_id=f"r{place}", patient_id=patient, site="", split="", intensity_unit="HU",
+            record_id=f"r{index}", patient_id=patient, site="", split="", intensity_unit="HU",
             image=generator.normal(size=(8, 8, channels)).astype(np.float32),
             masks=masks, rater_valid=np.ones(raters, bool),
             spacing_mm=np.array([0.5, 0.5], np.float32),
@@ -58,7 +58,7 @@ def _run(data, **changes):
     return inputs.run_of(_config({}), data, None)._replace(**changes)
 
 
-def test_a_description_counts_what_is_scored_and_what_trained():
+def test_a_description_counts_the_scored_records_and_the_training_patients():
     data = _data()
     described = inputs.describe(_config({}), data, _run(data))
     assert list(described.items())[:6] == [
@@ -74,8 +74,8 @@ def test_a_description_counts_what_is_scored_and_what_trained():
     assert described["whole data set, mask area"] == "4 / 4 / 4 pixels (5 / 50 / 95 %)"
 
 
-def test_a_description_of_other_data_says_that_others_trained():
-    """The run's own fold holds, whatever the fold that is scored."""
+def test_a_description_names_the_training_patients_of_other_data():
+    """The training patients are those of the run, for any fold that is scored."""
     data = _data()
     other = inputs.describe(_config({"data.split": "all"}), data, _run(data, data_digest="0"))
     assert (other["split"], other["records scored"]) == ("all", "5 of 4 patients")
@@ -95,13 +95,13 @@ def test_a_description_of_other_data_says_that_others_trained():
         (True, False, ["Trained on simulated CT"]),
     ],
 )
-def test_simulated_ct_is_named_wherever_it_was(trained, scored, claims):
+def test_simulated_ct_is_named_if_it_was_scored_or_trained_on(trained, scored, claims):
     data = _data(simulated=scored)
     assert _images(_config({}), data, _run(data, simulated=trained)) == claims
 
 
-def test_images_of_other_data_are_held_against_those_of_the_training():
-    """Of its own data a model has seen the like; the config may resample the others otherwise."""
+def test_images_of_other_data_are_compared_with_the_training_images():
+    """The model's own data need no such caveat. The config may resample other data differently."""
     data, config = _data(changes={"native_spacing_mm": [[0.9, 0.9]]}), _config({"data.folds": 1})
     data.dataset.intensity_unit = "unit"
     run = _run(data, native_spacing_mm=[[0.5, 0.5], [0.8, 0.8]], intensity_unit="HU")
@@ -133,16 +133,16 @@ def test_data_with_pixels_of_known_and_unknown_size(sizes, unknown, claims):
 
 
 def _images(config, data, run):
-    """The claims that are about pixels and intensities."""
-    said = [caveat.partition(": ")[0] for caveat in inputs.caveats(config, data, run)]
-    return [claim for claim in said if "atient" not in claim and "folds" not in claim]
+    """Returns the claims of the caveats about pixels and intensities."""
+    claims = [caveat.partition(": ")[0] for caveat in inputs.caveats(config, data, run)]
+    return [claim for claim in claims if "atient" not in claim and "folds" not in claim]
 
 
 @pytest.mark.parametrize("caveats", [[], ["Prompts know the images: they describe them."]])
-def test_what_a_prompt_file_says_of_itself_is_repeated(caveats):
+def test_the_caveat_of_a_prompt_file_is_repeated(caveats):
     nothing = np.zeros((0, 0, 0), np.float32)
-    written = inputs.Prompts((), *(caveats or [None]), {}, nothing, nothing)
-    run = _run(_data(), prompts=written.describe())
+    prompts = inputs.Prompts((), *(caveats or [None]), {}, nothing, nothing)
+    run = _run(_data(), prompts=prompts.describe())
     assert inputs.caveats(_config({}), _data(), run)[3:] == caveats
     assert inputs.about_prompts(run.prompts) == caveats
     assert inputs.about_prompts(None) == []
@@ -152,10 +152,10 @@ FEW = "Few patients scored: 2 (2 records), and an interval over so few is too na
 
 
 def test_known_patients_lost_records_and_small_splits_are_named():
-    """Splits that trained another model spoil no score on these."""
+    """Caveats about the splits are left out if the model was trained on other data."""
     data, config = _data(changes={"skipped": {"corrupt": 2}}), _config({"data.split": "all"})
     run = _run(data)
-    lost, few, validation, folds, known = inputs.caveats(config, data, run)
+    lost, few, validation, folds, used = inputs.caveats(config, data, run)
     assert lost == (
         "Incomplete data: 2 of 7 records were corrupt and left out (data.on_error=skip); fix "
         "them; the log names each."
@@ -163,12 +163,12 @@ def test_known_patients_lost_records_and_small_splits_are_named():
     assert few.startswith("Few patients scored: 4 (5 records), ")
     assert validation.startswith("Few validation patients: fold 0 of 4 has 1 (1 record), so ")
     assert folds.startswith("Unequal folds: of 5 records the smallest of 4 folds holds 0 and ")
-    assert known.startswith("Known patients: 2 of the scored patients were among those that")
+    assert used.startswith("Known patients: 2 of the scored patients were used to train or select")
     others = inputs.caveats(config, data, run._replace(data_digest="0"))
-    assert others == [lost, few, known]
+    assert others == [lost, few, used]
 
 
-def test_what_is_logged_of_the_data_stands_in_the_report(caplog):
+def test_the_caveats_that_are_logged_are_also_in_the_report(caplog):
     data = _data(simulated=True, changes={"masks_cut_by_crop": 1})
     config = _config({})
     simulated, cut = inputs.about_data(config, data.dataset)
@@ -190,21 +190,21 @@ def test_what_is_logged_of_the_data_stands_in_the_report(caplog):
         (NO_TEXT | {"model.posterior_input": "all"}, True),
     ],
 )
-def test_other_numbers_of_raters_fit_where_nothing_depends_on_them(changes, depends):
+def test_another_number_of_raters_fits_unless_the_model_depends_on_it(changes, depends):
     run = _run(_data())
     config = _config(changes)
     inputs.check_fits(config, _data(), run)
-    with pytest.raises(InputError, match="the data have 3 channels, and the model was trained on"):
+    with pytest.raises(InputError, match="the data have 3 channels, but the model was trained on"):
         inputs.check_fits(config, _data(channels=3), run)
     if depends:
-        with pytest.raises(InputError, match="the data have 2 raters, and the model was trained "):
+        with pytest.raises(InputError, match="the data have 2 raters, but the model was trained "):
             inputs.check_fits(config, _data(raters=2), run)
     else:
         inputs.check_fits(config, _data(raters=2), run)
 
 
 def test_prompts_are_found_from_any_directory(tmp_path, monkeypatch):
-    """A file in the working directory comes first; a name that is nowhere is given back."""
+    """A file in the working directory comes first; an error names the path as it was given."""
     monkeypatch.chdir(tmp_path)
     config = _config({"prompts.path": "tests/prompts.yaml"})
     assert len(inputs.load_prompts(config, 4).styles) == 4

@@ -1,4 +1,4 @@
-"""Predictions of trained stages: which share a compiled step, and what differs all the same."""
+"""Predictions of trained stages: which of them share a compiled step, and their values."""
 
 import collections
 
@@ -24,7 +24,7 @@ def _batches(*_, **__):
 
 
 def _scored(*_, **__):
-    """Yields six records in two batches, the second one half padding."""
+    """Yields six records in two batches; half of the second batch is padding."""
     generator = np.random.default_rng(0)
     for first, real in ((0, 4), (4, 2)):
         rater_valid = np.ones((4, K), bool)
@@ -56,8 +56,8 @@ def _model(config):
     return one, predictions.StageTwo(0, two, K, text)
 
 
-def test_folds_and_seeds_share_a_step_but_not_its_draws(monkeypatch):
-    """Compiling takes longer than scoring a fold; what the step is made of still makes it anew."""
+def test_folds_and_seeds_share_a_step_but_not_its_random_draws(monkeypatch):
+    """Compiling takes longer than scoring a fold. Other sample counts or models need a new step."""
     made = []
 
     def make(config, *, samples, drawn):
@@ -89,8 +89,8 @@ def test_folds_and_seeds_share_a_step_but_not_its_draws(monkeypatch):
 
 
 @pytest.mark.parametrize("wrapper", ["mesh", "pmap"])
-def test_a_batch_is_frozen_once_for_all_that_is_asked_of_it(wrapper, monkeypatch):
-    """What each name gets is what its step gives on one device, on a batch encoded for it alone."""
+def test_a_batch_is_encoded_once_for_all_sets_of_prompts(wrapper, monkeypatch):
+    """Each prediction equals that of its own step on one device and a separately encoded batch."""
     config = lidc.get_config("smoke")
     config.parallel = wrapper
     one, second = _model(config)
@@ -110,22 +110,22 @@ def test_a_batch_is_frozen_once_for_all_that_is_asked_of_it(wrapper, monkeypatch
     )
     assert calls == {"encode_step_of_evaluation": 2, "eval_step_of_stage_two": 6}
     assert [batch.index.tolist() for batch, _ in found] == [[0, 1, 2, 3], [4, 5]]
-    root, freeze = jax.random.key(0), jax.jit(build.encode_step_of_evaluation(config))
-    for place, name in enumerate(names):
+    root, encode = jax.random.key(0), jax.jit(build.encode_step_of_evaluation(config))
+    for number, name in enumerate(names):
         step = jax.jit(
             build.eval_step_of_stage_two(config, styles=K, together=name == "mean", drawn=True)
         )
         prompted = second.prompted(one, "train" if name == "mean" else name)
-        for batch, asked in found:
-            expected = step(prompted, freeze(feature_cache.View(one, 0), batch, root), root)
-            np.testing.assert_allclose(asked[place].probs, expected.probs, atol=1e-5)
-            # No pixel is so near to 1/2 that it could fall to the other side.
+        for batch, results in found:
+            expected = step(prompted, encode(feature_cache.View(one, 0), batch, root), root)
+            np.testing.assert_allclose(results[number].probs, expected.probs, atol=1e-5)
+            # No probability is so near to 1/2 that rounding could change its side.
             assert np.abs(expected.probs - 0.5).min() > 1e-5
-            jax.tree.map(np.testing.assert_array_equal, asked[place].overlaps, expected.overlaps)
-            np.testing.assert_array_equal(asked[place].text_to_visual, expected.text_to_visual)
+            jax.tree.map(np.testing.assert_array_equal, results[number].overlaps, expected.overlaps)
+            np.testing.assert_array_equal(results[number].text_to_visual, expected.text_to_visual)
 
 
-def test_a_padded_tail_compiles_nothing_new(monkeypatch, caplog):
+def test_a_padded_last_batch_compiles_nothing_new(monkeypatch, caplog):
     config, data = lidc.get_config("smoke"), inputs.Data(None, {"test": INDICES})
     one, _ = _model(config)
     monkeypatch.setattr(inputs, "eval_batches", _scored)

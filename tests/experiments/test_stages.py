@@ -1,4 +1,4 @@
-"""What cannot be trained is found before anything is."""
+"""The checks before the training, the caveats of unfinished stages, and skipping a stage."""
 
 import json
 import pathlib
@@ -23,8 +23,8 @@ def _config(**changes):
 
 
 @pytest.mark.parametrize("field", ["batch_size", "stage_two.batch_size"])
-def test_a_batch_that_the_devices_cannot_share_is_refused_by_field(field):
-    """Four of them, in the tests."""
+def test_a_batch_size_that_the_devices_do_not_divide_is_refused_by_field(field):
+    """The tests run on four devices."""
     stages.check(_config(**{field: 8}))
     with pytest.raises(InputError) as fault:
         stages.check(_config(**{field: 6}))
@@ -39,7 +39,7 @@ def test_a_second_stage_needs_two_raters():
         stages.check_raters(_config(stage_two__query="id"), 1)
 
 
-def test_without_a_second_stage_nothing_of_it_matters():
+def test_without_a_second_stage_its_fields_are_not_checked():
     no_text = {"stage_two__query": "none", "stage_two__latent": 0.0, "stage_two__visual": 0.0}
     config = _config(stage_two__batch_size=6, **no_text)
     stages.check(config)
@@ -60,13 +60,13 @@ def test_an_unfinished_training_is_named(tmp_path):
     _write_history(tmp_path / "stage_one", 4)
     _write_history(tmp_path / "stage_two", 3)
     assert stages.unfinished(tmp_path, _run_of(_config())) == [
-        "Training unfinished: of stage two, 3 of 4 steps are done, and the best checkpoint so far "
-        "is used."
+        "Training unfinished: stage two was trained for 3 of 4 steps, and its best checkpoint so "
+        "far is used."
     ]
     assert stages.unfinished(tmp_path, _run_of(_config(stage_two__query="none"))) == []
 
 
-def test_a_method_of_a_comparison_has_its_stage_one_beside_it(tmp_path, monkeypatch):
+def test_in_a_comparison_stage_one_is_beside_the_folder_of_the_method(tmp_path, monkeypatch):
     run = _run_of(_config(stage_two__query="none"))
     shared = tmp_path / stages.shared_name(run.config)
     method = tmp_path / "prob_unet"
@@ -78,8 +78,8 @@ def test_a_method_of_a_comparison_has_its_stage_one_beside_it(tmp_path, monkeypa
     assert stages.stage_one_folder(pathlib.Path("."), run) == shared
 
 
-def test_a_second_stage_that_is_done_freezes_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(stages, "_freeze", lambda *_: pytest.fail("encoded for nothing"))
+def test_a_second_stage_that_is_done_encodes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(stages, "_encode", lambda *_: pytest.fail("encoded for nothing"))
     config = _config()
     (tmp_path / "checkpoints" / "last" / str(config.stage_two.steps)).mkdir(parents=True)
     stages.fit_stage_two(config, tmp_path, inputs.Data(None, {}), None, None)

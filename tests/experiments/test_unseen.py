@@ -1,4 +1,4 @@
-"""Images are held against those of the training: every case has its answer."""
+"""Caveats about images that differ from the training images, for every combination."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from prosona_jax.runtime.workdir import Run
 
 
 def run(trained_mm, native_spacing_mm):
-    """A run whose config says so, on data in HU of those pixels."""
+    """Returns a run with this config on data in HU with pixels of these sizes."""
     return Run(
         config={"data": {"spacing_mm": trained_mm}},
         data_digest="",
@@ -22,22 +22,23 @@ def run(trained_mm, native_spacing_mm):
 
 
 KNOWN = [[0.5, 0.5], [0.8, 0.8]]
-NATIVE = "the model, which resamples nothing, was trained on 0.5 to 0.8 mm."
-AS_LARGE = "objects must be about as large in pixels as those of the training images."
+ASSUMED = "Pixel size unknown: it is assumed to be 1.5 mm, as in training."
+NATIVE = "the model was trained on images with pixels of 0.5 to 0.8 mm, without resampling."
+AS_LARGE = "objects must be about as large in pixels as in the training images."
 NEITHER = (
-    "Pixel size unknown: of these images as of those of training, and none is resampled; "
-    f"{AS_LARGE}"
+    "Pixel size unknown: it is unknown for these images and for the training images, and none are "
+    f"resampled; {AS_LARGE}"
 )
 KEPT = (
-    "Not resampled: the training images are of unknown pixel size, so pixels of 0.9 mm are taken "
-    f"as they are; {AS_LARGE}"
+    "Not resampled: the pixel size of the training images is unknown, so these images keep their "
+    f"pixels of 0.9 mm; {AS_LARGE}"
 )
 
 
 @pytest.mark.parametrize(
-    ("trained_mm", "native", "sizes", "resampled_mm", "said"),
+    ("trained_mm", "native", "sizes", "resampled_mm", "caveats"),
     [
-        # No training image knew its pixels, whatever the config says. Predictions resample nothing.
+        # No training image has a known pixel size, for any config. Predictions resample nothing.
         (0.0, None, None, 0.0, [NEITHER]),
         (1.5, None, None, 0.0, [NEITHER]),
         (1.5, None, None, 1.5, [NEITHER]),
@@ -49,34 +50,40 @@ KEPT = (
             [[0.6, 0.7], [0.9, 0.9]],
             1.5,
             [
-                "Resampled unlike in training: these images were brought from 0.6 to 0.9 mm to 1.5 "
-                "mm, and the training images, of unknown pixel size, were not; score with "
-                "data.spacing_mm=0."
+                "Resampled unlike in training: these images, with pixels of 0.6 to 0.9 mm, were "
+                "resampled to 1.5 mm, but the training images, of unknown pixel size, were not "
+                "resampled; score with data.spacing_mm=0."
             ],
         ),
-        # Training images were taken as they are.
+        # Training images were not resampled.
         (0.0, KNOWN, None, 0.0, [f"Pixel size unknown: {NATIVE}"]),
         (0.0, KNOWN, KNOWN, 0.0, []),
-        (0.0, KNOWN, [[0.46, 0.6], [0.6, 0.87]], 0.0, []),  # a tenth beyond is no matter
+        (0.0, KNOWN, [[0.46, 0.6], [0.6, 0.87]], 0.0, []),  # a tenth beyond is accepted
         (
             0.0,
             KNOWN,
             [[0.44, 0.6], [0.6, 0.6]],
             0.0,
-            [f"Other pixel size: 0.44 to 0.6 mm, and {NATIVE}"],
+            [f"Other pixel size: these images have pixels of 0.44 to 0.6 mm, but {NATIVE}"],
         ),
-        (0.0, KNOWN, [[0.9, 0.9]], 0.0, [f"Other pixel size: 0.9 mm, and {NATIVE}"]),
+        (
+            0.0,
+            KNOWN,
+            [[0.9, 0.9]],
+            0.0,
+            [f"Other pixel size: these images have pixels of 0.9 mm, but {NATIVE}"],
+        ),
         (0.0, KNOWN, [[0.9, 0.9]], 0.8, []),
         (
             0.0,
             KNOWN,
             [[0.6, 0.6]],
             1.5,
-            [f"Other pixel size: 1.5 mm, to which these were resampled, and {NATIVE}"],
+            [f"Other pixel size: these images were resampled to 1.5 mm, but {NATIVE}"],
         ),
         # Training images were resampled.
-        (1.5, KNOWN, None, 1.5, ["Pixel size unknown: it is taken for the model's, 1.5 mm."]),
-        (1.5, KNOWN, None, 0.0, ["Pixel size unknown: it is taken for the model's, 1.5 mm."]),
+        (1.5, KNOWN, None, 1.5, [ASSUMED]),
+        (1.5, KNOWN, None, 0.0, [ASSUMED]),
         (1.5, KNOWN, [[0.1, 0.1], [1.6, 1.6]], 1.5, []),
         (
             1.5,
@@ -84,8 +91,9 @@ KEPT = (
             [[1.7, 1.7]],
             1.5,
             [
-                "Coarse pixels: of 1.7 mm, and the model was trained on images resampled to 1.5 mm "
-                "from 0.5 to 0.8 mm, which show finer detail."
+                "Coarse pixels: these images had pixels of 1.7 mm before resampling, but the model "
+                "was trained on images resampled to 1.5 mm from 0.5 to 0.8 mm, which show finer "
+                "detail."
             ],
         ),
         (1.5, [[0.5, 0.5], [2.0, 2.0]], [[1.7, 1.7]], 1.5, []),
@@ -94,7 +102,10 @@ KEPT = (
             KNOWN,
             [[0.9, 0.9]],
             0.0,
-            ["Other pixel size: 0.9 mm, and the model was trained on images resampled to 1.5 mm."],
+            [
+                "Other pixel size: these images have pixels of 0.9 mm, but the model was trained "
+                "on images resampled to 1.5 mm."
+            ],
         ),
         (1.5, KNOWN, [[1.5, 1.5]], 0.0, []),
         (
@@ -103,20 +114,20 @@ KEPT = (
             [[0.9, 0.9]],
             1.0,
             [
-                "Other pixel size: 1 mm, to which these were resampled, and the model was trained "
+                "Other pixel size: these images were resampled to 1 mm, but the model was trained "
                 "on images resampled to 1.5 mm."
             ],
         ),
     ],
 )
-def test_pixels_that_the_model_never_saw(trained_mm, native, sizes, resampled_mm, said):
+def test_caveats_about_pixel_sizes(trained_mm, native, sizes, resampled_mm, caveats):
     found = unseen.about_pixels(run(trained_mm, native), sizes, resampled_mm=resampled_mm)
-    assert found == said
+    assert found == caveats
 
 
-def test_intensities_that_the_model_never_saw():
+def test_caveats_about_intensities():
     assert unseen.about_unit(run(0.0, None), "HU") == []
     assert unseen.about_unit(run(0.0, None), "unit") == [
-        "Other intensities: these are from 0 to 1, and the model was trained on ones in HU; "
-        "contrast may be new to it."
+        "Other intensities: these images have values from 0 to 1, but the training images had "
+        "values in HU; the contrast may be new to the model."
     ]

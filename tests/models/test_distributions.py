@@ -44,13 +44,13 @@ def test_divergence_is_not_symmetric_in_its_arguments() -> None:
 
 
 @pytest.mark.parametrize("extreme", [-1e6, 1e6])
-def test_divergence_stays_finite_where_a_network_runs_away(extreme: float) -> None:
+def test_divergence_stays_finite_for_an_extreme_log_sigma(extreme: float) -> None:
     p = distributions.gaussian(jnp.zeros((1, 1)), jnp.full((1, 1), extreme))
     q = distributions.gaussian(jnp.ones((1, 1)), jnp.zeros((1, 1)))
     assert np.isfinite(distributions.kl_divergence(q, p)).all()
 
 
-def test_gaussian_is_float32_whatever_the_network_computes_in() -> None:
+def test_gaussian_is_float32_for_a_network_in_bfloat16() -> None:
     p = distributions.gaussian(jnp.ones((1, 2), jnp.bfloat16), jnp.ones((1, 2), jnp.bfloat16))
     assert p.mu.dtype == p.log_sigma.dtype == jnp.float32
 
@@ -63,7 +63,7 @@ def test_samples_have_the_moments_of_their_gaussian() -> None:
     np.testing.assert_allclose(z.std(axis=1), np.exp(p.log_sigma), rtol=0.05)
 
 
-def test_samples_follow_the_record_and_not_its_place_in_the_batch() -> None:
+def test_samples_depend_on_the_record_and_not_on_its_position_in_the_batch() -> None:
     p = _gaussian(4)
     order = jnp.array([2, 0, 1])
     keys = rng.example_keys(jax.random.key(0), "prior", 7, jnp.arange(3))

@@ -26,7 +26,7 @@ def _inputs(seed: int = 0, raters: int = 1) -> tuple[jax.Array, jax.Array, jax.A
 
 
 def test_fcomb_equals_convolutions_on_features_and_latent_together() -> None:
-    """The split first layer is the 1x1 convolution on [U, z], its kernel cut in two."""
+    """The first layer equals a 1x1 convolution on [U, z] whose kernel is split in two."""
     generator = np.random.default_rng(0)
     features = jnp.asarray(generator.normal(size=(2, 5, 6, 4)), jnp.float32)
     z = jnp.asarray(generator.normal(size=(2, 3, 2)), jnp.float32)
@@ -43,7 +43,7 @@ def test_fcomb_equals_convolutions_on_features_and_latent_together() -> None:
         np.testing.assert_allclose(found, x[..., 0], atol=1e-5)
 
 
-def test_many_samples_at_once_equal_one_by_one() -> None:
+def test_decoding_many_samples_at_once_equals_decoding_one_by_one() -> None:
     model, (image, masks, valid) = _tiny(), _inputs()
     params = model.init(jax.random.key(0), image, masks, valid)
     features = model.apply(params, image, method="features")
@@ -55,7 +55,7 @@ def test_many_samples_at_once_equal_one_by_one() -> None:
 
 
 def _symmetries() -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """The eight ways to lay a square [b, h, w, c] upon itself."""
+    """Returns the eight symmetries of a square image [b, h, w, c] by name."""
     straight = {
         "as it is": lambda x: x,
         "rows mirrored": lambda x: x[:, ::-1],
@@ -81,7 +81,7 @@ def test_mirrored_features_are_the_mean_over_the_symmetries_of_the_square() -> N
     inverse |= {other: name for name, other in inverse.items()}
     lays = _symmetries()
     back = [lays[inverse.get(name, name)](features(model, lay(x))) for name, lay in lays.items()]
-    assert np.ptp(back, axis=0).max() > 1e-3, "the network alone has these symmetries"
+    assert np.ptp(back, axis=0).max() > 1e-3, "the network already has these symmetries"
     np.testing.assert_allclose(features(mirrored, x), np.mean(back, axis=0), atol=1e-6)
     for lay in lays.values():
         turned = features(mirrored, lay(x))
@@ -96,7 +96,7 @@ def test_posterior_sees_the_mask_and_the_prior_does_not() -> None:
     assert float(jnp.abs(one.mu - other.mu).max()) > 1e-3
 
 
-def test_posterior_enters_image_first_and_masks_as_minus_and_plus_a_half() -> None:
+def test_posterior_input_is_the_image_then_the_masks_as_minus_and_plus_a_half() -> None:
     model, (image, masks, valid) = _tiny(), _inputs()
     params = model.init(jax.random.key(0), image, masks, valid)
     net = LatentEncoder((4, 8), 1, "none", 3, jnp.float32)
@@ -107,7 +107,7 @@ def test_posterior_enters_image_first_and_masks_as_minus_and_plus_a_half() -> No
     assert float(jnp.abs(found.mu - net.apply(own, planes[..., ::-1]).mu).max()) > 1e-3
 
 
-def test_what_a_missing_rater_drew_is_not_seen() -> None:
+def test_the_posterior_does_not_see_the_mask_of_a_missing_rater() -> None:
     model, (image, masks, valid) = _tiny(), _inputs(raters=3)
     params = model.init(jax.random.key(0), image, masks, valid)
     valid = valid.at[:, 1].set(False)
@@ -125,11 +125,11 @@ def test_bfloat16_keeps_parameters_distributions_and_logits_in_float32() -> None
     reference = _tiny().apply(params, image, masks, valid)
     assert logits.dtype == jnp.float32
     np.testing.assert_allclose(logits, reference, atol=0.05)
-    assert float(jnp.abs(logits - reference).max()) > 0  # it did compute in bfloat16
-    assert jnp.any(logits != logits.astype(jnp.bfloat16))  # but not the logits
+    assert float(jnp.abs(logits - reference).max()) > 0  # the network computes in bfloat16
+    assert jnp.any(logits != logits.astype(jnp.bfloat16))  # but the logits are not bfloat16
 
 
-def test_a_size_that_cannot_be_halved_is_an_error() -> None:
+def test_a_size_that_the_scales_do_not_divide_is_an_error() -> None:
     image = jnp.zeros((1, 9, 8, 1))
     with pytest.raises(ValueError, match="divisible by 2, got 9x8"):
         _tiny().init(

@@ -1,4 +1,4 @@
-"""From query to latent: closed forms, and how fast the bank of samples nears the analytic shift."""
+"""From query to latent: closed forms, and how fast the bank converges to the analytic shift."""
 
 import jax
 import jax.numpy as jnp
@@ -44,8 +44,11 @@ def test_bank_by_loops() -> None:
             np.testing.assert_allclose(found[i, k], expected, atol=1e-5)
 
 
-def test_bank_nears_analytic_as_one_over_the_root_of_its_size() -> None:
-    """At a shift of one sigma: |q| sigma / (tau sqrt d) = 1, root mean square of many banks."""
+def test_bank_converges_to_analytic_as_one_over_the_root_of_its_size() -> None:
+    """The error is a root mean square over many banks, each at a shift of one sigma.
+
+    Such a shift has |q| sigma / (tau sqrt d) = 1.
+    """
     d, tau, repeats = 3, 0.5, 400
     direction = np.random.default_rng(6).normal(size=(repeats, 1, d))
     direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
@@ -68,13 +71,13 @@ def test_bank_nears_analytic_as_one_over_the_root_of_its_size() -> None:
     assert errors[-1] < 0.03  # sigma
 
 
-def test_a_bank_of_one_sample_returns_it_whatever_is_asked() -> None:
+def test_a_bank_of_one_sample_returns_it_for_any_query() -> None:
     samples = _normal(8, 2, 1, 3)
     found = projection.bank(samples, 100.0 * _normal(9, 2, 4, 3), 0.1)
     np.testing.assert_array_equal(found, jnp.broadcast_to(samples, (2, 4, 3)))
 
 
-def test_a_hot_bank_is_the_mean_and_a_cold_one_the_best_sample() -> None:
+def test_a_large_tau_gives_the_mean_of_the_bank_and_a_small_one_its_best_sample() -> None:
     samples, query = _normal(10, 2, 20, 3), _normal(11, 2, 4, 3)
     mean = jnp.broadcast_to(jnp.mean(samples, axis=1)[:, None], (2, 4, 3))
     np.testing.assert_allclose(projection.bank(samples, query, 1e6), mean, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Queries: how many parameters each has, and what each of them looks at."""
+"""Queries: the number of parameters of each module, and the inputs that each depends on."""
 
 import jax
 import jax.numpy as jnp
@@ -21,25 +21,25 @@ def _inputs(seed=0):
 
 
 def _init(module):
-    """Parameters as if trained: queries start from zero, where they look at nothing."""
-    params = module.init(jax.random.key(0), *_read(module, *_inputs()), False)
+    """Returns parameters as if trained: initial queries are zero and depend on no input."""
+    params = module.init(jax.random.key(0), *_input_of(module, *_inputs()), False)
     return jax.tree.map(lambda x: x + 0.3 * _normal(x.size, *x.shape), params)
 
 
 @pytest.mark.parametrize("module", [TEXT, ID])
 def test_queries_start_at_the_mean_of_the_prior(module):
-    inputs = _read(module, *_inputs())
+    inputs = _input_of(module, *_inputs())
     params = module.init(jax.random.key(0), *inputs, False)
     assert not np.any(module.apply(params, *inputs, False).query)
 
 
-def _read(module, text, features):
-    """What the module is given: no text where it reads none."""
+def _input_of(module, text, features):
+    """Returns the module's input: the text is None if the module reads none."""
     return text if module is TEXT else None, features
 
 
 def _apply(module, text, features):
-    return module.apply(_init(module), *_read(module, text, features), False)
+    return module.apply(_init(module), *_input_of(module, text, features), False)
 
 
 def _count(params):
@@ -73,7 +73,7 @@ def test_shapes(module):
     assert (query.trunk.shape == (B, K, WIDTH)) if module is TEXT else (query.trunk is None)
 
 
-def test_a_text_query_by_hand():
+def test_a_text_query_equals_its_formula():
     """W2 gelu(W1 sqrt(e) t + b1) + b2."""
     text = np.asarray(_inputs()[0])
     params = jax.tree.map(np.asarray, _init(TEXT)["params"])
@@ -84,8 +84,8 @@ def test_a_text_query_by_hand():
     np.testing.assert_allclose(found.query, dense("Dense_1", trunk), atol=1e-5)
 
 
-def test_who_looks_at_what():
-    """Bit for bit where it must not be seen, and by more than rounding where it must."""
+def test_each_query_depends_on_its_own_inputs_only():
+    """Other inputs change no bit of it; its own inputs change it by more than rounding."""
     (text, features), (other_text, other_features) = _inputs(), _inputs(10)
     for module, sees_text, sees_image in (
         (TEXT, True, False),
@@ -101,7 +101,7 @@ def test_who_looks_at_what():
             assert (change > 1e-4) if seen else (change == 0), module
 
 
-def test_a_style_is_asked_for_by_its_own_sentence_alone():
+def test_the_query_of_a_style_depends_on_its_own_sentence_alone():
     text, features = _inputs()
     given = _apply(TEXT, text, features).query
     changed = _apply(TEXT, text.at[:, 1].set(0.5), features).query
@@ -122,7 +122,7 @@ def test_heads_are_not_negative_and_differ():
     assert not np.array_equal(query[:, 0], query[:, 1])
 
 
-def test_heads_drop_out_only_when_asked():
+def test_heads_use_dropout_only_if_dropout_is_true():
     module, (_, features) = HEADS, _inputs()
     params = _init(module)
 
@@ -143,7 +143,7 @@ def _align():
     return module, module.init(jax.random.key(0), *vectors), vectors
 
 
-def test_alignment_has_unit_vectors_and_parameters_of_its_own_for_each_side():
+def test_alignment_has_unit_vectors_and_separate_parameters_for_each_side():
     module, params, vectors = _align()
     found = module.apply(params, *vectors)
     sides = ("text_latent", "text_visual", "latent", "visual")
@@ -155,8 +155,8 @@ def test_alignment_has_unit_vectors_and_parameters_of_its_own_for_each_side():
     assert _count(params) == count
 
 
-def test_alignment_is_finite_where_there_is_nothing():
-    """A rater's offset or features of zero have no direction, and no infinite gradient."""
+def test_alignment_of_zero_vectors_is_finite():
+    """Offsets or features of zero have no direction; their gradient must not be infinite."""
     module, params, vectors = _align()
     nothing = jax.tree.map(jnp.zeros_like, vectors)
 

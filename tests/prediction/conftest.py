@@ -1,4 +1,4 @@
-"""One workdir, the smoke config trained on small made-up discs until its styles differ."""
+"""One workdir: the smoke config, trained on small synthetic discs until its styles differ."""
 
 import functools
 import pathlib
@@ -19,7 +19,7 @@ SENTENCES = ("Draw a very small contour.", "Draw a very large contour.", "hug th
 
 
 def write_prompts(path, whole):
-    """Writes a part of the project's own prompts: to embed a thousand takes longest of all."""
+    """Writes a part of the project's own prompts, because embedding all of them takes too long."""
     content = yaml.safe_load((pathlib.Path(ROOT) / whole).read_text(encoding="utf-8"))
     for style in content["styles"]:
         style["train"], style["held_out"] = style["train"][:40], style["held_out"][:20]
@@ -29,7 +29,7 @@ def write_prompts(path, whole):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """A workdir, and the data set it was trained on."""
+    """A workdir, and the data set on which it was trained."""
     folder = tmp_path_factory.mktemp("predict")
     write_discs(folder / "discs.npz", PATIENTS, seed=0, radii=(3, 11), simulated=True)
     config = lidc.get_config("smoke")
@@ -41,25 +41,25 @@ def trained(tmp_path_factory):
     config.log_every_steps = 300
     config.optimizer.learning_rate = config.stage_two.learning_rate = 1e-2
     data = inputs.load_data(config, needed=("train", "validation", "test"))
-    written = inputs.load_prompts(config, data.raters)
-    workdir.claim(folder / "run", inputs.run_of(config, data, written))
-    stages.fit(config, folder / "run", data, written)
+    prompts = inputs.load_prompts(config, data.raters)
+    workdir.claim(folder / "run", inputs.run_of(config, data, prompts))
+    stages.fit(config, folder / "run", data, prompts)
     return folder / "run", data
 
 
-loaded = functools.cache(load)  # what a workdir holds does not change within a test
+loaded = functools.cache(load)  # a workdir does not change within a test
 
 
-def draw(folder, image, sentences, output, *, encoder=None, **asked):
-    """Draws on an image file and saves it, as the command does."""
-    picture = images.read(image, **asked)
+def draw(folder, image, sentences, output, *, encoder=None, **options):
+    """Draws on an image file and saves the contours, as the command does."""
+    picture = images.read(image, **options)
     model = loaded(folder, encoder=encoder)
     return save(model.segment(picture, sentences), picture, output)
 
 
 @pytest.fixture
 def ask(trained, tmp_path):
-    """Predicts on a record of the discs, or on another image, and returns record and masks."""
+    """Predicts on a disc, or on another image; returns `prediction.json` and the files' paths."""
     folder, _ = trained
 
     def predicted(sentences=SENTENCES, image=None, name="out", **arguments):
@@ -73,7 +73,7 @@ def ask(trained, tmp_path):
 
 @pytest.fixture
 def disc():
-    """One image of the discs, 0 to 1."""
+    """An image of a disc, with values from 0 to 1."""
     rows, columns = np.mgrid[:SIZE, :SIZE]
     distance = np.hypot(rows - 18, columns - 22)
     grey = np.mean([distance < radius for radius in (4, 6, 8, 10)], axis=0)

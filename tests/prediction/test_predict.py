@@ -1,4 +1,4 @@
-"""One contour per sentence on one image: each value against the scored path, and what is said."""
+"""One contour per sentence on one image: equal to scoring, with its record and its caveats."""
 
 import json
 import logging
@@ -29,7 +29,7 @@ def masks_of(files):
 
 
 def scored(trained, index, split="train"):
-    """The probabilities that scoring sees for every prompt of a split: f32 [p, k, 32, 32]."""
+    """Returns scoring's probabilities for every prompt of a split, f32 [p, k, 32, 32]."""
     folder, data = trained
     run = workdir.read(folder)
     config = ml_collections.ConfigDict(run.config)
@@ -43,24 +43,24 @@ def scored(trained, index, split="train"):
 
 
 def sentences_of(trained, split="train"):
-    """The sentences of a split, [style][number]."""
+    """Returns the sentences of a split, [style][number]."""
     return [style[split] for style in workdir.read(trained[0]).prompts["styles"]]
 
 
-def test_it_draws_what_scoring_draws(trained, ask):
-    """Through other code: data set, mesh and posterior there, one file and one device here."""
+def test_a_prediction_draws_the_masks_of_scoring(trained, ask):
+    """Scoring has a data set, a mesh and a posterior; prediction has one file and one device."""
     sentences = [own[:20] for own in sentences_of(trained)]
     position = trained[1].dataset.record_ids.index("p05-nodule")
     probs = scored(trained, position)[:20].reshape(-1, 32, 32)
-    asked = [sentence for same in zip(*sentences, strict=True) for sentence in same]
-    _, files = ask(asked, slice_index=5)
+    flat = [sentence for same in zip(*sentences, strict=True) for sentence in same]
+    _, files = ask(flat, slice_index=5)
     drawn = masks_of(files)
-    assert drawn.shape == (len(asked), SIZE, SIZE)
+    assert drawn.shape == (len(flat), SIZE, SIZE)
     inside = drawn[:, 4:36, 4:36]
-    sure = np.abs(probs - 0.5) > 1e-5  # rounding may put 1/2 on either side
-    np.testing.assert_array_equal(inside[sure], (probs > 0.5)[sure])
-    assert sure.mean() > 0.999
-    assert drawn.sum() == inside.sum()  # nothing beyond the crop
+    clear = np.abs(probs - 0.5) > 1e-5  # rounding may put 1/2 on either side
+    np.testing.assert_array_equal(inside[clear], (probs > 0.5)[clear])
+    assert clear.mean() > 0.999
+    assert drawn.sum() == inside.sum()  # nothing outside of the crop
     areas = drawn.sum(axis=(1, 2)).reshape(-1, 4).mean(axis=0)
     assert 0 < areas[0] < areas[1] < areas[2] < areas[3]  # the styles are learned
 
@@ -69,8 +69,9 @@ def test_one_sentence_alone_twice_and_in_another_order(ask):
     _, files = ask()
     drawn = dict(zip(SENTENCES, masks_of(files), strict=True))
     assert len({mask.tobytes() for mask in drawn.values()}) == len(SENTENCES)
-    for number, asked in enumerate([s] for s in SENTENCES):
-        np.testing.assert_array_equal(masks_of(ask(asked, name=f"{number}")[1]), [drawn[asked[0]]])
+    for number, sentence in enumerate(SENTENCES):
+        _, files = ask([sentence], name=f"{number}")
+        np.testing.assert_array_equal(masks_of(files), [drawn[sentence]])
     mixed = [SENTENCES[i] for i in (2, 0, 2, 1)]
     record, files = ask(mixed, name="mixed")
     np.testing.assert_array_equal(masks_of(files), [drawn[sentence] for sentence in mixed])
@@ -81,7 +82,7 @@ def test_one_sentence_alone_twice_and_in_another_order(ask):
 
 @pytest.mark.parametrize("projection", ["analytic", "bank"])
 def test_any_number_of_sentences_on_any_number_of_images(projection):
-    """Without training: equal to the step that scores, whose posterior this one does not need."""
+    """With random parameters, the drawing step equals the scoring step; it needs no posterior."""
     config = lidc.get_config("smoke")
     config.stage_two.projection = projection
     rng, root = np.random.default_rng(0), jax.random.key(3)
@@ -116,7 +117,7 @@ def test_any_number_of_sentences_on_any_number_of_images(projection):
 
 
 def test_a_crop_around_a_point_is_the_crop_alone(ask, disc, tmp_path):
-    """In a larger image: the same pixels give the same mask, in their place."""
+    """The pixels of the crop give the same mask in a larger image, at their position."""
     wide = np.zeros((90, 120))
     wide[30 : 30 + SIZE, 50 : 50 + SIZE] = disc
     np.savez(tmp_path / "wide.npz", image=wide, intensity_unit="unit")
@@ -130,7 +131,7 @@ def test_a_crop_around_a_point_is_the_crop_alone(ask, disc, tmp_path):
     assert record["point"] == [50, 70]
 
 
-def test_the_record_says_what_was_asked_of_which_model(trained, ask):
+def test_the_record_names_the_prompts_the_image_and_the_model(trained, ask):
     record, files = ask()
     assert json.loads(files[-1].read_text()) == record
     folder, data = trained
@@ -146,7 +147,7 @@ def test_the_record_says_what_was_asked_of_which_model(trained, ask):
     assert {"command", "commit", "versions", "hardware"} <= record.keys()
 
 
-def test_a_sentence_of_the_training_is_its_own_nearest(trained, ask):
+def test_the_nearest_sentence_of_a_training_sentence_is_itself(trained, ask):
     record, _ = ask([sentences[3] for sentences in sentences_of(trained)])
     for each, style in zip(record["prompts"], ("core", "tight", "full", "margin"), strict=True):
         assert each["nearest"] == {
@@ -158,7 +159,7 @@ def test_a_sentence_of_the_training_is_its_own_nearest(trained, ask):
 
 
 def test_a_sentence_far_from_all_training_is_marked(trained, ask):
-    """The measure is the held-out sentences', of which one in twenty is as far."""
+    """The limit comes from the held-out sentences: one in twenty of them is marked, too."""
     held_out = [sentence for style in sentences_of(trained, "held_out") for sentence in style]
     record, _ = ask([*held_out, FAR])
     far = [each["prompt"] for each in record["prompts"] if each["far"]]
@@ -167,10 +168,10 @@ def test_a_sentence_far_from_all_training_is_marked(trained, ask):
     similarity = [each["nearest"]["similarity"] for each in record["prompts"]]
     assert similarity[-1] < min(similarity[:-1]) < 0.5
     warning = record["caveats"][-1]
-    assert warning.startswith(f"The prompt {FAR!r} is far from all that the model was trained on")
+    assert warning.startswith(f"The prompt {FAR!r} is far from all training sentences: its ")
 
 
-def test_blanks_do_not_count(ask):
+def test_repeated_blanks_are_ignored(ask):
     record, files = ask([f"  {SENTENCES[2]}\n", SENTENCES[2].replace(" ", "  ")])
     assert [each["prompt"] for each in record["prompts"]] == [SENTENCES[2]] * 2
     one, other = masks_of(files)
@@ -184,12 +185,12 @@ def test_a_sentence_longer_than_the_encoder_reads_is_cut_with_a_warning(ask, cap
     assert [each["cut"] for each in record["prompts"]] == [True, False]
     assert (
         "The prompt 'outline the core outline the core outline the core outline the core outline "
-        "...' was cut after 256 tokens, all that the text encoder reads."
+        "...' was cut after 256 tokens, because the text encoder reads no more."
     ) in record["caveats"]
 
 
 def _copy_run(folder, copy, change):
-    """Copies a workdir, with what `change` makes of its run.json."""
+    """Copies a workdir; `change` edits its run.json."""
     shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("last"))
     run = workdir.read(folder)._asdict()
     change(run)
@@ -200,11 +201,11 @@ def _copy_run(folder, copy, change):
     ("spacing", "caveat"),
     [
         ((np.nan, np.nan), ["Pixel size unknown: "]),
-        ((1.2, 0.9), ["Other pixel size: 0.9 to 1.2 mm, and "]),
-        ((0.5, 0.98), []),  # a tenth beyond what was seen is no matter
+        ((1.2, 0.9), ["Other pixel size: these images have pixels of 0.9 to 1.2 mm, but "]),
+        ((0.5, 0.98), []),  # a tenth beyond the training images is accepted
     ],
 )
-def test_pixels_of_a_size_that_a_model_of_native_pixels_never_saw(
+def test_caveats_about_pixel_sizes_of_a_model_without_resampling(
     trained, disc, tmp_path, spacing, caveat
 ):
     def change(run):
@@ -217,22 +218,24 @@ def test_pixels_of_a_size_that_a_model_of_native_pixels_never_saw(
         tmp_path / "run", str(tmp_path / "a.npz"), ["small"], str(tmp_path / "out"),
         unit="arbitrary",
     )  # fmt: skip
-    seen = "the model, which resamples nothing, was trained on 0.5 to 0.9 mm."
-    assert [c for c in record["caveats"] if "ixel size" in c] == [start + seen for start in caveat]
+    end = "the model was trained on images with pixels of 0.5 to 0.9 mm, without resampling."
+    assert [c for c in record["caveats"] if "ixel size" in c] == [start + end for start in caveat]
 
 
 @pytest.mark.parametrize(("native", "kept"), [(None, True), ([[0.5, 0.5], [0.9, 0.9]], False)])
-def test_nothing_is_resampled_that_was_not_in_training(trained, ask, disc, tmp_path, native, kept):
-    """The model's config names 1.5 mm, and training images of unknown size were not resampled."""
+def test_images_are_resampled_only_if_training_resampled(
+    trained, ask, disc, tmp_path, native, kept
+):
+    """The model's config sets 1.5 mm, but training images of unknown pixel size keep theirs."""
     _copy_run(trained[0], tmp_path / "run", lambda run: run.update(native_spacing_mm=native))
     crop = {"image": disc.astype("f4"), "intensity_unit": "arbitrary"}
     np.savez(tmp_path / "a.npz", **crop, spacing_mm=np.array([0.7, 0.7], "f4"))
     np.savez(tmp_path / "b.npz", **crop)
     record = draw(tmp_path / "run", str(tmp_path / "a.npz"), SENTENCES, str(tmp_path / "o"))
     starts = [caveat[:30] for caveat in record["caveats"][2:]]
-    # 28 x 28 of 48 x 48 mm, where the disc comes in smaller and goes out whole.
+    # The image covers 28 x 28 of 48 x 48 mm.
     assert starts == [
-        "Not resampled: the training im" if kept else "The image fills 35% of what th"
+        "Not resampled: the pixel size " if kept else "The image fills 35% of the mod"
     ]
     assert 0 < record["prompts"][0]["area_px"] < record["prompts"][1]["area_px"]
     _, unknown = ask(image=tmp_path / "b.npz")
@@ -277,13 +280,14 @@ IN_HU = "give the image in HU, or name its unit (--unit, or in the file)."
         (lambda disc: disc / 1000, "arbitrary", None),
     ],
 )
-@pytest.mark.parametrize("says", ["file", "user"])
-def test_values_that_are_hardly_of_the_unit_that_file_or_user_name(
-    ask, disc, tmp_path, make, unit, caveat, says
+@pytest.mark.parametrize("named_by", ["file", "user"])
+def test_caveats_about_values_that_hardly_fit_the_named_unit(
+    ask, disc, tmp_path, make, unit, caveat, named_by
 ):
-    flat = np.clip(2 * disc - 0.4, 0, 1)  # to the ends
-    image = {"image": make(flat).astype("f4")}
-    np.savez(tmp_path / "a.npz", **image, **({"intensity_unit": unit} if says == "file" else {}))
+    stretched = np.clip(2 * disc - 0.4, 0, 1)  # with pixels at 0 and at 1
+    image = {"image": make(stretched).astype("f4")}
+    in_file = {"intensity_unit": unit} if named_by == "file" else {}
+    np.savez(tmp_path / "a.npz", **image, **in_file)
     record, _ = ask(image=tmp_path / "a.npz", unit=unit)
     claims = ("Not in HU", "Perhaps not in HU", "Nearly no contrast")
     found = [each for each in record["caveats"] if each.startswith(claims)]
@@ -294,11 +298,11 @@ def test_an_image_that_fills_little_of_the_input(ask, disc, tmp_path):
     Image.fromarray((255 * disc[8:28, 12:32]).astype(np.uint8)).save(tmp_path / "small.png")
     record, _ = ask(image=tmp_path / "small.png")
     assert record["caveats"][-1] == (  # 20 x 20 of 32 x 32 pixels
-        "The image fills 39% of what the model sees at once; the rest is taken for background."
+        "The image fills 39% of the model's input; the rest is filled with background."
     )
 
 
-def test_a_workdir_trained_under_pmap_answers_alike(trained, ask, tmp_path):
+def test_a_workdir_trained_under_pmap_draws_the_same_masks(trained, ask, tmp_path):
     folder, _ = trained
     _copy_run(folder, tmp_path / "run", lambda run: run["config"].update(parallel="pmap"))
     image = str(folder.parent / "discs.npz")

@@ -1,4 +1,4 @@
-"""What cannot be predicted ends in one line and leaves nothing behind."""
+"""Faulty input of a prediction gives an error of one line and leaves no files."""
 
 import importlib.metadata
 import json
@@ -21,7 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def refusal(ask, tmp_path, *arguments, **named):
-    """Returns the one line of an InputError that leaves nothing behind."""
+    """Returns the message of an InputError, which must have one line and leave no files."""
     with pytest.raises(InputError) as error:
         ask(*arguments, **named)
     assert "\n" not in str(error.value)
@@ -29,7 +29,7 @@ def refusal(ask, tmp_path, *arguments, **named):
     return str(error.value)
 
 
-def test_what_is_wrong_with_prompts_and_images(ask, disc, make_nifti, tmp_path):
+def test_faulty_prompts_and_images(ask, disc, make_nifti, tmp_path):
     line = lambda *arguments, **named: refusal(ask, tmp_path, *arguments, **named)  # noqa: E731
     assert line([]).startswith("no prompt: say what to draw")
     assert line([SENTENCES[0], " \t"]) == "prompt 2 is empty; say what to draw"
@@ -40,7 +40,7 @@ def test_what_is_wrong_with_prompts_and_images(ask, disc, make_nifti, tmp_path):
     )
     np.savez(tmp_path / "x.npz", image=np.stack([disc] * 3, axis=-1)[None])
     colour = {"image": tmp_path / "x.npz", "slice_index": 0, "unit": "unit"}
-    assert "has 3 channels, and the model of" in line(**colour)
+    assert "has 3 channels, but the model of" in line(**colour)
     assert line(point=(3.0, 40.0)).endswith(
         "the point (3, 40) is outside of the image; give (row, column) within 0..39 and 0..39"
     )
@@ -67,7 +67,7 @@ def test_an_image_that_a_file_would_replace(ask, disc, tmp_path):
     assert os.listdir(tmp_path) == ["overlay.png"]
 
 
-def test_workdirs_that_cannot_answer(trained, tmp_path):
+def test_workdirs_that_cannot_draw(trained, tmp_path):
     folder, _ = trained
     image = str(folder.parent / "discs.npz")
 
@@ -91,14 +91,15 @@ def test_workdirs_that_cannot_answer(trained, tmp_path):
         run["config"]["stage_two"]["query"], run["prompts"] = "none", None
 
     assert line("none", without_text) == (
-        "/none: was trained with config.stage_two.query = 'none', which reads no text; ask for a "
-        "style or for samples, or name a workdir trained with 'text'"
+        "/none: was trained with config.stage_two.query = 'none', which reads no text; draw a "
+        "style or samples, or name a workdir trained with 'text'"
     )
     digest = workdir.read(folder).prompts["encoder"]["digest"]
     assert line("other", lambda run: run["prompts"]["encoder"].update(digest="0" * 16)) == (
         f"/other: was trained with the text encoder 'all-MiniLM-L6-v2' of digest {'0' * 16} and "
-        f"768 numbers, and the one found here has digest {digest} and 768; install that one, name "
-        "its folder as the encoder, or train again with this one"
+        f"768 dimensions, but the one found here has digest {digest} and 768 dimensions; install "
+        "the encoder of the training, name its folder as the encoder, or train again with the one "
+        "found"
     )
     assert line("moved", lambda run: run["prompts"]["encoder"].update(name="/moved/encoder")) == (
         "text encoder '/moved/encoder': no such folder; as the encoder, name the folder that now "
@@ -109,10 +110,10 @@ def test_workdirs_that_cannot_answer(trained, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_moved_text_encoder_is_the_same_with_its_own_pooling_alone(ask, tmp_path):
+def test_a_moved_text_encoder_is_accepted_only_with_its_own_pooling(ask, tmp_path):
     wheel = importlib.metadata.distribution(text_encoder.WHEEL)
-    place = pathlib.Path(str(wheel.locate_file(text_encoder.WHEEL_FOLDER)))
-    shutil.copytree(place, tmp_path / "moved", copy_function=os.symlink)
+    original = pathlib.Path(str(wheel.locate_file(text_encoder.WHEEL_FOLDER)))
+    shutil.copytree(original, tmp_path / "moved", copy_function=os.symlink)
     _, files = ask(name="here")
     _, moved = ask(name="there", encoder=str(tmp_path / "moved"))
     assert moved[0].read_bytes() == files[0].read_bytes()
@@ -134,7 +135,7 @@ def start(*arguments):
 
 
 def test_the_command(trained, ask, disc, tmp_path):
-    """The same masks as in this process, and status 2 with one line for what can be mended."""
+    """It writes the same masks as this process; faulty input gives status 2 and one line."""
     Image.fromarray((255 * disc).astype(np.uint8)).save(tmp_path / "crop.png")
     common = (
         f"--workdir={trained[0]}", f"--image={tmp_path / 'crop.png'}",
@@ -142,15 +143,15 @@ def test_the_command(trained, ask, disc, tmp_path):
     )  # fmt: skip
     good = start(*common, f"--output={tmp_path / 'good'}", "--point=20,20")
     bad = start(*common, f"--output={tmp_path / 'bad'}", "--point=20")
-    said = good.communicate(timeout=300)[1]
-    assert good.returncode == 0, said
-    assert "Research use only, no clinical evidence." in said
+    log = good.communicate(timeout=300)[1]
+    assert good.returncode == 0, log
+    assert "Research use only, no clinical evidence." in log
     error = bad.communicate(timeout=300)[1]
     assert (bad.returncode, error) == (2, "--point=20: give row,col, such as 120,87\n")
     assert not (tmp_path / "bad").exists()
     record, files = ask(SENTENCES, image=tmp_path / "crop.png")
     for file in files[:2]:
         assert file.read_bytes() == (tmp_path / "good" / file.name).read_bytes()
-    written = json.loads((tmp_path / "good" / "prediction.json").read_text())
-    assert written["prompts"] == record["prompts"]
-    assert written["command"].startswith("python -m prosona_jax.predict --workdir=")
+    stored = json.loads((tmp_path / "good" / "prediction.json").read_text())
+    assert stored["prompts"] == record["prompts"]
+    assert stored["command"].startswith("python -m prosona_jax.predict --workdir=")

@@ -1,4 +1,4 @@
-"""What a prediction leaves in its folder: masks in each format, a picture, and a record of both."""
+"""The files of a prediction: masks in each format, a picture, and a record of both."""
 
 import json
 import os
@@ -29,10 +29,10 @@ def test_png(ask, disc, tmp_path):
     assert [record[name] for name in ("spacing_mm", "axis", "value_range")] == [None] * 3
     assert record["prompts"][0]["area_mm2"] is None
     assert record["caveats"][2:] == [
-        "Other intensities: these are from 0 to 1, and the model was trained on ones of an "
-        "arbitrary unit; contrast may be new to it.",
-        "Pixel size unknown: of these images as of those of training, and none is resampled; "
-        "objects must be about as large in pixels as those of the training images.",
+        "Other intensities: these images have values from 0 to 1, but the training images had "
+        "values in an arbitrary unit; the contrast may be new to the model.",
+        "Pixel size unknown: it is unknown for these images and for the training images, and none "
+        "are resampled; objects must be about as large in pixels as in the training images.",
     ]
     with Image.open(files[-2]) as picture:
         assert files[-2].name == "overlay.png"
@@ -44,22 +44,22 @@ def test_png(ask, disc, tmp_path):
 
 def test_prompts_of_any_script(ask, disc, tmp_path):
     Image.fromarray((255 * disc).astype(np.uint8)).save(tmp_path / "crop.png")
-    asked = ["固い芯をぎりぎりに囲む" * 10, "ठोस कोर \u202e\x07", "حول النواة \U0001f602"]
-    record, files = ask(asked, image=tmp_path / "crop.png")
-    assert [each["prompt"] for each in record["prompts"]] == asked
+    prompts = ["固い芯をぎりぎりに囲む" * 10, "ठोस कोर \u202e\x07", "حول النواة \U0001f602"]
+    record, files = ask(prompts, image=tmp_path / "crop.png")
+    assert [each["prompt"] for each in record["prompts"]] == prompts
     assert [file.name for file in files[:3]] == [
         "crop_1_" + "固い芯をぎりぎりに囲む" * 3 + "固い芯をぎりぎ.png",
         "crop_2_ठोस-कोर.png",
         "crop_3_حول-النواة.png",
     ]
-    said = (
+    start = (
         "The prompt '" + "固い芯をぎりぎりに囲む" * 6 + "固い芯をぎりぎりに囲 ...' is far from all"
     )
-    assert any(caveat.startswith(said) for caveat in record["caveats"])
+    assert any(caveat.startswith(start) for caveat in record["caveats"])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes are Linux's")
-def test_a_path_that_is_no_utf_8(ask, disc, tmp_path):
+def test_a_path_that_is_not_utf_8(ask, disc, tmp_path):
     path = tmp_path / os.fsdecode(b"caf\xe9.png")
     Image.fromarray((255 * disc).astype(np.uint8)).save(path)
     record, files = ask(image=path)
@@ -68,19 +68,19 @@ def test_a_path_that_is_no_utf_8(ask, disc, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("pixel_mm", "written"), [(0.0125, "0.00609"), (0.7, "19.1"), (30.0, "35100"), (None, "")]
+    ("pixel_mm", "shown"), [(0.0125, "0.00609"), (0.7, "19.1"), (30.0, "35100"), (None, "")]
 )
-def test_areas_in_the_legend_have_three_digits(pixel_mm, written):
+def test_areas_in_the_legend_have_three_digits(pixel_mm, shown):
     probability = np.zeros((8, 9), np.float32)
     probability.flat[:39] = 1
     area = pixel_mm and 39 * pixel_mm**2
     drawn = Segmentation("small", probability, area, (), None, {}, "", None, probability)
-    expected = f"39 px, {written} mm²" if written else "39 px"
+    expected = f"39 px, {shown} mm²" if shown else "39 px"
     assert saving._area(drawn) == expected
 
 
-def test_asked_again_the_folder_keeps_no_mask_of_before(ask, disc, tmp_path):
-    """What no prediction on that image wrote stays, and a damaged record lists nothing."""
+def test_another_prediction_on_the_image_removes_the_masks_of_the_last_one(ask, disc, tmp_path):
+    """Files that no prediction on the image wrote stay; a damaged record gives an empty list."""
     for name in ("crop.png", "other.png"):
         Image.fromarray((255 * disc).astype(np.uint8)).save(tmp_path / name)
     other = ask(SENTENCES[:1], image=tmp_path / "other.png")[1][0]
@@ -101,16 +101,16 @@ def test_asked_again_the_folder_keeps_no_mask_of_before(ask, disc, tmp_path):
 
 
 def test_a_slice_along_another_axis_is_another_image(make_nifti, ask, disc):
-    """Slice 3 of one axis and slice 3 of another have masks of other names of sentences."""
+    """Masks of slice 3 along one axis stay if slice 3 along another axis is predicted."""
     pytest.importorskip("nibabel", reason="the extra [nifti] is not installed")
     path = make_nifti(np.tile(disc[..., None], 40).astype(np.float32), "ct.nii")
-    asked = {"image": path, "slice_index": 3, "value_range": (0.0, 1.0)}
-    record, first = ask(SENTENCES[:1], axis=0, **asked)
+    options = {"image": path, "slice_index": 3, "value_range": (0.0, 1.0)}
+    record, first = ask(SENTENCES[:1], axis=0, **options)
     assert (record["slice"], record["axis"], record["value_range"]) == (3, 0, [0, 1])
-    record, second = ask(SENTENCES[1:2], axis=2, **asked)
+    record, second = ask(SENTENCES[1:2], axis=2, **options)
     assert record["axis"] == 2
     assert first[0].exists()
-    assert ask(SENTENCES[2:], axis=2, **asked)[0]["axis"] == 2
+    assert ask(SENTENCES[2:], axis=2, **options)[0]["axis"] == 2
     assert first[0].exists()
     assert not second[0].exists()
 
@@ -133,9 +133,9 @@ def test_nifti(make_nifti, ask, disc):
         )
         assert found.header["descrip"].item().decode().startswith(caveats.NOTE)
     assert 0 < record["prompts"][0]["area_px"] < record["prompts"][1]["area_px"]
-    assert [caveat.split(" ", 4)[:4] for caveat in record["caveats"][2:]] == [
-        ["Other", "intensities:", "these", "are"],  # the model saw none of 0 to 1
-        ["Not", "resampled:", "the", "training"],  # whose pixels are of unknown size
+    assert [caveat.partition(":")[0] for caveat in record["caveats"][2:]] == [
+        "Other intensities",  # the training images do not have values from 0 to 1
+        "Not resampled",  # the pixel size of the training images is unknown
     ]
 
 

@@ -1,4 +1,4 @@
-"""Random geometry: exact where it can be, the same for image and masks, seeded by the record."""
+"""Random geometry: flips are exact, image and masks move together, and records seed the draws."""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ def _blob(count: int, size: int = 32) -> tuple[jax.Array, jax.Array]:
     return image, jnp.asarray(np.tile(inside[None, None], (count, 1, 1, 1)), jnp.uint8)
 
 
-def test_nothing_asked_changes_nothing() -> None:
+def test_ranges_of_zero_change_nothing() -> None:
     image, masks = _blob(2)
     found_image, found_masks = augment(_keys(2), image, masks, NONE)
     np.testing.assert_allclose(found_image, image, atol=1e-6)
@@ -45,7 +45,7 @@ def test_image_and_mask_move_together() -> None:
     np.testing.assert_array_equal(found_image[..., 0] >= 0.5, found_masks[:, 0] == 1)
 
 
-def test_rotation_keeps_areas_and_scale_changes_them_by_its_square() -> None:
+def test_rotation_keeps_areas_and_scaling_changes_them_by_the_square_of_the_scale() -> None:
     image, masks = _blob(16)
     area = float(masks[0].sum())
     _, turned = augment(_keys(16), image, masks, NONE._replace(rotate_degrees=180.0))
@@ -55,7 +55,7 @@ def test_rotation_keeps_areas_and_scale_changes_them_by_its_square() -> None:
     assert np.exp(-0.45) < ratio.min() < 0.9 < 1.1 < ratio.max() < np.exp(0.45)
 
 
-def test_contrast_and_brightness_touch_the_image_alone() -> None:
+def test_contrast_and_brightness_change_the_image_and_not_the_masks() -> None:
     image, masks = _blob(16)
     how = NONE._replace(gain=0.3, offset=0.2)
     found_image, found_masks = augment(_keys(16), image, masks, how)
@@ -65,7 +65,7 @@ def test_contrast_and_brightness_touch_the_image_alone() -> None:
     assert np.exp(-0.3) <= float((high - low).min()) < float((high - low).max()) <= np.exp(0.3)
 
 
-def test_a_record_is_augmented_alike_in_any_batch() -> None:
+def test_a_record_is_augmented_in_the_same_way_in_any_batch() -> None:
     image, masks = _blob(4)
     how = Augmentation(True, 180.0, 0.2, 2.0, 0.1, 0.1)
     whole = augment(_keys(4), image, masks, how)

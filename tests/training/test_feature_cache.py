@@ -1,4 +1,4 @@
-"""Encoded training records: all views in host memory, in the records' order, without padding."""
+"""Encoded training records: all views in host memory, sorted by record, without padding."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from prosona_jax.types import Batch
 from tests import tiny
 from tests.tiny import AUGMENTATION, MODEL, ROOT
 
-ORDER = [14, 10, 13, 11, 12, 15]  # of the records' indices in the data set, as they are read
+ORDER = [14, 10, 13, 11, 12, 15]  # indices of the records in the data set, in reading order
 
 
 def _read(positions, valid):
@@ -30,14 +30,14 @@ def _read(positions, valid):
 
 
 def _batches():
-    """Six records in two batches of four, the second one half padding."""
+    """Returns six records in two batches of four; half of the second batch is padding."""
     return loader.eval_batches(
         _read, np.array(ORDER), batch_size=4, process_index=0, process_count=1
     )
 
 
 class _OneDevice:
-    """The same steps without any device mesh."""
+    """A wrapper that runs the same steps on one device, without a mesh."""
 
     shard = staticmethod(lambda batch: jax.tree.map(jnp.asarray, batch))
     gather = staticmethod(jax.device_get)
@@ -64,8 +64,8 @@ def kept():
     return _keep(parallel.create("mesh"))
 
 
-def test_views_follow_each_other_each_in_order_of_the_records(kept):
-    """Padding is gone; arrays lie on the host, features as f16."""
+def test_views_follow_one_another_each_sorted_by_record(kept):
+    """There is no padding; arrays are on the host, features as f16."""
     assert kept.index.tolist() == [10, 11, 12, 13, 14, 15] * 2
     assert (kept.valid == 1).all()
     assert kept.features.shape == (12, 8, 8, 4)
@@ -79,7 +79,7 @@ def test_views_follow_each_other_each_in_order_of_the_records(kept):
 
 
 @pytest.mark.parametrize("view", [0, 1])
-def test_each_record_is_its_frozen_view(kept, view):
+def test_each_kept_record_equals_its_encoded_view(kept, view):
     positions = np.arange(10, 16)
     batch = jax.tree.map(jnp.asarray, _read(positions, np.ones(6)))
     step = jax.jit(feature_cache.make_encode(MODEL, "single", AUGMENTATION))
@@ -91,14 +91,14 @@ def test_each_record_is_its_frozen_view(kept, view):
 
 
 @pytest.mark.parametrize("wrapper", ["pmap", None])
-def test_devices_change_nothing(kept, wrapper):
+def test_any_parallel_wrapper_keeps_the_same_values(kept, wrapper):
     other = _keep(parallel.create(wrapper) if wrapper else _OneDevice())
     np.testing.assert_allclose(other.features, kept.features, rtol=2e-3, atol=1e-4)
     for a, b in zip(jax.tree.leaves(other[1:]), jax.tree.leaves(kept[1:]), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
-def test_a_reader_takes_what_was_kept_and_is_told_what_pads(kept):
+def test_a_reader_returns_kept_records_with_the_given_validity(kept):
     read = feature_cache.reader(kept)
     found = read(np.array([7, 0, 7]), np.array([1.0, 1.0, 0.0]))
     assert isinstance(found, encoding.Encoded)

@@ -1,6 +1,6 @@
-"""The loop: interrupted or not it ends the same, keeps the best, and stops where a term fails.
+"""The loop: an interrupted run ends as any other, the best is kept, a failing term stops it.
 
-The step is a few lines of arithmetic that depend on the batch, the step and the state.
+The training step is a few lines of arithmetic that depend on the batch, the step and the state.
 """
 
 import json
@@ -20,15 +20,15 @@ from prosona_jax.training.step import TrainState
 from prosona_jax.types import Batch
 
 SCHEDULE = Schedule(steps=12, log_every=2, evaluate_every=3, checkpoint_every=4)
-GED = {3: 0.75, 6: 0.25, 9: 0.5, 12: 0.375}  # validation's, by step
+GED = {3: 0.75, 6: 0.25, 9: 0.5, 12: 0.375}  # of the validation, by step
 
 
 class Fault(Exception):
-    """Ends a run as a kill would, at a place of the test's choice."""
+    """Ends a run as a kill would, at a step that the test chooses."""
 
 
 class Numbers:
-    """Batches of one number each, the next odd one; the position is the number."""
+    """Batches of one odd number each, in order; the position is the next number."""
 
     def __init__(self):
         self._number = 1
@@ -108,7 +108,7 @@ def _note(workdir, series, step):
 
 
 def _when(step, action):
-    """Returns the step, with an action in the middle of one of them."""
+    """Returns the training step; it calls `action` before it computes step number `step`."""
 
     def train_step(state, batch, root):
         if int(state.step) + 1 == step:
@@ -155,11 +155,11 @@ def reference(tmp_path_factory):
     return workdir, _run(workdir)
 
 
-def test_the_history_has_every_row_once_and_means_in_between(reference):
+def test_the_history_has_every_row_once_with_the_means_since_the_row_before(reference):
     workdir, _ = reference
     rows = _history(workdir)
     assert [row["step"] for row in rows if row["split"] == "validation"] == [3, 6, 9, 12]
-    # Every second step, and before each validation and checkpoint: the mean since the row before.
+    # Every second step, and before each validation and checkpoint.
     assert [row["step"] for row in rows if row["split"] == "train"] == [2, 3, 4, 6, 8, 9, 10, 12]
     state, numbers, dice = _initial(), Numbers(), []
     for _ in range(2):
@@ -178,7 +178,7 @@ def test_the_best_checkpoint_has_the_lowest_ged_and_the_average(reference):
     assert float(average["weight"][0]) == note["weight"]
 
 
-def test_what_is_carried_lies_beside_the_best_average(tmp_path, reference):
+def test_carried_arrays_are_saved_with_the_best_average(tmp_path, reference):
     carry = {"text": np.arange(6, dtype=np.float32).reshape(2, 3)}
     state = _run(tmp_path, carry=carry)
     like = {"average": state.average, "carry": {"text": np.zeros((2, 3), np.float32)}}
@@ -190,7 +190,7 @@ def test_what_is_carried_lies_beside_the_best_average(tmp_path, reference):
 
 
 @pytest.mark.parametrize("step", [1, 4, 5, 7, 9, 12])
-def test_a_killed_run_ends_as_one_that_ran_through(tmp_path, reference, step):
+def test_a_killed_run_ends_as_a_run_without_interruption(tmp_path, reference, step):
     with pytest.raises(Fault):
         _run(tmp_path, _when(step, _fail))
     assert _last_step(tmp_path) == (step - 1) // 4 * 4
@@ -204,7 +204,7 @@ def test_a_run_killed_again_and_again_ends_the_same(tmp_path, reference):
     _assert_same_end(tmp_path, reference[0], _run(tmp_path), reference[1])
 
 
-def test_sigterm_saves_first(tmp_path, reference):
+def test_sigterm_saves_the_state_before_the_run_stops(tmp_path, reference):
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Preempted, match=r"^stopped at step 6, saved; run the same command to"):
         _run(tmp_path, _when(6, _terminate))
@@ -228,8 +228,8 @@ def test_a_finished_run_only_returns_its_state(tmp_path, reference):
     _assert_same_end(tmp_path, reference[0], state, reference[1])
 
 
-def test_the_best_is_on_disk_before_a_note_says_so(tmp_path, monkeypatch):
-    """Else a kill between the two would lose it: no later score would be lower."""
+def test_the_best_checkpoint_is_on_disk_before_a_note_records_it(tmp_path, monkeypatch):
+    """Otherwise a kill between the two would lose it, since no later score might be lower."""
     save, seen = ocp.CheckpointManager.save, []
 
     def spy(self, step, *, args):
@@ -244,7 +244,7 @@ def test_the_best_is_on_disk_before_a_note_says_so(tmp_path, monkeypatch):
 
 
 def _broken(step, *terms):
-    """Returns the step, with some terms not a number from one of them on."""
+    """Returns the training step; from step number `step` on, its `terms` are NaN."""
 
     def train_step(state, batch, root):
         after, metrics = _step(state, batch, root)
@@ -265,10 +265,10 @@ def _broken(step, *terms):
     ],
 )
 def test_a_term_that_fails_is_named_and_nothing_is_saved_after(tmp_path, terms, named):
-    """Found at the next row of the history: step 7 of 8, and the checkpoint of 8 is not made."""
+    """Step 7 fails; the next row, at step 8, finds it, and no checkpoint of step 8 is saved."""
     with pytest.raises(Diverged) as fault:
         _run(tmp_path, _broken(7, *terms))
-    assert str(fault.value).startswith(f"step 7: {named} is nan; what was saved before is kept.")
+    assert str(fault.value).startswith(f"step 7: {named} is nan; earlier checkpoints are kept.")
     assert "\n" not in str(fault.value)
     assert _steps(tmp_path, "last") == [4]
     assert _steps(tmp_path, "best") == [6]
@@ -282,7 +282,7 @@ def test_nothing_is_saved_when_the_first_step_fails(tmp_path):
     assert _history(tmp_path) == []
 
 
-def test_no_best_without_a_finite_score(tmp_path):
+def test_no_best_checkpoint_is_saved_without_a_finite_score(tmp_path):
     nan = dict.fromkeys(GED, float("nan"))
     _run(tmp_path, scores=nan)
     assert _steps(tmp_path, "best") == []

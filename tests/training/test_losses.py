@@ -1,4 +1,4 @@
-"""Loss terms against closed forms and against plain loops."""
+"""Loss terms compared with closed forms and with plain loops."""
 
 import jax
 import jax.numpy as jnp
@@ -7,11 +7,11 @@ import pytest
 
 from prosona_jax.training import losses
 
-SURE = 30.0  # a logit whose sigmoid is 0 or 1 in float32
+CERTAIN = 30.0  # the sigmoid of this logit or its negative is 1 or 0 in float32
 
 
 def _logits(mask: np.ndarray) -> jax.Array:
-    return jnp.asarray(np.where(mask > 0, SURE, -SURE), jnp.float32)
+    return jnp.asarray(np.where(mask > 0, CERTAIN, -CERTAIN), jnp.float32)
 
 
 def _masks(seed: int, *shape: int) -> jax.Array:
@@ -26,7 +26,7 @@ def test_soft_dice_of_half_overlapping_squares() -> None:
     np.testing.assert_allclose(value, [expected], rtol=1e-5)
 
 
-def test_soft_dice_is_per_image_so_that_large_ones_hide_no_small_ones() -> None:
+def test_soft_dice_is_per_image_so_that_large_objects_do_not_hide_small_ones() -> None:
     truth = np.zeros((2, 16, 16), np.float32)
     truth[0, :12, :12], truth[1, :2, :2] = 1, 1
     found = truth.copy()
@@ -38,7 +38,7 @@ def test_soft_dice_is_per_image_so_that_large_ones_hide_no_small_ones() -> None:
 def test_soft_dice_of_two_empty_masks_is_zero_with_a_finite_gradient() -> None:
     empty = jnp.zeros((1, 4, 4))
     value, gradient = jax.value_and_grad(lambda x: losses.soft_dice(x, empty).sum())(
-        jnp.full((1, 4, 4), -SURE)
+        jnp.full((1, 4, 4), -CERTAIN)
     )
     assert float(value) == pytest.approx(0, abs=1e-6)
     assert np.isfinite(gradient).all()
@@ -49,13 +49,13 @@ def test_cross_entropy_of_an_undecided_model_is_log_two() -> None:
     np.testing.assert_allclose(value, np.log(2), rtol=1e-6)
 
 
-def test_free_bits_spare_a_dimension_and_not_the_sum() -> None:
+def test_free_bits_apply_to_each_dimension_and_not_to_the_sum() -> None:
     per_dimension = jnp.array([[0.2, 3.0], [0.0, 0.0]])
     np.testing.assert_allclose(losses.kl(per_dimension, 0.0), [3.2, 0.0], rtol=1e-6)
     np.testing.assert_allclose(losses.kl(per_dimension, 0.5), [3.5, 1.0], rtol=1e-6)
 
 
-def test_bound_is_zero_if_samples_span_what_raters_span() -> None:
+def test_bound_is_zero_if_the_samples_are_the_raters_masks() -> None:
     masks = _masks(1, 2, 3, 6, 6)
     valid = jnp.ones((2, 3), bool)
     np.testing.assert_allclose(losses.bound(_logits(masks), masks, valid), 0.0, atol=1e-3)
@@ -84,12 +84,12 @@ def test_soft_distance_is_one_minus_iou_of_binary_masks() -> None:
             assert found[0, i, j] == pytest.approx(1 - shared / union, abs=1e-3)
 
 
-def test_a_grey_mask_is_at_no_distance_from_itself() -> None:
+def test_the_distance_of_a_grey_mask_from_itself_is_zero() -> None:
     grey = jnp.full((1, 1, 50), 0.3)
     assert float(losses.soft_distance(grey, grey)[0, 0, 0]) == pytest.approx(0, abs=1e-6)
 
 
-def test_ged_of_sure_samples_is_the_plain_double_sum() -> None:
+def test_ged_of_binary_samples_is_the_plain_double_sum() -> None:
     samples, masks = _masks(6, 1, 3, 6, 6), _masks(7, 1, 2, 6, 6)
     distance = lambda a, b: 1 - float((a * b).sum() / jnp.maximum(a, b).sum())  # noqa: E731
     to_raters = np.mean([distance(s, y) for s in samples[0] for y in masks[0]])
@@ -115,7 +115,7 @@ def test_ged_ignores_missing_raters_and_the_order_of_all() -> None:
 
 
 def test_ged_is_least_when_samples_are_drawn_as_the_raters_are() -> None:
-    """A proper score: two half-and-half opinions beat both their mean and one of them alone."""
+    """A proper score: samples of both masks score better than one mask alone or their mean."""
     raters = jnp.stack([jnp.zeros((6, 6)).at[:3].set(1), jnp.zeros((6, 6)).at[3:].set(1)])[None]
     valid = jnp.ones((1, 2), bool)
     as_raters = _logits(np.repeat(np.asarray(raters), 20, axis=1))
@@ -162,7 +162,7 @@ def test_info_nce_of_one_candidate_that_is_positive_is_zero() -> None:
     np.testing.assert_allclose(found, 0.0, atol=1e-6)  # and anchors 0 and 2 have no positive
 
 
-def test_unusable_candidates_matter_neither_to_info_nce_nor_to_its_gradient() -> None:
+def test_unusable_candidates_change_neither_info_nce_nor_its_gradient() -> None:
     anchors, candidates, positive, valid = _contrast(13, 5, 9)
     other = jnp.where(valid[:, None], candidates, 1e4)
 
@@ -180,9 +180,9 @@ def test_unusable_candidates_matter_neither_to_info_nce_nor_to_its_gradient() ->
     assert np.abs(of_one[1][valid]).max(axis=1).min() > 0
 
 
-def test_an_anchor_without_a_positive_costs_nothing() -> None:
+def test_the_loss_of_an_anchor_without_a_positive_is_zero() -> None:
     anchors, candidates, positive, valid = _contrast(14, 5, 9)
-    positive = positive.at[2].set(~valid)  # only what is unusable
+    positive = positive.at[2].set(~valid)  # only unusable candidates
 
     def second(anchors: jax.Array) -> jax.Array:
         return losses.info_nce(anchors, candidates, positive, valid, jnp.float32(0.07))[2]

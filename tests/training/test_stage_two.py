@@ -1,4 +1,4 @@
-"""The loss of stage two: its terms by hand, on one device and on four, and that it learns."""
+"""The loss of stage two: terms computed by hand, one device against four, and that it learns."""
 
 import functools
 
@@ -50,8 +50,8 @@ def _text(prompts: int) -> jax.Array:
     return jnp.asarray(text / np.linalg.norm(text, axis=-1, keepdims=True), jnp.float32)
 
 
-def _frozen(size: int = 8, padding: int = 0) -> encoding.Encoded:
-    """Random stand-ins for what stage one computes; two masks are missing."""
+def _encoded(size: int = 8, padding: int = 0) -> encoding.Encoded:
+    """Random values in place of the outputs of stage one; two masks are missing."""
     generator = np.random.default_rng(0)
     draw = lambda *shape: generator.normal(size=shape).astype(np.float32)  # noqa: E731
     rater_valid = np.ones((size, K), bool)
@@ -86,10 +86,10 @@ def _terms(encoded: encoding.Encoded, projector: Projector = ANALYTIC) -> dict[s
     return jax.device_get(terms(_params("text"), encoded, ROOT, jnp.int32(0), None))
 
 
-def _asked(
+def _decode_by_hand(
     encoded: encoding.Encoded, projector: Projector
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Returns each style's logits by its only prompt, and the vectors that are contrasted."""
+    """Returns each style's logits by its only prompt, and the vectors of the contrastive loss."""
     encoded = jax.tree.map(jnp.asarray, encoded)
     encoded = encoded._replace(features=encoded.features.astype(jnp.float32))
     text = jnp.broadcast_to(_text(1)[None, :, 0], (len(encoded.index), K, E))
@@ -101,8 +101,8 @@ def _asked(
 
 @pytest.mark.parametrize("projector", [ANALYTIC, BANK])
 def test_overlap_terms_are_means_over_the_styles_that_have_a_rater(projector) -> None:
-    encoded = _frozen()
-    logits, _ = _asked(encoded, projector)
+    encoded = _encoded()
+    logits, _ = _decode_by_hand(encoded, projector)
     found = _terms(encoded, projector)
     for i in range(8):
         own = [
@@ -116,26 +116,26 @@ def test_overlap_terms_are_means_over_the_styles_that_have_a_rater(projector) ->
 
 
 @pytest.mark.parametrize("level", ["latent", "visual"])
-def test_contrast_takes_the_same_style_of_any_image_for_positive(level) -> None:
+def test_contrast_treats_the_same_style_in_any_image_as_positive(level) -> None:
     """Both directions, by loops over pairs; neither padding nor a missing mask is a candidate."""
-    encoded = _frozen(padding=3)
-    _, aligned = _asked(encoded, ANALYTIC)
+    encoded = _encoded(padding=3)
+    _, aligned = _decode_by_hand(encoded, ANALYTIC)
     found = _terms(encoded)[level]
     sides = [np.asarray(aligned[name], np.float64) for name in (f"text_{level}", level)]
-    there = [(i, k) for i in range(5) for k in range(K) if encoded.rater_valid[i, k]]
+    usable = [(i, k) for i in range(5) for k in range(K) if encoded.rater_valid[i, k]]
 
     def info_nce(anchor, others, style):
-        score = {place: anchor @ others[place] / 0.07 for place in there}
+        score = {pair: anchor @ others[pair] / 0.07 for pair in usable}
         total = np.log(np.sum(np.exp(list(score.values()))))
-        return -np.mean([score[place] - total for place in there if place[1] == style])
+        return -np.mean([score[pair] - total for pair in usable if pair[1] == style])
 
     for i in range(5):
-        places = [(i, k) for k in range(K) if encoded.rater_valid[i, k]]
+        pairs = [(i, k) for k in range(K) if encoded.rater_valid[i, k]]
         expected = np.mean(
             [
                 0.5
                 * (info_nce(sides[0][p], sides[1], p[1]) + info_nce(sides[1][p], sides[0], p[1]))
-                for p in places
+                for p in pairs
             ]
         )
         assert found[i] == pytest.approx(expected, rel=1e-4)
@@ -144,12 +144,12 @@ def test_contrast_takes_the_same_style_of_any_image_for_positive(level) -> None:
 def test_terms_without_weight_are_left_out() -> None:
     alone = stage_two.Objective(dice=0.0, cross_entropy=0.0, latent=0.0, visual=1.0, text_noise=0.0)
     terms = functools.partial(_loss_terms("text", ANALYTIC, 1, alone), axis_name=None)
-    found = jax.eval_shape(terms, _params("text"), _frozen(), ROOT, jnp.int32(0))
+    found = jax.eval_shape(terms, _params("text"), _encoded(), ROOT, jnp.int32(0))
     assert set(found) == {"visual"}
 
 
-def test_what_a_missing_rater_drew_weighs_nothing() -> None:
-    encoded = _frozen()
+def test_masks_of_missing_raters_do_not_change_the_terms() -> None:
+    encoded = _encoded()
     missing = ~encoded.rater_valid
     other = encoded._replace(
         masks=np.where(missing[..., None, None], 1 - encoded.masks, encoded.masks),
@@ -161,21 +161,21 @@ def test_what_a_missing_rater_drew_weighs_nothing() -> None:
 
 
 def test_a_prompt_is_drawn_for_each_image_style_and_step() -> None:
-    """Between two of its style's sentences, which half of the time are the same one."""
+    """A random point between two of the style's sentences; half of the time both are the same."""
     text = jnp.arange(K * 2, dtype=jnp.float32).reshape(K, 2, 1)  # style k: 2 k and 2 k + 1
     index = jnp.arange(3000)
-    places = [
+    positions = [
         np.asarray(stage_two._draw(rng.example_keys(ROOT, "prompt", n, index), text, 0.0))[..., 0]
         - 2.0 * np.arange(K)
         for n in (0, 1)
     ]
-    for place in places:
-        assert ((place >= 0) & (place <= 1)).all()
+    for position in positions:
+        assert ((position >= 0) & (position <= 1)).all()
         for end in (0, 1):
-            np.testing.assert_allclose((place == end).mean(axis=0), 0.25, atol=0.03)
-        between = np.sort(place[(place > 0) & (place < 1)])
+            np.testing.assert_allclose((position == end).mean(axis=0), 0.25, atol=0.03)
+        between = np.sort(position[(position > 0) & (position < 1)])
         np.testing.assert_allclose(between, np.linspace(0, 1, len(between)), atol=0.03)
-    both = np.corrcoef(np.concatenate(places, axis=1), rowvar=False)
+    both = np.corrcoef(np.concatenate(positions, axis=1), rowvar=False)
     np.testing.assert_allclose(both, np.eye(2 * K), atol=0.08)
 
 
@@ -185,7 +185,7 @@ def _run(
     wrapper: str | None = None,
     projector: Projector = ANALYTIC,
 ) -> tuple[Params, dict[str, float]]:
-    """One step of plain SGD at rate 0.1, so that parameters move by 0.1 of the gradient."""
+    """Runs one step of plain SGD at rate 0.1: parameters change by 0.1 of the gradient."""
     tx, objective = optax.sgd(0.1), _objective(query)
     terms = _loss_terms(query, projector, 2, objective)
     train_step = step.make_train_step(terms, stage_two.make_weights(objective), tx, 0.9)
@@ -201,7 +201,7 @@ def _run(
     return jax.device_get(state.params), metrics
 
 
-def test_weights_are_those_of_the_terms_alone() -> None:
+def test_only_terms_have_weights() -> None:
     weights = stage_two.make_weights(OBJECTIVE._replace(text_noise=0.4))(jnp.array(2))
     assert weights == {"dice": 1.0, "cross_entropy": 0.7, "latent": 0.5, "visual": 0.3}
 
@@ -215,20 +215,20 @@ def _assert_close(a: object, b: object, atol: float) -> None:
     ("query", "projector"), [("text", ANALYTIC), ("text", BANK), ("heads", ANALYTIC)]
 )
 def test_four_devices_give_the_gradients_of_one(query, projector, wrapper) -> None:
-    """Equal parameters within 1e-6 are gradients within 1e-5; the last device has padding alone.
+    """Parameters equal within 1e-6 mean gradients within 1e-5; the last device has only padding.
 
     Contrastive candidates come from all devices, and each record has its own dropout and codes.
     """
     assert jax.device_count() == 4
-    one, one_metrics = _run(_frozen(padding=3), query, None, projector)
-    many, many_metrics = _run(_frozen(padding=3), query, wrapper, projector)
+    one, one_metrics = _run(_encoded(padding=3), query, None, projector)
+    many, many_metrics = _run(_encoded(padding=3), query, wrapper, projector)
     _assert_close(many, one, 1e-6)
     assert many_metrics == pytest.approx(one_metrics, rel=1e-5)
 
 
 @pytest.mark.parametrize("query", ["text", "heads"])
-def test_what_pads_a_batch_changes_nothing(query) -> None:
-    padded = _frozen(padding=3)
+def test_padding_changes_nothing(query) -> None:
+    padded = _encoded(padding=3)
     exact = jax.tree.map(lambda x: x[:5], padded)
     garbage = jax.tree.map(lambda x: np.concatenate([x[:5], np.full_like(x[5:], 7)]), padded)
     garbage = garbage._replace(valid=padded.valid)
@@ -241,7 +241,7 @@ def test_what_pads_a_batch_changes_nothing(query) -> None:
 
 @pytest.mark.parametrize("query", ["text", "id", "heads"])
 def test_the_order_of_records_changes_nothing(query) -> None:
-    encoded = _frozen()
+    encoded = _encoded()
     one, one_metrics = _run(encoded, query)
     other, other_metrics = _run(jax.tree.map(lambda x: x[::-1].copy(), encoded), query)
     _assert_close(other, one, 1e-6)
@@ -251,7 +251,7 @@ def test_the_order_of_records_changes_nothing(query) -> None:
 def test_only_the_prompter_learns() -> None:
     """The state holds nothing of stage one."""
     start = _params("text")
-    params, _ = _run(_frozen(), "text")
+    params, _ = _run(_encoded(), "text")
     assert set(params["params"]) == {"query", "alignment"}
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), params, start)
     assert min(jax.tree.leaves(moved)) > 1e-6
@@ -264,7 +264,7 @@ def test_without_contrast_the_alignment_stays_as_it_was() -> None:
     def loss(params, encoded):
         return sum(jnp.sum(x) for x in terms(params, encoded, ROOT, jnp.int32(0), None).values())
 
-    gradient = jax.jit(jax.grad(loss))(_params("text"), _frozen())["params"]
+    gradient = jax.jit(jax.grad(loss))(_params("text"), _encoded())["params"]
     assert all(not np.any(x) for x in jax.tree.leaves(gradient["alignment"]))
     assert np.any(gradient["query"]["Dense_1"]["kernel"])  # the last layer, which starts from zero
 
@@ -294,7 +294,7 @@ def _train(terms, weights, params, batch, rate: float, steps: int) -> Params:
 
 
 def test_training_both_stages_makes_prompts_choose_the_size() -> None:
-    """Prompt k draws rater k's disc, and neither its shuffle nor the middle."""
+    """Prompt k draws the disc of rater k, and neither another rater's disc nor the mean."""
     batch = jax.tree.map(jnp.asarray, _discs())
     first = stage_one.Objective(
         dice=1.0, cross_entropy=1.0, kl=0.02, kl_warmup_steps=0, free_bits=0.0, bound=0.0, ged=1.0,
@@ -302,21 +302,21 @@ def test_training_both_stages_makes_prompts_choose_the_size() -> None:
     )  # fmt: skip
     still = augment.Augmentation(False, 0.0, 0.0, 0.0, 0.0, 0.0)
     terms = stage_one.make_loss_terms(MODEL, first, still)
-    known = _train(terms, stage_one.make_weights(first), tiny.params(), batch, 5e-3, 300)
+    trained = _train(terms, stage_one.make_weights(first), tiny.params(), batch, 5e-3, 300)
     encoded = jax.jit(feature_cache.make_encode(MODEL, "single", None))(
-        feature_cache.View(known, 0), batch, ROOT
+        feature_cache.View(trained, 0), batch, ROOT
     )
 
     prompter, text = _prompter("text"), _text(2)[:2]
     params = stage_two.initialise(
         prompter, ROOT, MODEL, image_shape=tiny.IMAGE_SHAPE, styles=2, text_dim=E
     )
-    args = MODEL, known, prompter, ANALYTIC, OBJECTIVE, text
+    args = MODEL, trained, prompter, ANALYTIC, OBJECTIVE, text
     terms, weights = stage_two.make_loss_terms(*args), stage_two.make_weights(OBJECTIVE)
     params = _train(terms, weights, params, encoded, 1e-2, 200)
     modules = MODEL, prompter, ANALYTIC
     evaluate = jax.jit(style_steps.make_eval_step(*modules, together=False, drawn=False))
-    found = evaluate(style_steps.Prompted(known, params, jnp.moveaxis(text, 1, 0)), encoded, ROOT)
+    found = evaluate(style_steps.Prompted(trained, params, jnp.moveaxis(text, 1, 0)), encoded, ROOT)
     for prompts in range(2):
         overlaps = metrics.Overlaps(*(counts[:, prompts] for counts in found.overlaps))
         scores = metrics.style_scores(overlaps, batch.rater_valid)

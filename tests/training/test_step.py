@@ -1,4 +1,4 @@
-"""The training step: what it sums, what it draws, that it learns; on one device and on four."""
+"""The training step: its sums, its random draws, and its learning, on one device and on four."""
 
 import functools
 import re
@@ -54,18 +54,18 @@ def _train_step(
 def _run(
     batch: Batch, wrapper: str | None, steps: int = 1, objective: stage_one.Objective = OBJECTIVE
 ) -> tuple[step.TrainState, dict[str, float]]:
-    """Trains by plain SGD, so that parameters differ by the gradients alone."""
+    """Trains by plain SGD, so that parameters differ only if gradients differ."""
     tx = optax.sgd(0.1)
     train_step = _train_step(tx, objective)
     state = _state(tx)
     if wrapper is None:
-        place, compiled = lambda x: x, jax.jit(train_step)
+        shard, compiled = lambda x: x, jax.jit(train_step)
     else:
         devices = parallel.create(wrapper)
-        state, place = devices.replicate(state), devices.shard
+        state, shard = devices.replicate(state), devices.shard
         compiled = devices.train_step(train_step)
     for _ in range(steps):
-        state, metrics = compiled(state, place(batch), ROOT)
+        state, metrics = compiled(state, shard(batch), ROOT)
     return jax.device_get(state), {name: float(value) for name, value in metrics.items()}
 
 
@@ -76,7 +76,7 @@ def _assert_close(a: object, b: object, atol: float) -> None:
 @pytest.mark.parametrize("padding", [0, 3])
 @pytest.mark.parametrize("wrapper", ["mesh", "pmap"])
 def test_four_devices_give_the_gradients_of_one(wrapper: str, padding: int) -> None:
-    """One SGD step at rate 0.1 moves parameters by 0.1 g: equal within 1e-6 is g within 1e-5."""
+    """An SGD step at rate 0.1 adds -0.1 g: parameters within 1e-6 mean gradients within 1e-5."""
     assert jax.device_count() == 4
     one, one_metrics = _run(_batch(padding=padding), None)
     many, many_metrics = _run(_batch(padding=padding), wrapper)
@@ -85,7 +85,7 @@ def test_four_devices_give_the_gradients_of_one(wrapper: str, padding: int) -> N
 
 
 @pytest.mark.parametrize("wrapper", ["mesh", "pmap"])
-def test_four_devices_end_where_one_does(wrapper: str) -> None:
+def test_four_devices_end_with_the_parameters_of_one(wrapper: str) -> None:
     one, _ = _run(_batch(padding=3), None, steps=4)
     many, _ = _run(_batch(padding=3), wrapper, steps=4)
     assert one.step == many.step == 4
@@ -107,7 +107,7 @@ def test_only_the_first_step_compiles(wrapper: str, caplog: pytest.LogCaptureFix
     assert compiled == [True, False, False]
 
 
-def test_what_pads_a_batch_changes_nothing() -> None:
+def test_padding_changes_nothing() -> None:
     padded = _batch(padding=3)
     other = padded._replace(
         image=np.where(padded.valid[:, None, None, None] > 0, padded.image, 9.0).astype(np.float32),
@@ -127,7 +127,7 @@ def test_the_order_of_records_changes_nothing() -> None:
     _assert_close(state.params, _run(batch, None)[0].params, 1e-6)
 
 
-def test_a_batch_that_devices_cannot_share_is_an_error() -> None:
+def test_a_batch_that_cannot_be_split_over_the_devices_is_an_error() -> None:
     for wrapper in ("mesh", "pmap"):
         with pytest.raises(InputError, match="6 records cannot be split over 4 devices"):
             parallel.create(wrapper).shard(_batch(6))
@@ -139,7 +139,7 @@ def test_an_unknown_wrapper_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("wrapper", ["mesh", "pmap"])
-def test_evaluation_on_four_devices_is_that_of_one_in_batch_order(wrapper: str) -> None:
+def test_evaluation_on_four_devices_equals_one_in_batch_order(wrapper: str) -> None:
     eval_step = sample_steps.make_eval_step(MODEL, 5, "single", drawn=True)
     params, devices = _state(optax.sgd(0.1)).params, parallel.create(wrapper)
     one = jax.jit(eval_step)(params, _batch(), ROOT)
@@ -148,9 +148,7 @@ def test_evaluation_on_four_devices_is_that_of_one_in_batch_order(wrapper: str) 
 
 
 @pytest.mark.parametrize("count", [2, 5])
-def test_an_evaluation_counts_samples_and_the_prior_mean_as_often_as_they_are_matched(
-    count,
-) -> None:
+def test_evaluation_counts_the_overlaps_of_samples_and_of_the_repeated_prior_mean(count) -> None:
     batch, params = jax.tree.map(jnp.asarray, _batch()), _state(optax.sgd(0.1)).params
     prior = MODEL.apply(params, batch.image, method="prior")
     features = MODEL.apply(params, batch.image, method="features")
@@ -161,7 +159,7 @@ def test_an_evaluation_counts_samples_and_the_prior_mean_as_often_as_they_are_ma
         found = eval_step(params, batch, ROOT)
         for z, counts in ((drawn, found.samples), (middle, found.prior_mean)):
             probs = jax.nn.sigmoid(MODEL.apply(params, features, z, method="decode"))
-            # Where all units are off it is 1/2 exactly; no other pixel can fall to the other side.
+            # If all units are off, it is exactly 1/2. All others are far enough from 1/2.
             assert np.all((probs == 0.5) | (np.abs(probs - 0.5) > 1e-6))
             expected = metrics.count_overlaps(probs, batch.masks, batch.rater_valid)
             jax.tree.map(np.testing.assert_array_equal, counts, expected)
@@ -171,7 +169,7 @@ def test_an_evaluation_counts_samples_and_the_prior_mean_as_often_as_they_are_ma
 
 
 def test_on_a_mesh_no_device_counts_the_records_of_another() -> None:
-    """What a compiler splits by itself counts all eight on each of four devices."""
+    """Without sharding constraints, the compiler counts all eight records on each device."""
     devices, batch = parallel.create("mesh"), _batch()
     count = lambda _, b, root: metrics.count_overlaps(b.image[..., 0][:, None], *b[1:3])  # noqa: E731
     compiled = devices.eval_step(count).lower((), batch, ROOT).compile().as_text()
@@ -188,12 +186,12 @@ def test_loss_is_the_weighted_sum_of_its_terms() -> None:
     )
 
 
-def test_weights_are_those_of_the_terms_alone() -> None:
+def test_only_terms_have_weights() -> None:
     weights = stage_one.make_weights(OBJECTIVE._replace(kl_warmup_steps=8))(jnp.array(2))
     assert weights == {"dice": 1.0, "cross_entropy": 1.0, "kl": 0.025, "bound": 0.5, "ged": 0.5}
 
 
-def test_beta_rises_linearly() -> None:
+def test_the_weight_of_the_kl_rises_linearly() -> None:
     kl_alone = OBJECTIVE._replace(
         dice=0.0, cross_entropy=0.0, bound=0.0, ged=0.0, kl=0.5, kl_warmup_steps=4
     )
@@ -203,7 +201,7 @@ def test_beta_rises_linearly() -> None:
         assert metrics["loss"] == pytest.approx(0.5 * share * metrics["kl"], rel=1e-5)
 
 
-def test_average_of_the_first_step_forgets_nine_tenths_of_the_start() -> None:
+def test_average_after_the_first_step_keeps_a_tenth_of_the_initial_parameters() -> None:
     """decay = min(0.9, 1/10) at step 0."""
     state, _ = _run(_batch(), None)
     start = _state(optax.sgd(0.1)).params
@@ -211,15 +209,15 @@ def test_average_of_the_first_step_forgets_nine_tenths_of_the_start() -> None:
     _assert_close(state.average, expected, 1e-6)
 
 
-def test_raters_are_drawn_evenly_from_those_who_read() -> None:
+def test_raters_are_drawn_evenly_from_those_who_drew_a_mask() -> None:
     valid = jnp.tile(jnp.array([[True, False, True, True]]), (6000, 1))
     keys = jax.random.split(ROOT, 6000)
     share = np.bincount(stage_one.draw_rater(keys, valid), minlength=4) / 6000
     np.testing.assert_allclose(share, [1 / 3, 0, 1 / 3, 1 / 3], atol=0.03)
 
 
-def test_the_posterior_sees_the_very_mask_that_is_the_target() -> None:
-    """With masks that differ per rater, z_q depends on the drawn rater alone."""
+def test_the_posterior_sees_the_target_mask() -> None:
+    """If "single", it sees the mask of the drawn rater alone; if "all", it sees every mask."""
     batch = jax.tree.map(jnp.asarray, _batch(2))
     chosen, valid = encoding.posterior_masks(batch, jnp.array([2, 0]), "single")
     np.testing.assert_array_equal(chosen[:, 0], jnp.stack([batch.masks[0, 2], batch.masks[1, 0]]))
@@ -230,7 +228,7 @@ def test_the_posterior_sees_the_very_mask_that_is_the_target() -> None:
 
 
 def _two_opinions() -> Batch:
-    """One image of two halves; each rater outlines another one."""
+    """Returns four copies of an image with two halves; each of two raters draws one half."""
     masks = np.zeros((4, 2, 8, 8), np.uint8)
     masks[:, 0, :4], masks[:, 1, 4:] = 1, 1
     image = np.where(masks[:, 0, :, :, None] > 0, 1.0, -1.0).astype(np.float32)
@@ -242,7 +240,7 @@ def _two_opinions() -> Batch:
 
 @pytest.mark.parametrize("term", ["bound", "ged"])
 def test_training_learns_two_opinions(term: str) -> None:
-    """The prior's samples become either rater's half, about equally often, and no mixture."""
+    """Samples of the prior are one rater's half or the other's, each at least 30 % of the time."""
     objective = OBJECTIVE._replace(**{"bound": 0.0, "ged": 0.0, "samples": 8, term: 1.0})
     still = augment.Augmentation(False, 0.0, 0.0, 0.0, 0.0, 0.0)
     tx = optax.adam(5e-3)
@@ -255,4 +253,4 @@ def test_training_learns_two_opinions(term: str) -> None:
     upper, lower = samples[:, :, :4].mean(axis=(2, 3)), samples[:, :, 4:].mean(axis=(2, 3))
     assert np.mean((upper > 0.8) & (lower < 0.2)) > 0.3
     assert np.mean((upper < 0.2) & (lower > 0.8)) > 0.3
-    assert float(metrics["dice"]) < 0.05  # the posterior tells which half is asked for
+    assert float(metrics["dice"]) < 0.05  # the posterior knows which half is the target

@@ -1,4 +1,4 @@
-"""What stage two keeps of stage one: the same numbers as calling the network, and pooled masks."""
+"""The encoded outputs of stage one: equal to calling the network; features pooled under masks."""
 
 import functools
 
@@ -32,11 +32,11 @@ def _batch(size: int = 4) -> Batch:
     )
 
 
-def _freeze(
+def _encode(
     batch: Batch, view: int = 0, augmentation: augment.Augmentation | None = AUGMENTATION
 ) -> encoding.Encoded:
-    freeze = feature_cache.make_encode(MODEL, "single", augmentation)
-    return jax.device_get(jax.jit(freeze)(feature_cache.View(tiny.params(), view), batch, ROOT))
+    encode = feature_cache.make_encode(MODEL, "single", augmentation)
+    return jax.device_get(jax.jit(encode)(feature_cache.View(tiny.params(), view), batch, ROOT))
 
 
 def _assert_close(a: object, b: object, atol: float) -> None:
@@ -44,8 +44,8 @@ def _assert_close(a: object, b: object, atol: float) -> None:
 
 
 @pytest.mark.parametrize("posterior_input", ["single", "all"])
-def test_frozen_parts_are_what_the_network_says(posterior_input) -> None:
-    """The latent offset of place k is that of a posterior that sees mask k, or all masks."""
+def test_encoded_parts_equal_the_outputs_of_the_network(posterior_input) -> None:
+    """Latent offset k comes from a posterior that sees mask k alone, or all masks."""
     params, batch = tiny.params(POSTERIOR_MASKS[posterior_input]), _batch()
     encode = feature_cache.make_encode(MODEL, posterior_input, None)
     encoded = encode(feature_cache.View(params, 0), batch, ROOT)
@@ -65,8 +65,8 @@ def test_frozen_parts_are_what_the_network_says(posterior_input) -> None:
 
 
 def test_features_are_pooled_under_the_mask_its_rim_and_outside() -> None:
-    """One mask is empty, one full; beyond the border the image goes on as it ends."""
-    encoded = _freeze(_batch(), augmentation=None)
+    """One mask is empty and one is full; erosion treats pixels beyond the border as inside."""
+    encoded = _encode(_batch(), augmentation=None)
     square = np.ones((3, 3), bool)
     for i in range(4):
         for k in range(3):
@@ -83,26 +83,26 @@ def test_features_are_pooled_under_the_mask_its_rim_and_outside() -> None:
 
 
 def test_a_view_is_one_draw_of_the_augmentation_for_image_and_masks() -> None:
-    """A batch whose masks are thresholded images stays one where nothing is interpolated."""
+    """Masks are thresholded images; after flips, which interpolate nothing, they still are."""
     flips = augment.Augmentation(True, 0.0, 0.0, 0.0, 0.0, 0.0)
     batch = _batch()
     batch = batch._replace(masks=jnp.repeat((batch.image[..., 0] > 0)[:, None], 3, 1).astype("u1"))
     for view in range(4):
-        encoded = _freeze(batch, view, flips)
+        encoded = _encode(batch, view, flips)
         image = [_flipped(i, encoded.masks, batch) for i in range(4)]
         expected = MODEL.apply(tiny.params(), jnp.stack(image), method="features")
         np.testing.assert_allclose(encoded.features, expected, atol=1e-5)
 
 
 def _flipped(i: int, masks: np.ndarray, batch: Batch) -> jax.Array:
-    """Returns the image under that of four mirrors which gives record i's mask."""
+    """Returns the image of record i, mirrored by the one of four mirrors that gives its mask."""
     mirrors = [(slice(None, None, a), slice(None, None, b)) for a in (1, -1) for b in (1, -1)]
     (found,) = [at for at in mirrors if np.array_equal(batch.masks[i, 0][at], masks[i, 0])]
     return batch.image[i][found]
 
 
 def test_views_differ_and_each_comes_back_bit_for_bit() -> None:
-    first, again, second = (_freeze(_batch(), view) for view in (0, 0, 1))
+    first, again, second = (_encode(_batch(), view) for view in (0, 0, 1))
     jax.tree.map(np.testing.assert_array_equal, first, again)
     for i in range(4):
         assert np.abs(first.features[i] - second.features[i]).max() > 0.01
@@ -111,7 +111,7 @@ def test_views_differ_and_each_comes_back_bit_for_bit() -> None:
 
 def test_a_view_of_a_record_does_not_depend_on_its_batch() -> None:
     batch = _batch()
-    whole = _freeze(batch, 3)
+    whole = _encode(batch, 3)
     order = np.array([2, 0])
-    part = _freeze(jax.tree.map(lambda x: x[order], batch), 3)
+    part = _encode(jax.tree.map(lambda x: x[order], batch), 3)
     _assert_close(part, jax.tree.map(lambda x: x[order], whole), 1e-5)
