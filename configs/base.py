@@ -29,7 +29,7 @@ def get_config() -> ml_collections.ConfigDict:
 def _data() -> ml_collections.ConfigDict:
     """Data set, geometry and splits."""
     data = ml_collections.ConfigDict()
-    data.source = "simulated"  # simulated | dicom | npz | pickle | crops
+    data.source = "simulated"  # simulated | dicom | npz | pickled | crops
     data.path = ""  # file or folder of the source; "simulated" needs none
     data.cache_dir = (
         "~/.cache/prosona_jax"  # prepared data sets, one folder per source and settings

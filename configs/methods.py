@@ -2,7 +2,8 @@
 
 All methods share the config's U-Net, data, augmentation, number of training images and rule for
 choosing a checkpoint. All second stages use the config's learning rate: of three rates, none was
-better for any method (docs/experiments.md, trials 14 and 28).
+better for any method (docs/experiments.md, trials 14 and 28). The second stages themselves are in
+prosona_jax/experiments/second_stages.py.
 """
 
 # The contrastive losses align text; a query without text has none.

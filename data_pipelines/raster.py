@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from data_pipelines import content, validation
+from data_pipelines import file_formats, validation
 from prosona_jax.types import InputError, first_line
 
 FORMATS = ("PNG", "JPEG", "TIFF")
@@ -161,7 +161,7 @@ def _open(file: pathlib.Path, page: int = 0) -> Iterator[_Opened]:
     except FileNotFoundError:
         raise InputError(f"{file}: no such file") from None
     except Exception as error:  # on damaged bytes Pillow's decoders may raise anything
-        is_a = content.words(file) or "of an unknown format"
+        is_a = file_formats.words(file) or "of an unknown format"
         reason = f" ({first_line(error)})"
         if isinstance(error, UnidentifiedImageError):  # its message only repeats the path
             tiff = " (or one of a kind that is not read, such as numbers of 64 bits)"

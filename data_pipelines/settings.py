@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import pathlib
+import pkgutil
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -10,13 +11,9 @@ import numpy as np
 
 from prosona_jax.types import InputError
 
-SOURCES = {  # {name in data.source: module in data_pipelines/sources}
-    "simulated": "simulated",
-    "dicom": "dicom",
-    "npz": "npz",
-    "pickle": "pickled",
-    "crops": "crops",
-}
+# Each module of data_pipelines/sources is a source of its name.
+_SOURCES = pathlib.Path(__file__).parent / "sources"
+SOURCES = tuple(sorted(module.name for module in pkgutil.iter_modules([str(_SOURCES)])))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, choices in (
-            ("source", tuple(SOURCES)),
+            ("source", SOURCES),
             ("slices", ("all", "largest")),
             ("raters", ("stored", "by_area")),
             ("on_error", ("raise", "skip")),

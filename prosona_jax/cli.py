@@ -1,4 +1,7 @@
-"""Reads the flags of all programs; an error that the user can fix becomes one line, status 2."""
+"""Starts a command: reads its flags, and ends it with one line for an error the user can fix.
+
+A command is a module beside this one that calls `launch`, such as `main.py`.
+"""
 
 import contextlib
 import logging

@@ -1,5 +1,8 @@
 """Reads one image for a model, and writes its masks in the image's own format and geometry.
 
+A format is a module of this folder with functions `read` and `encode`; `file_formats.py` recognises
+it by a file's first bytes.
+
 | file | image | unit | spacing | masks become |
 |---|---|---|---|---|
 | PNG, JPEG, TIFF | gray; colour becomes luminance | "unit", or given | given | a PNG each |
@@ -23,7 +26,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_pipelines import content, folders, transforms, validation
+from data_pipelines import file_formats, folders, transforms, validation
 from data_pipelines.images.picture import Asked, Picture, bright, file_stem, scaled
 from data_pipelines.settings import Settings
 from data_pipelines.transforms import Placement
@@ -242,10 +245,10 @@ def encode_masks(
 
 def _format(path: pathlib.Path) -> str:
     try:
-        if found := content.format_of(path):
+        if found := file_formats.format_of(path):
             return found
-        is_a = content.words(path)
-        packed = content.is_gzip(path)
+        is_a = file_formats.words(path)
+        packed = file_formats.is_gzip(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error}); fix that") from error
     if is_a in ("", "an empty file"):  # damaged or truncated: only its name is left to go by

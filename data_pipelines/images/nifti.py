@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines import content, validation
+from data_pipelines import file_formats, validation
 from data_pipelines.images.picture import (
     Asked,
     Picture,
@@ -86,7 +86,7 @@ def encode(
 @contextlib.contextmanager
 def _stream(path: pathlib.Path) -> Iterator[Any]:
     """Opens the file and decompresses it if needed; the suffix may be wrong."""
-    opener = gzip.open if content.is_gzip(path) else open
+    opener = gzip.open if file_formats.is_gzip(path) else open
     with opener(path, "rb") as stream:
         yield stream
 

@@ -1,7 +1,8 @@
 """Reads records from any source through one interface.
 
-A source is a module of this folder and an entry of `settings.SOURCES`. It has a function `records`.
-It also has a function `provenance` if it knows the citation of its data or simulates images.
+A source is a module of this folder, and its name is the value of `data.source`. It has a function
+`records`. It also has a function `provenance` if it knows the citation of its data, or simulates
+images.
 """
 
 import collections
@@ -11,7 +12,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from data_pipelines import lidc
-from data_pipelines.settings import SOURCES, Settings
+from data_pipelines.settings import Settings
 from prosona_jax.types import InputError, Record
 
 # In every release of LIDC-IDRI the patient ids or the series ids start with one of these.
@@ -57,4 +58,4 @@ def provenance(settings: Settings, patient_ids: Collection[str]) -> Provenance:
 
 def _module(settings: Settings) -> ModuleType:
     """Imports the source only when it is needed, since some sources need an optional package."""
-    return importlib.import_module(f"data_pipelines.sources.{SOURCES[settings.source]}")
+    return importlib.import_module(f"data_pipelines.sources.{settings.source}")

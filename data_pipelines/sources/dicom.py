@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tqdm
 
-from data_pipelines import content, dicom, folders, lidc
+from data_pipelines import dicom, file_formats, folders, lidc
 from data_pipelines.settings import Settings
 from prosona_jax.types import InputError, Record
 
@@ -134,7 +134,7 @@ def _index(
                 if header.Modality == "CT":  # without a modality, the file is truncated: an error
                     _file(index, path, header, wanted, skipped)
         except InputError as fault:
-            if content.format_of(path) == "dicom" or path.suffix.lower() == ".dcm":
+            if file_formats.format_of(path) == "dicom" or path.suffix.lower() == ".dcm":
                 index.faults.append(fault)
     return index
 

@@ -23,7 +23,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
-from data_pipelines import content, identifiers, validation
+from data_pipelines import file_formats, identifiers, validation
 from data_pipelines.settings import Settings
 from prosona_jax.types import InputError, Record, first_line
 
@@ -137,7 +137,7 @@ def read(path: pathlib.Path, keys: Collection[str]) -> dict[str, np.ndarray]:
                 f"{path}: {key} holds Python objects, which NumPy makes of arrays of unequal "
                 "shapes and of lists of text and None; store arrays of one shape and text as str"
             ) from error
-        is_a = content.words(path) or "of an unknown format"
+        is_a = file_formats.words(path) or "of an unknown format"
         # NumPy takes unknown content for a pickle, and its message explains how to unpickle it.
         reason = "" if "pickle" in str(error) else f" ({first_line(error)})"
         raise InputError(

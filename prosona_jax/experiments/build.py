@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from prosona_jax.evaluation import sample_steps, style_steps
-from prosona_jax.experiments import methods
+from prosona_jax.experiments import second_stages
 from prosona_jax.models import encoding
 from prosona_jax.models.prob_unet import ProbUNet
 from prosona_jax.models.projection import Projector
@@ -104,7 +104,7 @@ def encode_step_of_evaluation(config: Config) -> Callable[..., encoding.Encoded]
 
 def prompter(config: Config, styles: int) -> Prompter:
     """Returns the modules of stage two for K styles; the config must have a second stage."""
-    query = methods.of(config).query
+    query = second_stages.of(config).query
     assert query is not None
     return Prompter(query(config, styles), config.stage_two.width)
 

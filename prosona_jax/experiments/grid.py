@@ -12,8 +12,7 @@ import ml_collections
 
 from configs.methods import METHODS
 from prosona_jax import checksum
-from prosona_jax.experiments import inputs, predictions, stages
-from prosona_jax.experiments import methods as second_stages
+from prosona_jax.experiments import inputs, predictions, second_stages, stages
 from prosona_jax.experiments.build import Config
 from prosona_jax.report import comparison, document
 from prosona_jax.runtime import parallel, provenance, workdir
@@ -165,7 +164,7 @@ def _sampled(cell: Cell, one: pathlib.Path) -> list[dict[str, Any]]:
 def _styled(cell: Cell, one: pathlib.Path) -> list[dict[str, Any]]:
     """Trains the cell's stage two, if it has one, on this stage one and scores its contours."""
     config, data, two = cell.config, cell.data, cell.folder / "stage_two"
-    if not second_stages.has_second_stage(config):
+    if not second_stages.exists(config):
         return []
     shape = {"channels": data.channels, "raters": data.raters}
     _, params = stages.read_stage_one(config, one, **shape)

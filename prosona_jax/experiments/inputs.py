@@ -13,7 +13,7 @@ from data_pipelines import fingerprint, loader, prepared, splits
 from data_pipelines.settings import Settings
 from prosona_jax import unicode
 from prosona_jax.evaluation.scoring import Row
-from prosona_jax.experiments import methods, unseen
+from prosona_jax.experiments import second_stages, unseen
 from prosona_jax.experiments.build import Config
 from prosona_jax.runtime import parallel
 from prosona_jax.runtime.workdir import Run
@@ -117,7 +117,7 @@ def load_prompts(config: Config, raters: int) -> Prompts | None:
 
     A relative path is looked up in the working directory, then in the folder of ``configs/``.
     """
-    if not methods.of(config).reads_text:
+    if not second_stages.of(config).reads_text:
         return None
     path = pathlib.Path(config.prompts.path).expanduser()
     if not path.exists() and (_ROOT / path).exists():
@@ -185,7 +185,7 @@ def check_fits(config: Config, data: Data, run: Run) -> None:
     Stage one alone can be scored with any number of raters if its posterior sees one mask.
     """
     needed = {"channels": (data.channels, run.channels)}
-    if config.model.posterior_input == "all" or methods.has_second_stage(config):
+    if config.model.posterior_input == "all" or second_stages.exists(config):
         needed["raters"] = (data.raters, run.raters)
     for what, (has, needs) in needed.items():
         if has != needs:

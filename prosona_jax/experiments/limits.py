@@ -3,7 +3,7 @@
 import operator
 from typing import Any
 
-from prosona_jax.experiments import methods
+from prosona_jax.experiments import second_stages
 from prosona_jax.experiments.build import Config
 from prosona_jax.training import stage_one, stage_two
 from prosona_jax.types import InputError
@@ -13,7 +13,7 @@ _CHOICES = {
     "model.norm": ("none", "group"),
     "model.posterior_input": ("single", "all"),
     "model.dtype": ("float32", "bfloat16"),
-    "stage_two.query": tuple(methods.METHODS),
+    "stage_two.query": tuple(second_stages.METHODS),
     "stage_two.projection": ("analytic", "bank"),
 }
 _WEIGHTS = tuple(f"loss.{term}" for term in stage_one.TERMS)
@@ -73,13 +73,13 @@ def check(config: Config) -> None:
     if config.optimizer.warmup_steps >= config.steps:
         raise InputError("config.optimizer.warmup_steps must be below config.steps")
     two = config.stage_two
-    if not methods.of(config).reads_text and (two.latent or two.visual):
+    if not second_stages.of(config).reads_text and (two.latent or two.visual):
         raise InputError(
             f"config.stage_two.query is {two.query!r} and reads no text: set stage_two.latent and "
             "stage_two.visual to 0"
         )
     weighed = any(_value(config, field) for field in _WEIGHTS_OF_STAGE_TWO)
-    if methods.has_second_stage(config) and not weighed:
+    if second_stages.exists(config) and not weighed:
         raise InputError(
             f"{', '.join(_WEIGHTS_OF_STAGE_TWO)} are all 0, so stage two has no loss; set one of "
             "them above 0, or set stage_two.query to 'none'"

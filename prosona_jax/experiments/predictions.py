@@ -10,7 +10,7 @@ import numpy as np
 
 from prosona_jax.evaluation import scoring, style_steps
 from prosona_jax.evaluation.sample_steps import Prediction
-from prosona_jax.experiments import build, inputs, methods
+from prosona_jax.experiments import build, inputs, second_stages
 from prosona_jax.experiments.build import Config
 from prosona_jax.experiments.inputs import Data
 from prosona_jax.models.encoding import Encoded
@@ -85,7 +85,7 @@ def score_prompts(
     config: Config, stage_one: Params, second: StageTwo, data: Data, split: str
 ) -> list[scoring.Row]:
     """Scores one mask per style and, if text is read, the mask of every sentence."""
-    parts = ("mean", "train", "held_out") if methods.of(config).reads_text else ("mean",)
+    parts = ("mean", "train", "held_out") if second_stages.of(config).reads_text else ("mean",)
     return score_stage_two(config, stage_one, second, data, split, prompts_of=parts)
 
 

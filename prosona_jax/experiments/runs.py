@@ -13,7 +13,7 @@ import ml_collections
 import numpy as np
 
 from prosona_jax.evaluation import scoring
-from prosona_jax.experiments import inputs, limits, methods, predictions, stages
+from prosona_jax.experiments import inputs, limits, predictions, second_stages, stages
 from prosona_jax.experiments.build import Config
 from prosona_jax.experiments.inputs import Data
 from prosona_jax.report import document, summary
@@ -174,7 +174,7 @@ def _panels(
 def title(config: Config, *, simulated: bool) -> str:
     """Returns the title of a report: the method that the config trains, and its data."""
     data = (config.data.path and pathlib.Path(config.data.path).stem) or config.data.source
-    return f"{methods.of(config).title} on {data}" + (" (simulated CT)" if simulated else "")
+    return f"{second_stages.of(config).title} on {data}" + (" (simulated CT)" if simulated else "")
 
 
 def _styled(

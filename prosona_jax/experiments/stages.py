@@ -18,7 +18,7 @@ import numpy as np
 
 from data_pipelines import loader
 from prosona_jax.evaluation import scoring
-from prosona_jax.experiments import build, inputs, limits, methods, predictions
+from prosona_jax.experiments import build, inputs, limits, predictions, second_stages
 from prosona_jax.experiments.build import Config
 from prosona_jax.experiments.inputs import Data
 from prosona_jax.models import encoding
@@ -49,7 +49,7 @@ def check(config: Config) -> None:
     limits.check(config)
     two, devices = config.stage_two, jax.device_count()
     sizes = {"batch_size": config.batch_size}
-    if methods.has_second_stage(config):
+    if second_stages.exists(config):
         sizes["stage_two.batch_size"] = two.batch_size
     for field, size in sizes.items():
         if size % devices:
@@ -61,7 +61,7 @@ def check(config: Config) -> None:
 
 def check_raters(config: Config, raters: int) -> None:
     """Raises InputError if images with this number of raters cannot train the second stage."""
-    if methods.has_second_stage(config) and raters < 2:
+    if second_stages.exists(config) and raters < 2:
         raise InputError(
             "the images have one mask each, but a second stage learns how raters differ: set "
             "stage_two.query to 'none', and stage_two.latent and stage_two.visual to 0"
@@ -71,7 +71,7 @@ def check_raters(config: Config, raters: int) -> None:
 def fit(config: Config, folder: pathlib.Path, data: Data, prompts: inputs.Prompts | None) -> None:
     """Trains the stages of the config in ``<folder>/stage_one`` and ``<folder>/stage_two``."""
     fit_stage_one(config, folder / "stage_one", data)
-    if methods.has_second_stage(config):
+    if second_stages.exists(config):
         _, params = read_stage_one(
             config, folder / "stage_one", channels=data.channels, raters=data.raters
         )
@@ -129,7 +129,7 @@ def stage_one_folder(folder: pathlib.Path, run: workdir.Run) -> pathlib.Path:
 def unfinished(folder: pathlib.Path, run: workdir.Run) -> list[str]:
     """Returns a caveat for each stage of the run that is not trained to its last step."""
     stages = {"one": (stage_one_folder(folder, run), run.config["steps"])}
-    if methods.has_second_stage(ml_collections.ConfigDict(run.config)):
+    if second_stages.exists(ml_collections.ConfigDict(run.config)):
         stages["two"] = (folder / "stage_two", run.config["stage_two"]["steps"])
     found = []
     for stage, (stage_folder, steps) in stages.items():
@@ -149,7 +149,7 @@ def read_stages(
     config = ml_collections.ConfigDict(run.config)
     shape = {"channels": run.channels, "raters": run.raters}
     best, params = read_stage_one(config, stage_one_folder(folder, run), **shape)
-    if not methods.has_second_stage(config):
+    if not second_stages.exists(config):
         return best, params, None
     return best, params, read_stage_two(config, folder / "stage_two", run.prompts, **shape)
 

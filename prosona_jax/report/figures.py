@@ -1,5 +1,8 @@
 """Draws figures of images with contours, and encodes them as PNG. Without pyplot: no global state.
 
+Figures without an image are in charts.py. summary.py, sample_summary.py and style_summary.py place
+the figures in the report.
+
 Figures are laid out for a page 10 inches wide and have a white background in every theme.
 """
 

@@ -15,8 +15,8 @@ from prosona_jax import unicode
 from prosona_jax.types import InputError
 
 LIMIT = 2.0
-# In LIDC-IDRI the smallest of four outlines lies 0.46 mm inside of their mean and the largest 0.51 mm
-# outside, by the radius of a disc of equal area. Their areas are 0.81 and 1.24 of the mean area.
+# In LIDC-IDRI the smallest of four outlines lies 0.46 mm inside of their mean and the largest
+# 0.51 mm outside, by the radius of a disc of equal area. Their areas are 0.81 and 1.24 of the mean.
 MM = 0.25  # of a degree
 PERCENT = 10.0  # of the area, of a degree
 

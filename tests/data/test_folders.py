@@ -74,7 +74,7 @@ def make_pickles(folder):
     (folder / "._a.pickle").write_bytes(b"\0\5\x16\7 Mac OS X")
 
 
-@pytest.mark.parametrize(("source", "make"), [("crops", make_crops), ("pickle", make_pickles)])
+@pytest.mark.parametrize(("source", "make"), [("crops", make_crops), ("pickled", make_pickles)])
 def test_no_source_stops_at_litter(tmp_path, make_settings, source, make):
     make(tmp_path / "real")
     (tmp_path / "linked").symlink_to(tmp_path / "real")

@@ -188,7 +188,7 @@ def test_pickles(make_settings, tmp_path, steps, protocol, skip):
     item = {"image": RAMP / 255, "masks": [mask, mask], "series_uid": "1.2_3"}
     path.write_bytes(damaged(pickle.dumps({"a": item, "b": item}, protocol=protocol), steps))
     ends_well(
-        path, records(make_settings(path, source="pickle", on_error="skip" if skip else "raise"))
+        path, records(make_settings(path, source="pickled", on_error="skip" if skip else "raise"))
     )
 
 

@@ -90,7 +90,7 @@ def read(tmp_path, make_settings):
     def read(data):
         path = tmp_path / "data.pickle"
         path.write_bytes(pickle.dumps(data))
-        settings = make_settings(path, source="pickle")
+        settings = make_settings(path, source="pickled")
         return path, list(sources.records(settings, collections.Counter()))
 
     return read

@@ -1,4 +1,4 @@
-"""The source `pickle` reads the dictionaries of both projects, and never runs code of a file."""
+"""The source `pickled` reads the dictionaries of both projects, and never runs code of a file."""
 
 import collections
 import os
@@ -31,7 +31,7 @@ def read(tmp_path, make_settings):
     def read(data, name="set.pickle", **options):
         content = data if isinstance(data, bytes) else pickle.dumps(data, **options)
         (tmp_path / name).write_bytes(content)
-        settings = make_settings(tmp_path / name, source="pickle")
+        settings = make_settings(tmp_path / name, source="pickled")
         return list(sources.records(settings, collections.Counter()))
 
     return read
@@ -79,7 +79,7 @@ def test_images_are_scaled_to_unit_range(read, white, dtype):
 def test_a_folder_of_files_is_one_set(read, tmp_path, make_settings):
     read(items(), name="a.pickle")
     read(items(), name="b.pkl")
-    found = list(sources.records(make_settings(tmp_path, source="pickle"), collections.Counter()))
+    found = list(sources.records(make_settings(tmp_path, source="pickled"), collections.Counter()))
     assert [record.record_id for record in found[3:5]] == ["a/key3", "b/key0"]
 
 
@@ -94,7 +94,7 @@ def test_a_damaged_file_of_a_folder_is_one_fault(read, tmp_path, make_settings, 
     read(items(), name="a.pickle")
     (tmp_path / "b.pickle").write_bytes(content)
     read(items(), name="c.pickle")
-    found = list(sources.records(make_settings(tmp_path, source="pickle"), collections.Counter()))
+    found = list(sources.records(make_settings(tmp_path, source="pickled"), collections.Counter()))
     assert str(found.pop(4)) == f"{tmp_path / 'b.pickle'}: {message}"
     assert [record.record_id for record in found[3:5]] == ["a/key3", "c/key0"]
 
@@ -170,7 +170,7 @@ def test_other_contents_are_refused(read, data):
 
 def test_an_empty_folder_is_refused(tmp_path, make_settings):
     with pytest.raises(InputError, match=r"the folder holds no .pickle or .pkl file; check data.p"):
-        list(sources.records(make_settings(tmp_path, source="pickle"), collections.Counter()))
+        list(sources.records(make_settings(tmp_path, source="pickled"), collections.Counter()))
 
 
 @pytest.mark.parametrize(

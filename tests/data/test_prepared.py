@@ -148,7 +148,7 @@ def test_records_that_disagree_are_an_error_even_if_faults_are_skipped(
         )
     )
     with pytest.raises(InputError) as caught:
-        prepared.prepare(make_settings(path, source="pickle", on_error="skip"), cache)
+        prepared.prepare(make_settings(path, source="pickled", on_error="skip"), cache)
     assert str(caught.value) == (
         f"{path}: record 'b' has 4 raters, record 'a' has 3; one data set needs the same in every "
         "record (a missing rater is declared by rater_valid = False)"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs import cells, lidc
-from prosona_jax.experiments import build, limits, methods
+from prosona_jax.experiments import build, limits, second_stages
 from prosona_jax.training import stage_two
 from prosona_jax.types import InputError
 
@@ -192,7 +192,7 @@ def test_parameter_counts_of_the_second_stage(changes, query, alignment):
         lambda: stage_two.initialise(
             build.prompter(config, 4), jax.random.key(0), build.model(config),
             image_shape=(128, 128, 1), styles=4,
-            text_dim=384 if methods.of(config).reads_text else None,
+            text_dim=384 if second_stages.of(config).reads_text else None,
         )
     )["params"]  # fmt: skip
     count = lambda name: sum(x.size for x in jax.tree.leaves(params.get(name, {})))  # noqa: E731

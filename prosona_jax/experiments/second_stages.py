@@ -52,6 +52,6 @@ def of(config: Config) -> Method:
     return METHODS[config.stage_two.query]
 
 
-def has_second_stage(config: Config) -> bool:
+def exists(config: Config) -> bool:
     """Returns whether there is a second stage to train."""
     return of(config).query is not None
