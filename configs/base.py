@@ -91,6 +91,9 @@ def _prompts() -> ml_collections.ConfigDict:
     """The sentences and their encoder."""
     prompts = ml_collections.ConfigDict()
     prompts.path = "configs/prompts/lidc.yaml"  # one style per rater, each with its sentences
+    # A file of prosona_jax.train_reader: sentences are read as one number, how generous the outline
+    # shall be. "": the encoder's embeddings, where styles differ in other ways too.
+    prompts.degree_reader = ""
     prompts.encoder = "all-MiniLM-L6-v2"  # name on the Hugging Face hub, or a folder
     return prompts
 

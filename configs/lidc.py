@@ -34,6 +34,7 @@ def get_config(variant: str = "full") -> ml_collections.ConfigDict:
         variant: full | crops64 | demo | smoke.
     """
     c = base.get_config()
+    c.prompts.degree_reader = "configs/prompts/degree_reader.safetensors"
     c.data.raters = "by_area"  # no release of LIDC-IDRI says which rater drew which mask
     variants = {
         "full": lambda: _full(c),

@@ -15,8 +15,9 @@ import logging
 from absl import flags
 
 from data_pipelines import images
-from prosona_jax import cli
+from prosona_jax import cli, unicode
 from prosona_jax.prediction.loading import load
+from prosona_jax.prediction.model import Model
 from prosona_jax.prediction.saving import save
 from prosona_jax.prediction.segmentation import Segmentation
 from prosona_jax.types import InputError
@@ -46,6 +47,9 @@ _STRENGTH = flags.DEFINE_float(
 )  # fmt: skip
 _PROBABILITY = flags.DEFINE_bool(
     "probability", False, "Also write the probabilities, as one npz file.", flag_values=_FLAGS
+)
+_FORCE = flags.DEFINE_bool(
+    "force", False, "Also draw prompts that the model does not understand.", flag_values=_FLAGS
 )
 _POINT = flags.DEFINE_list(
     "point", None, "row,col: the pixel to crop around, 0-based; default: the middle.",
@@ -102,10 +106,23 @@ def main() -> None:
     elif _STYLE.value is not None:
         drawn = [model.segment(picture, style=_STYLE.value, strength=_STRENGTH.value)]
     else:
+        _check_understood(model)
         drawn = model.segment(picture, _PROMPTS.value, strength=_STRENGTH.value)
     record = save(drawn, picture, _OUTPUT.value, probability=_PROBABILITY.value)
     for caveat in record["caveats"]:
         _LOG.warning("%s", caveat)
+
+
+def _check_understood(model: Model) -> None:
+    """Logs how the prompts are understood; InputError if one is not, unless --force."""
+    for prompt, reading in zip(_PROMPTS.value, model.read(_PROMPTS.value), strict=True):
+        _LOG.info("%r: %s", prompt, reading.understood)
+        if reading.degree is not None and reading.far and not _FORCE.value:
+            raise InputError(
+                f"the prompt {unicode.shorten(prompt, 80)!r} was not understood: it contradicts "
+                "itself, is not English, or does not say how generous the outline shall be; "
+                "reword it, or draw it anyway with --force"
+            )
 
 
 if __name__ == "__main__":

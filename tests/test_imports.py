@@ -19,18 +19,26 @@ MAY_IMPORT = {  # {unit: units that it may import, besides itself}
     "models": "types rng",
     "text": "types unicode",
     "runtime": "types checksum __version__",
-    "training": "types rng models runtime",
+    "training": "types rng models text runtime",
     "evaluation": "types rng models runtime",
     "report": "types unicode evaluation",
     "experiments": f"{PARTS} data_pipelines configs",
     "prediction": f"{PARTS} experiments data_pipelines",
     "cli": "types",
     **dict.fromkeys(
-        ("main", "compare", "predict", "score"),
+        ("main", "compare", "predict", "score", "probe", "train_reader"),
         f"{PARTS} experiments prediction cli data_pipelines configs",
     ),
 }
-COMMANDS = {"main", "compare", "predict", "score", "cli"}  # only they may use flags
+COMMANDS = {
+    "main",
+    "compare",
+    "predict",
+    "score",
+    "probe",
+    "train_reader",
+    "cli",
+}  # only they may use flags
 CONFIGS = {"experiments", "prediction", *COMMANDS}  # only they may use configs
 FILES = {"text", "runtime", "report", "checksum", *CONFIGS}  # only they may access files or log
 FILES_AND_LOGS = {

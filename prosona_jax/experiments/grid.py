@@ -12,7 +12,7 @@ import ml_collections
 
 from configs.methods import METHODS
 from prosona_jax import checksum
-from prosona_jax.experiments import inputs, predictions, second_stages, stages
+from prosona_jax.experiments import inputs, predictions, prompt_sets, second_stages, stages
 from prosona_jax.experiments.build import Config
 from prosona_jax.report import comparison, document
 from prosona_jax.runtime import parallel, provenance, workdir
@@ -29,7 +29,7 @@ class Cell(NamedTuple):
     method: str
     config: Config
     data: inputs.Data  # split for the fold
-    prompts: inputs.Prompts | None
+    prompts: prompt_sets.Prompts | None
     shared: pathlib.Path  # the folder of the fold and seed, which holds the first stages
 
     @property
@@ -91,7 +91,7 @@ def _cells(
     for changed in configs:
         stages.check_raters(changed, raters)
     prompts = {
-        query: inputs.load_prompts(changed, raters)
+        query: prompt_sets.load(changed, raters)
         for query, changed in {changed.stage_two.query: changed for changed in configs}.items()
     }
     return [

@@ -1,7 +1,6 @@
 """Reads the inputs of every program: the data set with its splits, and the embedded prompts."""
 
 import logging
-import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,21 +10,18 @@ import numpy as np
 from data_pipelines import caveats as faults
 from data_pipelines import fingerprint, loader, prepared, splits
 from data_pipelines.settings import Settings
-from prosona_jax import unicode
 from prosona_jax.evaluation.scoring import Row
 from prosona_jax.experiments import second_stages, unseen
 from prosona_jax.experiments.build import Config
+from prosona_jax.experiments.prompt_sets import Prompts
 from prosona_jax.runtime import parallel
 from prosona_jax.runtime.workdir import Run
-from prosona_jax.text import prompts
-from prosona_jax.text.encoder import TextEncoder, load
 from prosona_jax.types import Batch, InputError
 
 SIMULATED = (
     "CT simulated: the contours are real, but the images are rendered from the raters' own "
     "shapes. A score on them is an exercise and no clinical evidence."
 )
-_ROOT = pathlib.Path(__file__).resolve().parents[2]  # where configs/ lies
 _LOG = logging.getLogger(__name__)
 
 
@@ -49,29 +45,6 @@ class Data(NamedTuple):
         """Returns the patient ids of each split."""
         ids = self.dataset.patient_ids
         return {name: sorted({ids[i] for i in part}) for name, part in self.indices.items()}
-
-
-class Prompts(NamedTuple):
-    """The sentences of K styles and their embeddings, which the checkpoints carry."""
-
-    styles: tuple[prompts.Style, ...]
-    caveat: str | None  # of the prompt file
-    encoder: dict[str, Any]  # name, digest of its weights, dim
-    train: np.ndarray  # f32 [k, p, e]; styles with fewer sentences repeat theirs
-    held_out: np.ndarray  # f32 [k, q, e]
-
-    def describe(self) -> dict[str, Any]:
-        """Returns the description that run.json holds."""
-        styles = [
-            {"name": s.name, "train": list(s.train), "held_out": list(s.held_out)}
-            for s in self.styles
-        ]
-        caveat = {"caveat": self.caveat} if self.caveat else {}
-        return {"encoder": self.encoder, "styles": styles} | caveat
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Returns the embeddings by split."""
-        return {"train": self.train, "held_out": self.held_out}
 
 
 def load_data(config: Config, needed: Sequence[str]) -> Data:
@@ -110,39 +83,6 @@ def warn(messages: Sequence[str]) -> None:
     """Logs caveats."""
     for message in messages:
         _LOG.warning("%s", message)
-
-
-def load_prompts(config: Config, raters: int) -> Prompts | None:
-    """Reads and embeds the prompts of the config; None where the query reads no text.
-
-    A relative path is looked up in the working directory, then in the folder of ``configs/``.
-    """
-    if not second_stages.of(config).reads_text:
-        return None
-    path = pathlib.Path(config.prompts.path).expanduser()
-    if not path.exists() and (_ROOT / path).exists():
-        path = _ROOT / path
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error}); set prompts.path") from None
-    text = unicode.decode(content, str(path))
-    styles, caveat = prompts.parse(text, str(path))
-    prompts.check_count(styles, raters, str(path))
-    encoder = load(config.prompts.encoder)
-    return Prompts(
-        styles,
-        caveat,
-        {"name": encoder.name, "digest": encoder.digest, "dim": encoder.dim},
-        _embed(encoder, [style.train for style in styles]),
-        _embed(encoder, [style.held_out for style in styles]),
-    )
-
-
-def _embed(encoder: TextEncoder, sentences: Sequence[Sequence[str]]) -> np.ndarray:
-    """Returns f32 [k, p, e], where p is the largest number of sentences of a style."""
-    most = max(map(len, sentences))
-    return np.stack([np.resize(encoder.embed(own), (most, encoder.dim)) for own in sentences])
 
 
 def eval_batches(

@@ -25,7 +25,7 @@ class StageTwo(NamedTuple):
     step: int
     params: Params
     styles: int  # K
-    text: dict[str, np.ndarray]  # embedded prompts f32 [k, p, e] by split; {} if no text is read
+    text: dict[str, np.ndarray]  # see `Prompts.arrays`; {} if no text is read
 
     def prompted(self, stage_one: Params, split: str) -> style_steps.Prompted:
         """Returns both stages' parameters with the prompts of a split."""

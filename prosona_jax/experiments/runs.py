@@ -13,7 +13,7 @@ import ml_collections
 import numpy as np
 
 from prosona_jax.evaluation import scoring
-from prosona_jax.experiments import inputs, limits, predictions, second_stages, stages
+from prosona_jax.experiments import inputs, limits, predictions, prompt_sets, second_stages, stages
 from prosona_jax.experiments.build import Config
 from prosona_jax.experiments.inputs import Data
 from prosona_jax.report import document, summary
@@ -46,7 +46,7 @@ def train(config: Config, folder: str | os.PathLike[str]) -> None:
     stages.check(config)
     data = inputs.load_data(config, needed=("train", "validation", config.data.split))
     stages.check_raters(config, data.raters)
-    prompts = inputs.load_prompts(config, data.raters)
+    prompts = prompt_sets.load(config, data.raters)
     run = inputs.run_of(config, data, prompts)
     report_folder = folder / "report"
     parallel.first_process_first(lambda: workdir.claim(folder, run))

@@ -18,7 +18,7 @@ import numpy as np
 
 from data_pipelines import loader
 from prosona_jax.evaluation import scoring
-from prosona_jax.experiments import build, inputs, limits, predictions, second_stages
+from prosona_jax.experiments import build, inputs, limits, predictions, prompt_sets, second_stages
 from prosona_jax.experiments.build import Config
 from prosona_jax.experiments.inputs import Data
 from prosona_jax.models import encoding
@@ -68,7 +68,9 @@ def check_raters(config: Config, raters: int) -> None:
         )
 
 
-def fit(config: Config, folder: pathlib.Path, data: Data, prompts: inputs.Prompts | None) -> None:
+def fit(
+    config: Config, folder: pathlib.Path, data: Data, prompts: prompt_sets.Prompts | None
+) -> None:
     """Trains the stages of the config in ``<folder>/stage_one`` and ``<folder>/stage_two``."""
     fit_stage_one(config, folder / "stage_one", data)
     if second_stages.exists(config):
@@ -180,7 +182,7 @@ def fit_stage_two(
     folder: pathlib.Path,
     data: Data,
     stage_one: Params,
-    prompts: inputs.Prompts | None,
+    prompts: prompt_sets.Prompts | None,
 ) -> None:
     """Trains the second stage of the config on encoded records, or continues its training."""
     if checkpoint.is_saved(folder, config.stage_two.steps):  # before records are encoded
@@ -238,6 +240,9 @@ def read_stage_two(
     for split in ("train", "held_out"):
         most = max(len(style[split]) for style in described["styles"])
         text[split] = np.zeros((raters, most, dim), np.float32)
+    if "degree_reader" in described["encoder"]:
+        size = described["encoder"]["degree_reader"]["size"]
+        text["degree_reader"] = np.zeros(size, np.float32)
     like = _like(config, lambda: {"average": initial(), "carry": text})
     best, tree, _ = checkpoint.read_best(folder, like)
     return predictions.StageTwo(best, tree["average"], raters, jax.device_get(tree["carry"]))

@@ -8,15 +8,15 @@ from typing import Any
 import ml_collections
 import numpy as np
 
-from data_pipelines import images
 from data_pipelines.images.picture import Picture
 from prosona_jax.experiments import inputs, predictions
 from prosona_jax.prediction import caveats, sentences
 from prosona_jax.prediction.drawing import Drawer
 from prosona_jax.prediction.seen import Images, Seen, on_crop
-from prosona_jax.prediction.segmentation import Segmentation, Style
+from prosona_jax.prediction.segmentation import Segmentation, Style, contours
 from prosona_jax.prediction.sentences import Reading
 from prosona_jax.runtime import workdir
+from prosona_jax.text.degree_reader import DegreeReader
 from prosona_jax.text.encoder import TextEncoder
 from prosona_jax.types import InputError, Params
 
@@ -56,15 +56,15 @@ class Model:
         return [Style(name, tuple(each["train"])) for name, each in zip(names, styles, strict=True)]
 
     @functools.cached_property
-    def encoder(self) -> TextEncoder:
-        """The encoder of the training sentences; InputError if the one found differs from it."""
+    def _reader(self) -> TextEncoder | DegreeReader:
+        """What read the training sentences; InputError if the encoder found differs from it."""
         if self.run.prompts is None or self._second is None:
             query = self.run.config["stage_two"]["query"]
             raise InputError(
                 f"{self.folder}: was trained with config.stage_two.query = {query!r}, which reads "
                 "no text; draw a style or samples, or name a workdir trained with 'text'"
             )
-        return sentences.find_encoder(
+        return sentences.find_reader(
             self.folder, self.run.prompts, self._second, self._encoder_name
         )
 
@@ -111,13 +111,8 @@ class Model:
         if style is not None:
             probs = self._drawer.draw(seen.encoded, strength * self._style_query(seen, style))
             return self._segmentations(seen, probs, [style])[0]
-        checked, text = self._embed([prompts] if isinstance(prompts, str) else prompts or ())
-        second, described = self._second, self.run.prompts
-        assert second is not None
-        assert described is not None
-        readings = sentences.read(
-            checked, text, second=second, described=described, encoder=self.encoder
-        )
+        several = [prompts] if isinstance(prompts, str) else prompts or ()
+        checked, text, readings = self._read(several)
         query = strength * self._drawer.queries(seen.encoded, text)
         probs = self._drawer.draw(seen.encoded, query)
         drawn = self._segmentations(seen, probs, checked, readings)
@@ -162,7 +157,7 @@ class Model:
             if prompt in (style.name for style in self.styles):
                 ends.append(self._style_query(seen, prompt))
             else:
-                ends.append(self._drawer.queries(seen.encoded, self._embed([prompt])[1]))
+                ends.append(self._drawer.queries(seen.encoded, self._read([prompt])[1]))
         share = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
         probs = self._drawer.draw(seen.encoded, (1 - share) * ends[0] + share * ends[1])
         names = [f"{start} → {end}, {part:.0%}" for part in share[:, 0]]
@@ -206,7 +201,7 @@ class Model:
             return self._drawer.posterior(seen.encoded, seen.crop, on_crop(masks, seen))
         if style is not None:
             return self._drawer.project(seen.encoded, self._style_query(seen, style))
-        query = self._drawer.queries(seen.encoded, self._embed(prompts or ())[1])
+        query = self._drawer.queries(seen.encoded, self._read(prompts or ())[1])
         return self._drawer.project(seen.encoded, query)
 
     def decode(self, image: Picture, latent: np.ndarray) -> list[Segmentation]:
@@ -228,10 +223,26 @@ class Model:
         names = [f"z = ({', '.join(f'{number:.2g}' for number in point)})" for point in latent]
         return self._segmentations(seen, self._drawer.decode(seen.encoded, latent), names)
 
-    def _embed(self, prompts: Sequence[str]) -> tuple[list[str], np.ndarray]:
-        """Returns checked sentences and their embeddings; InputError if no text is read."""
-        checked = sentences.check(prompts)
-        return checked, self.encoder.embed(checked)
+    def read(self, prompts: Sequence[str]) -> list[Reading]:
+        """Returns how the model understands sentences; no image is needed.
+
+            >>> model.read(["not too tight, please"])[0].understood  # doctest: +SKIP
+            'somewhat outside the usual outline, degree +0.8 of -2 to 2'
+
+        Raises:
+            InputError: there is no sentence, one is empty, or the model reads no text.
+        """
+        return self._read(prompts)[2]
+
+    def _read(self, prompts: Sequence[str]) -> tuple[list[str], np.ndarray, list[Reading]]:
+        """Returns checked sentences, what the second stage gets of them, and their readings."""
+        checked, reader = sentences.check(prompts), self._reader
+        assert self._second is not None
+        assert self.run.prompts is not None
+        text, readings = sentences.read(
+            checked, second=self._second, described=self.run.prompts, reader=reader
+        )
+        return checked, text, readings
 
     def _checked_strength(self, strength: float) -> float:
         if not np.isfinite(strength):
@@ -266,26 +277,12 @@ class Model:
         readings: Sequence[Reading] | None = None,
     ) -> list[Segmentation]:
         """Returns contours on the image's grid from probabilities f32 [s, size, size]."""
-        pixel_mm2 = float(np.prod(seen.picture.spacing_mm, dtype=float))
-        on_image = images.from_model(probs, seen.placement)
-        all_readings: Sequence[Reading | None] = readings or [None] * len(names)
-        return [
-            Segmentation(
-                name,
-                probability,
-                None if np.isnan(pixel_mm2) else pixel_mm2 * int((probability > 0.5).sum()),
-                (
-                    *seen.caveats,
-                    *(sentences.caveats(name, reading, self.encoder) if reading else ()),
-                ),
-                reading,
-                self.source,
-                " ".join(caveats.of_every_contour(self.run)),
-                seen.placement,
-                seen.shown,
-            )
-            for name, probability, reading in zip(names, on_image, all_readings, strict=True)
+        of_prompts = [
+            sentences.caveats(name, reading, self._reader.max_tokens)
+            for name, reading in zip(names, readings or (), strict=False)
         ]
+        note = " ".join(caveats.of_every_contour(self.run))
+        return contours(seen, probs, names, readings, of_prompts, source=self.source, note=note)
 
     @property
     def source(self) -> dict[str, Any]:

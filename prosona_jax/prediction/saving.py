@@ -99,12 +99,14 @@ def _earlier(folder: str | os.PathLike[str], image: dict[str, Any]) -> list[str]
 
 
 def _label(drawn: Segmentation) -> str:
-    """Returns the legend's text: the sentence, shortened if it is long, and the area.
+    """Returns the legend's text: the sentence, shortened if it is long, its reading, and the area.
 
     Direction marks keep the area together next to a sentence that runs from right to left.
     """
-    sentence = unicode.shorten(drawn.prompt, _LEGEND_LENGTH)
-    return f"{sentence} {_LEFT_TO_RIGHT}({_area(drawn)}){_LEFT_TO_RIGHT}"
+    sentence, result = unicode.shorten(drawn.prompt, _LEGEND_LENGTH), _area(drawn)
+    if drawn.reading is not None and drawn.reading.degree is not None:
+        result = f"{drawn.reading.understood}; {result}"
+    return f"{sentence} {_LEFT_TO_RIGHT}({result}){_LEFT_TO_RIGHT}"
 
 
 def _area(drawn: Segmentation) -> str:
@@ -146,12 +148,4 @@ def _answer(drawn: Segmentation) -> dict[str, Any]:
     if drawn.reading is None:
         return answer
     reading = drawn.reading
-    return answer | {
-        "nearest": {
-            "prompt": reading.nearest,
-            "style": reading.style,
-            "similarity": round(reading.similarity, 4),
-        },
-        "far": reading.far,
-        "cut": reading.cut,
-    }
+    return answer | reading._asdict()

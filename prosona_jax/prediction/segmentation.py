@@ -1,10 +1,13 @@
 """The contours that a model draws on one image, and the styles of a model."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from data_pipelines import images
 from data_pipelines.transforms import Placement
+from prosona_jax.prediction.seen import Seen
 from prosona_jax.prediction.sentences import Reading
 
 
@@ -32,3 +35,42 @@ class Segmentation(NamedTuple):
     def mask(self) -> np.ndarray:
         """Where the probability exceeds 1/2, u8 {0, 1} [H, W]."""
         return (self.probability > 0.5).astype(np.uint8)
+
+
+def contours(
+    seen: Seen,
+    probs: np.ndarray,
+    names: Sequence[str],
+    readings: Sequence[Reading] | None,
+    caveats: Sequence[Sequence[str]],
+    *,
+    source: dict[str, Any],
+    note: str,
+) -> list[Segmentation]:
+    """Returns the contours of probabilities f32 [s, size, size] of the model's grid on the image.
+
+    Args:
+        seen: the image.
+        probs: the probabilities.
+        names: s prompts.
+        readings: of sentences, None for styles and samples.
+        caveats: of each sentence, besides those of the image; empty for styles and samples.
+        source: the model's description.
+        note: the first words of each file.
+    """
+    pixel_mm2 = float(np.prod(seen.picture.spacing_mm, dtype=float))
+    on_image = images.from_model(probs, seen.placement)
+    return [
+        Segmentation(
+            prompt=name,
+            probability=on_image[n],
+            area_mm2=None if np.isnan(pixel_mm2) else pixel_mm2 * int((on_image[n] > 0.5).sum()),
+            caveats=(*seen.caveats, *(caveats[n] if caveats else ())),
+            reading=readings[n] if readings else None,
+            source=source,
+            note=note,
+            crop=seen.placement,
+            shown=seen.shown,
+        )
+        for n, name in enumerate(names)
+    ]

@@ -10,6 +10,7 @@ from prosona_jax import unicode
 from prosona_jax.experiments import predictions
 from prosona_jax.text import encoder as text_encoder
 from prosona_jax.text import prompts
+from prosona_jax.text.degree_reader import ANSWERABLE, DegreeReader
 from prosona_jax.text.encoder import TextEncoder
 from prosona_jax.types import InputError
 
@@ -18,12 +19,15 @@ _SAME = 1e-3  # an embedding may differ by this much between devices and version
 
 
 class Reading(NamedTuple):
-    """How near a sentence is to the training sentences."""
+    """How a model understood a sentence."""
 
-    nearest: str  # the nearest training sentence
-    style: str  # the style of that sentence
-    similarity: float  # the cosine similarity to it
-    far: bool  # farther from the training sentences than 95 % of the held-out sentences
+    understood: str  # in words
+    style: str  # the style that it is nearest to
+    degree: float | None  # how generous an outline it asks for, -2..2; None: the model reads none
+    answerable: float | None  # probability that it asks for an outline; None likewise
+    nearest: str | None  # the training sentence nearest by embedding; None where degrees are read
+    similarity: float | None  # the cosine similarity to it
+    far: bool  # hardly understood: below the limit of `answerable`, or of `similarity`
     cut: bool  # longer than the maximum of the text encoder
 
 
@@ -47,74 +51,125 @@ def check(sentences: Sequence[str]) -> list[str]:
     return sentences
 
 
-def find_encoder(
+def find_reader(
     folder: pathlib.Path,
     described: dict[str, Any],
     second: predictions.StageTwo,
     name: str | None,
-) -> TextEncoder:
-    """Returns the encoder of the training sentences; InputError if the one found differs from it.
+) -> TextEncoder | DegreeReader:
+    """Returns what read the training sentences; InputError if the text encoder found differs.
 
     Args:
-        folder: the model's workdir.
+        folder: the model's folder.
         described: `Run.prompts`.
-        second: the second stage, with the embeddings of the training sentences.
+        second: the second stage, with the training sentences as numbers.
         name: folder or name of the encoder; None takes the name of the training.
     """
     wanted = described["encoder"]
     encoder = text_encoder.load(name or wanted["name"])
-    if (encoder.digest, encoder.dim) != (wanted["digest"], wanted["dim"]):
+    if encoder.digest != wanted["digest"]:
         raise InputError(
             f"{folder}: was trained with the text encoder {wanted['name']!r} of digest "
-            f"{wanted['digest']} and {wanted['dim']} dimensions, but the one found here has digest "
-            f"{encoder.digest} and {encoder.dim} dimensions; install the encoder of the training, "
-            "name its folder as the encoder, or train again with the one found"
+            f"{wanted['digest']}, but the one found here has digest {encoder.digest}; install the "
+            "encoder of the training, name its folder as the encoder, or train again with the one "
+            "found"
         )
-    # The digest covers only the weights, but tokenizer and pooling change the embedding too.
+    reader: TextEncoder | DegreeReader = encoder
+    if "degree_reader" in wanted:
+        rank = wanted["degree_reader"]["rank"]
+        reader = DegreeReader(encoder, rank, second.text["degree_reader"])
+    # The digest covers only the weights, but tokenizer and pooling change the numbers too.
     sentence = described["styles"][0]["train"][0]
-    difference = np.abs(encoder.embed([sentence])[0] - second.text["train"][0, 0]).max()
+    difference = np.abs(reader.embed([sentence])[0] - second.text["train"][0, 0]).max()
     if difference > _SAME:
         raise InputError(
             f"{folder}: the text encoder {encoder.name!r} has the same weights as in training, but "
             f"embeds {sentence!r} differently (by {difference:.1g}); install it with its own "
             "tokenizer and pooling"
         )
-    return encoder
+    return reader
 
 
 def read(
     sentences: Sequence[str],
-    text: np.ndarray,
     *,
     second: predictions.StageTwo,
     described: dict[str, Any],
-    encoder: TextEncoder,
-) -> list[Reading]:
-    """Compares sentences, with embeddings f32 [s, e], with the nearest training sentences."""
+    reader: TextEncoder | DegreeReader,
+) -> tuple[np.ndarray, list[Reading]]:
+    """Returns what the second stage gets of sentences, f32 [s, e], and how they are understood."""
+    names = [style["name"] for style in described["styles"]]
+    cut = [reader.count_tokens(sentence) > reader.max_tokens for sentence in sentences]
+    if isinstance(reader, DegreeReader):
+        degree, answerable = reader.read(sentences)
+        own = second.text["train"][..., 0].mean(axis=1)  # f32 [k], of the styles
+        nearest_style = np.abs(degree[:, None] - own).argmin(axis=1)
+        return degree[:, None], [
+            Reading(
+                f"{in_words(d)}, degree {d:+.1f} of -2 to 2",
+                names[k],
+                round(float(d), 3),
+                round(float(p), 4),
+                None,
+                None,
+                bool(p < ANSWERABLE),
+                is_cut,
+            )
+            for d, p, k, is_cut in zip(degree, answerable, nearest_style, cut, strict=True)
+        ]
+    text = reader.embed(sentences)
     trained, held_out = (
         second.text[split].reshape(-1, text.shape[1]) for split in ("train", "held_out")
     )
     least = prompts.least_familiar(held_out, trained)
     readings = []
-    for sentence, index, similarity in zip(sentences, *prompts.nearest(text, trained), strict=True):
+    for index, similarity, is_cut in zip(*prompts.nearest(text, trained), cut, strict=True):
         k, number = divmod(int(index), second.text["train"].shape[1])
-        style = described["styles"][k]
-        nearest = style["train"][number % len(style["train"])]  # shorter lists are repeated
+        train = described["styles"][k]["train"]
+        nearest = train[number % len(train)]  # shorter lists are repeated
         far = bool(similarity < least - _SLACK)
-        cut = encoder.count_tokens(sentence) > encoder.max_tokens
-        readings.append(Reading(nearest, style["name"], float(similarity), far, cut))
-    return readings
+        readings.append(
+            Reading(
+                f"like {nearest!r} (similarity {similarity:.2f})",
+                names[k],
+                None,
+                None,
+                nearest,
+                round(float(similarity), 4),
+                far,
+                is_cut,
+            )
+        )
+    return text, readings
 
 
-def caveats(sentence: str, reading: Reading, encoder: TextEncoder) -> list[str]:
+def in_words(degree: float) -> str:
+    """Returns how generous an outline of a degree is.
+
+    >>> in_words(-1.4), in_words(0.1), in_words(2.0)
+    ('clearly inside the usual outline', 'the usual outline', 'far outside the usual outline')
+    """
+    side = "inside" if degree < 0 else "outside"
+    for least, strength in ((1.75, "far"), (1.1, "clearly"), (0.6, "somewhat"), (0.2, "slightly")):
+        if abs(degree) >= least:
+            return f"{strength} {side} the usual outline"
+    return "the usual outline"
+
+
+def caveats(sentence: str, reading: Reading, max_tokens: int) -> list[str]:
     """Returns what a user must know about the contour of a sentence."""
     found, prompt = [], f"The prompt {unicode.shorten(sentence, 80)!r}"
     if reading.cut:
         found.append(
-            f"{prompt} was cut after {encoder.max_tokens} tokens, because the text encoder reads "
-            "no more."
+            f"{prompt} was cut after {max_tokens} tokens, because the text encoder reads no more."
         )
-    if reading.far:
+    if reading.far and reading.nearest is None:
+        found.append(
+            f"{prompt} was hardly understood: the model takes it for a sentence that contradicts "
+            "itself, is not English, or asks for something else than how generous the outline "
+            f"shall be (probability of the contrary {reading.answerable:.2f})."
+        )
+    elif reading.far:
         found.append(
             f"{prompt} is far from all training sentences: its similarity to the nearest one, "
             f"{reading.nearest!r}, is {reading.similarity:.2f}."

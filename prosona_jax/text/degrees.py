@@ -77,12 +77,13 @@ def _sentence(entry: Any, category: str, where: str) -> Sentence:
     text, degree = entry["text"], entry["degree"]
     if not isinstance(text, str) or not text.strip():
         raise InputError(f"{where}: `text` is {text!r}; put a sentence in quotes")
+    author = str(entry.get("author", ""))
+    return Sentence(" ".join(text.split()), check(degree, where), category, author)
+
+
+def check(degree: Any, where: str) -> float | None:
+    """Returns a degree from a file; InputError if it is neither a number from -2 to 2 nor null."""
     number = isinstance(degree, int | float) and not isinstance(degree, bool)
     if degree is not None and not (number and abs(degree) <= LIMIT):
         raise InputError(f"{where}: `degree` is {degree!r}; give a number from -2 to 2, or null")
-    return Sentence(
-        " ".join(text.split()),
-        None if degree is None else float(degree),
-        category,
-        str(entry.get("author", "")),
-    )
+    return None if degree is None else float(degree)

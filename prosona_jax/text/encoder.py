@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -100,6 +100,7 @@ class TextEncoder:
         dim: E, the length of an embedding.
         max_tokens: longer sentences are cut to this number, which includes start and end token.
         digest: the first 16 hex digits of the SHA-256 of the weights' file.
+        config, params: the network's sizes and its parameters.
     """
 
     def __init__(self, name: str, folder: pathlib.Path) -> None:
@@ -123,9 +124,10 @@ class TextEncoder:
             self.digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
         try:
             tensors = safetensors.numpy.load_file(folder / WEIGHTS)
-            self._params = huggingface.read_params(config, tensors)
+            self.params = huggingface.read_params(config, tensors)
         except (ValueError, safetensors.SafetensorError) as error:
             raise InputError(f"{folder / WEIGHTS}: {first_line(error)}; fetch it again") from error
+        self.config = config
         self._apply = jax.jit(SentenceEncoder(config).apply)
 
     def embed(self, sentences: Sequence[str]) -> np.ndarray:
@@ -133,6 +135,25 @@ class TextEncoder:
 
         An embedding does not depend on the other sentences. A sentence of more than `max_tokens` is
         cut, with a warning.
+
+        Raises:
+            InputError: a sentence is empty.
+        """
+        embeddings = np.zeros((len(sentences), self.dim), np.float32)
+        for positions, ids, valid in self.batches(sentences):
+            with jax.default_matmul_precision("highest"):  # the same numbers on every device
+                found = self._apply({"params": self.params}, ids, valid)
+            embeddings[positions] = np.asarray(found)[: len(positions)]
+        return embeddings
+
+    def batches(
+        self, sentences: Sequence[str], size: int = BATCH
+    ) -> Iterator[tuple[list[int], np.ndarray, np.ndarray]]:
+        """Yields the token ids of sentences of one padded length at a time.
+
+        Yields:
+            The positions of at most `size` sentences, their ids i32 [size, n] and which of them are
+            no padding, bool [size, n]. Rows without a sentence hold one token.
 
         Raises:
             InputError: a sentence is empty.
@@ -146,20 +167,16 @@ class TextEncoder:
             while length < len(row):
                 length *= 2
             same_length[min(length, self.max_tokens)].append(index)
-        embeddings = np.zeros((len(rows), self.dim), np.float32)
         for length, indices in same_length.items():
-            for start in range(0, len(indices), BATCH):
-                part = indices[start : start + BATCH]
-                ids = np.zeros((BATCH, length), np.int32)
-                valid = np.zeros((BATCH, length), bool)
+            for start in range(0, len(indices), size):
+                part = indices[start : start + size]
+                ids = np.zeros((size, length), np.int32)
+                valid = np.zeros((size, length), bool)
                 valid[:, 0] = True  # also in unused rows, where the mean would divide by zero
                 for slot, index in enumerate(part):
                     ids[slot, : len(rows[index])] = rows[index]
                     valid[slot, : len(rows[index])] = True
-                with jax.default_matmul_precision("highest"):  # the same numbers on every device
-                    found = self._apply({"params": self._params}, ids, valid)
-                embeddings[part] = np.asarray(found)[: len(part)]
-        return embeddings
+                yield part, ids, valid
 
     def count_tokens(self, sentence: str) -> int:
         """Returns the number of tokens, with start and end token, before the sentence is cut."""

@@ -13,6 +13,8 @@ from prosona_jax.text.degrees import LIMIT, Sentence, of_mm, of_percent
 
 Words = dict[str, list[Any]]
 
+_WITH_CLAUSES = ("plain", "colloquial", "jargon", "comparative")  # short, and of one clause
+
 _NUMBERS = {0.5: "half a", 1: "one", 2: "two", 3: "three", 4: "four", 5: "five"}
 
 
@@ -21,12 +23,13 @@ class Grammar:
 
     Args:
         words: the lists of the YAML file.
-        clauses: answerable sentences by authors, from which sentences of two clauses are made.
+        clauses: sentences by authors; those of one clause become parts of two-clause sentences.
         seed: of the choices.
     """
 
     def __init__(self, words: Words, clauses: Sequence[Sentence], seed: int) -> None:
-        self._words, self._clauses = words, [c for c in clauses if c.degree is not None]
+        self._words = words
+        self._clauses = [s for s in clauses if s.category in _WITH_CLAUSES]
         self._rng = np.random.default_rng(seed)
         self._makers: dict[str, Callable[[], Sentence]] = {
             "comparative": self._comparative,

@@ -8,6 +8,7 @@ import yaml
 from jaxtyping import Float, Int
 
 from prosona_jax import unicode
+from prosona_jax.text import degrees
 from prosona_jax.types import InputError
 
 _FIELDS = ("name", "train", "held_out")
@@ -19,6 +20,7 @@ class Style(NamedTuple):
     name: str
     train: tuple[str, ...]  # sentences used in training
     held_out: tuple[str, ...]  # sentences never used in training, for the test of new wordings
+    degree: float | None = None  # how generous the style is, see degrees.py; None: not known
 
 
 class Written(NamedTuple):
@@ -120,7 +122,7 @@ def _style(entry: Any, where: str) -> Style:
     for field in _FIELDS:
         if field not in entry:
             raise InputError(f"{where}: lacks `{field}`")
-    if unknown := sorted(map(str, entry.keys() - set(_FIELDS))):
+    if unknown := sorted(map(str, entry.keys() - {*_FIELDS, "degree"})):
         raise InputError(f"{where}: has an unknown field `{unknown[0]}`")
     name = entry["name"]
     if not isinstance(name, str) or not name.strip():
@@ -129,6 +131,7 @@ def _style(entry: Any, where: str) -> Style:
         name.strip(),
         _sentences(entry["train"], f"{where} ({name}): `train`"),
         _sentences(entry["held_out"], f"{where} ({name}): `held_out`"),
+        degrees.check(entry.get("degree"), f"{where} ({name})"),
     )
 
 

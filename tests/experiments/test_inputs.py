@@ -8,7 +8,7 @@ import pytest
 from configs import lidc
 from data_pipelines import fingerprint, prepared
 from data_pipelines.validation import Intensities
-from prosona_jax.experiments import inputs
+from prosona_jax.experiments import inputs, prompt_sets
 from prosona_jax.types import InputError, Record
 
 NO_TEXT = {"stage_two.query": "none", "stage_two.latent": 0.0, "stage_two.visual": 0.0}
@@ -141,7 +141,7 @@ def _images(config, data, run):
 @pytest.mark.parametrize("caveats", [[], ["Prompts know the images: they describe them."]])
 def test_the_caveat_of_a_prompt_file_is_repeated(caveats):
     nothing = np.zeros((0, 0, 0), np.float32)
-    prompts = inputs.Prompts((), *(caveats or [None]), {}, nothing, nothing)
+    prompts = prompt_sets.Prompts((), *(caveats or [None]), {}, nothing, nothing, None)
     run = _run(_data(), prompts=prompts.describe())
     assert inputs.caveats(_config({}), _data(), run)[3:] == caveats
     assert inputs.about_prompts(run.prompts) == caveats
@@ -207,14 +207,14 @@ def test_prompts_are_found_from_any_directory(tmp_path, monkeypatch):
     """A file in the working directory comes first; an error names the path as it was given."""
     monkeypatch.chdir(tmp_path)
     config = _config({"prompts.path": "tests/prompts.yaml"})
-    assert len(inputs.load_prompts(config, 4).styles) == 4
+    assert len(prompt_sets.load(config, 4).styles) == 4
     path = pathlib.Path(config.prompts.path)
     path.parent.mkdir(parents=True)
     path.write_text("nothing")
     with pytest.raises(InputError, match=f"^{path}"):
-        inputs.load_prompts(config, 4)
+        prompt_sets.load(config, 4)
     path.write_bytes("größer".encode("latin-1"))
     with pytest.raises(InputError, match=rf"^{path}: line 1: the byte 0xF6 is not UTF-8; the file"):
-        inputs.load_prompts(config, 4)
+        prompt_sets.load(config, 4)
     with pytest.raises(InputError, match=r"^no/such.yaml: cannot be read \(.+\); set prompts.path"):
-        inputs.load_prompts(_config({"prompts.path": "no/such.yaml"}), 4)
+        prompt_sets.load(_config({"prompts.path": "no/such.yaml"}), 4)

@@ -9,7 +9,7 @@ import yaml
 
 from configs import lidc
 from data_pipelines import images
-from prosona_jax.experiments import inputs, stages
+from prosona_jax.experiments import inputs, prompt_sets, stages
 from prosona_jax.prediction.loading import load
 from prosona_jax.prediction.saving import save
 from prosona_jax.runtime import workdir
@@ -41,7 +41,7 @@ def trained(tmp_path_factory):
     config.log_every_steps = 300
     config.optimizer.learning_rate = config.stage_two.learning_rate = 1e-2
     data = inputs.load_data(config, needed=("train", "validation", "test"))
-    prompts = inputs.load_prompts(config, data.raters)
+    prompts = prompt_sets.load(config, data.raters)
     workdir.claim(folder / "run", inputs.run_of(config, data, prompts))
     stages.fit(config, folder / "run", data, prompts)
     return folder / "run", data

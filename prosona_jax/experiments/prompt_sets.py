@@ -1,0 +1,90 @@
+"""The prompts of a run: their sentences, and the numbers that an encoder makes of them."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from prosona_jax import unicode
+from prosona_jax.experiments import second_stages
+from prosona_jax.experiments.build import Config
+from prosona_jax.text import degree_reader, encoder, prompts
+from prosona_jax.text.degree_reader import DegreeReader
+from prosona_jax.text.encoder import TextEncoder
+from prosona_jax.types import InputError
+
+_ROOT = pathlib.Path(__file__).resolve().parents[2]  # where configs/ lies
+
+
+class Prompts(NamedTuple):
+    """The sentences of K styles and their embeddings, which the checkpoints carry."""
+
+    styles: tuple[prompts.Style, ...]
+    caveat: str | None  # of the prompt file
+    encoder: dict[str, Any]  # name, digest of its weights, dim
+    train: np.ndarray  # f32 [k, p, e]; styles with fewer sentences repeat theirs
+    held_out: np.ndarray  # f32 [k, q, e]
+    degree_reader: np.ndarray | None  # its trained numbers, f32 [n]; None: the encoder's embeddings
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the description that run.json holds."""
+        styles = [
+            {"name": s.name, "train": list(s.train), "held_out": list(s.held_out)}
+            for s in self.styles
+        ]
+        caveat = {"caveat": self.caveat} if self.caveat else {}
+        return {"encoder": self.encoder, "styles": styles} | caveat
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Returns what a checkpoint carries: embeddings by split, and the degree reader."""
+        arrays = {"train": self.train, "held_out": self.held_out}
+        own = self.degree_reader
+        return arrays if own is None else arrays | {"degree_reader": own}
+
+
+def load(config: Config, raters: int) -> Prompts | None:
+    """Reads and embeds the prompts of the config; None where the query reads no text.
+
+    A relative path is looked up in the working directory, then in the folder of ``configs/``.
+    """
+    if not second_stages.of(config).reads_text:
+        return None
+    path = find(config.prompts.path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error}); set prompts.path") from None
+    text = unicode.decode(content, str(path))
+    styles, caveat = prompts.parse(text, str(path))
+    prompts.check_count(styles, raters, str(path))
+    network = encoder.load(config.prompts.encoder)
+    described = {"name": network.name, "digest": network.digest, "dim": network.dim}
+    if not config.prompts.degree_reader:
+        return _embed(styles, caveat, described, network)
+    reader = degree_reader.load(find(config.prompts.degree_reader), network)
+    described |= {"dim": reader.dim, "degree_reader": reader.describe()}
+    return _embed(styles, caveat, described, reader)._replace(degree_reader=reader.flat)
+
+
+def find(path: str) -> pathlib.Path:
+    """Returns a path in the working directory, or else in the folder of ``configs/``."""
+    here = pathlib.Path(path).expanduser()
+    return _ROOT / here if not here.exists() and (_ROOT / here).exists() else here
+
+
+def _embed(
+    styles: tuple[prompts.Style, ...],
+    caveat: str | None,
+    described: Mapping[str, Any],
+    reader: TextEncoder | DegreeReader,
+) -> Prompts:
+    def stack(sentences: Sequence[Sequence[str]]) -> np.ndarray:
+        """Returns f32 [k, p, e], where p is the largest number of sentences of a style."""
+        most = max(map(len, sentences))
+        return np.stack([np.resize(reader.embed(own), (most, reader.dim)) for own in sentences])
+
+    train, held_out = (
+        stack([getattr(style, split) for style in styles]) for split in ("train", "held_out")
+    )
+    return Prompts(styles, caveat, dict(described), train, held_out, None)

@@ -1,0 +1,52 @@
+r"""Measures how well a trained model understands a user's own words.
+
+    python -m prosona_jax.probe --workdir=runs/lidc
+    python -m prosona_jax.probe --workdir=runs/lidc --half=choose --sentences=FOLDER
+
+Each test sentence (configs/prompts/probe) is drawn on records of the run's test split. The table
+has, for each category, the rank correlation of drawn area and asked degree, the share of pairs of
+sentences that are drawn in the right order, and for sentences that cannot be answered the AUROC of
+recognising them.
+"""  # fmt: skip
+
+from absl import flags
+
+from prosona_jax import cli
+from prosona_jax.evaluation import probe
+from prosona_jax.experiments import prompt_sets
+from prosona_jax.prediction import probing
+from prosona_jax.text import degrees
+from prosona_jax.types import InputError
+
+_FLAGS = flags.FlagValues()
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of the trained run.", required=True, flag_values=_FLAGS
+)
+_SENTENCES = flags.DEFINE_string(
+    "sentences", "configs/prompts/probe", "Folder of test sentences.", flag_values=_FLAGS
+)
+_HALF = flags.DEFINE_enum(
+    "half", "report", ["report", "choose", "both"],
+    "report: for a table; choose: to choose between models.", flag_values=_FLAGS,
+)  # fmt: skip
+_ENCODER = flags.DEFINE_string(
+    "encoder", None, "Folder of the text encoder, if it is not where training found it.",
+    flag_values=_FLAGS,
+)  # fmt: skip
+
+
+def main() -> None:
+    """Prints the table."""
+    sentences = [
+        sentence
+        for sentence in degrees.read(prompt_sets.find(_SENTENCES.value))
+        if _HALF.value in ("both", sentence.half)
+    ]
+    if not sentences:
+        raise InputError(f"{_SENTENCES.value}: no sentence is of the half {_HALF.value!r}")
+    for line in probe.table(probing.scores(_WORKDIR.value, sentences, encoder=_ENCODER.value)):
+        print(line)
+
+
+if __name__ == "__main__":
+    cli.launch(main, _FLAGS, manual=__doc__)

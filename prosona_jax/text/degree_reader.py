@@ -1,0 +1,214 @@
+"""Reads from a sentence how generous an outline it asks for, and whether it asks for one at all.
+
+The text encoder's own network with low-rank changes of its matrices, W' = W + A B (LoRA, Hu et al.
+2021, arXiv:2106.09685), and a head over the states h_n of the sentence's tokens:
+
+    a = softmax_n(v . tanh(V h_n)),  s = sum_n a_n h_n,  (u, l) = head(s)
+    degree = LIMIT tanh(u) in (-2.2, 2.2),  answerable = sigmoid(l)
+
+A degree is explained in degrees.py. `training/degrees.py` trains A, B and the head.
+"""
+
+import hashlib
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+from jaxtyping import Array, Bool, Float, Int
+
+from prosona_jax.text.encoder import TextEncoder
+from prosona_jax.text.network import TextConfig, Tower
+from prosona_jax.types import InputError, Params, first_line
+
+LIMIT = 2.2  # beyond -2 and 2, so that these are reached with finite logits
+ANSWERABLE = 0.5  # below this probability a sentence counts as not understood
+WIDTH = 128  # of the hidden layers of the head
+
+
+class Readings(NamedTuple):
+    """What n sentences ask for."""
+
+    degree: Float[np.ndarray, " n"]  # -2.2..2.2
+    answerable: Float[np.ndarray, " n"]  # probability that the sentence asks for a degree
+
+
+class Head(nn.Module):
+    """From the states of a sentence's tokens to the logits of degree and answerability."""
+
+    dropout: float = 0.1
+
+    @nn.compact
+    def __call__(
+        self, states: Float[Array, "b n e"], valid: Bool[Array, "b n"], train: bool = False
+    ) -> Float[Array, "b 2"]:
+        score = nn.Dense(1)(jnp.tanh(nn.Dense(WIDTH)(states)))[..., 0]
+        share = nn.softmax(jnp.where(valid, score, -jnp.inf))
+        x = jnp.einsum("bn,bne->be", share, states)
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        x = nn.Dropout(self.dropout, deterministic=not train)(nn.gelu(nn.Dense(WIDTH)(x)))
+        return nn.Dense(2)(x)
+
+
+class Weights(NamedTuple):
+    """What is trained."""
+
+    factors: dict[str, tuple[Array, Array]]  # A [in, rank] and B [rank, out] by a matrix's name
+    head: Params
+
+
+def initial(encoder: Params, rank: int, key: jax.Array) -> Weights:
+    """Returns weights that leave the encoder, a tower's parameters, as it is: B is 0."""
+    keys = jax.random.split(key, 2)
+    factors = {}
+    for number, (name, matrix) in enumerate(_matrices(encoder)):
+        inputs, outputs = matrix.shape
+        scale = inputs**-0.5
+        a = scale * jax.random.normal(jax.random.fold_in(keys[0], number), (inputs, rank))
+        factors[name] = (a, jnp.zeros((rank, outputs)))
+    states = jnp.zeros((1, 2, encoder["tokens"]["embedding"].shape[1]))
+    return Weights(factors, Head().init(keys[1], states, jnp.ones((1, 2), bool)))
+
+
+def logits(
+    config: TextConfig,
+    encoder: Params,
+    weights: Weights,
+    ids: Int[Array | np.ndarray, "b n"],
+    valid: Bool[Array | np.ndarray, "b n"],
+    *,
+    dropout: jax.Array | None = None,
+) -> Float[Array, "b 2"]:
+    """Returns the logits (u, l) of a batch of token ids; with a key for `dropout` in training."""
+    changed = jax.tree_util.tree_map_with_path(
+        lambda path, x: _add(x, weights.factors.get(jax.tree_util.keystr(path))), encoder
+    )
+    states = Tower(config).apply({"params": changed}, ids, valid)[1]
+    rngs = None if dropout is None else {"dropout": dropout}
+    return Head().apply(weights.head, states, valid, dropout is not None, rngs=rngs)
+
+
+def degree(u: Float[Array, " b"]) -> Float[Array, " b"]:
+    """Returns the degree of a logit."""
+    return LIMIT * jnp.tanh(u)
+
+
+class DegreeReader:
+    """An encoder of sentences whose embedding is one number, the degree.
+
+    Attributes:
+        name, digest, max_tokens: those of the text encoder.
+        dim: 1.
+        size: count of trained numbers.
+        reader_digest: first 16 hex digits of the SHA-256 of these numbers.
+    """
+
+    dim = 1
+
+    def __init__(self, encoder: TextEncoder, rank: int, flat: Float[np.ndarray, " size"]) -> None:
+        """Takes the trained numbers in the order of `flatten`."""
+        self.name, self.digest = encoder.name, encoder.digest
+        self.max_tokens = encoder.max_tokens
+        self.rank, self.size = rank, len(flat)
+        self.flat = np.asarray(flat, np.float32)
+        self.reader_digest = hashlib.sha256(self.flat.tobytes()).hexdigest()[:16]
+        self._encoder = encoder
+        tower = encoder.params["tower"]
+        like = jax.eval_shape(lambda: initial(tower, rank, jax.random.key(0)))
+        needed = sum(x.size for x in jax.tree.leaves(like))
+        if needed != len(flat):
+            raise InputError(
+                f"degree reader: holds {len(flat)} numbers, and the text encoder {encoder.name!r} "
+                f"needs {needed} at rank {rank}; it was trained with another encoder"
+            )
+        weights = _unflatten(self.flat, like)
+        self._apply = jax.jit(lambda ids, valid: logits(encoder.config, tower, weights, ids, valid))
+
+    def read(self, sentences: Sequence[str]) -> Readings:
+        """Returns what the sentences ask for.
+
+        Raises:
+            InputError: a sentence is empty.
+        """
+        found = np.zeros((len(sentences), 2), np.float32)
+        for positions, ids, valid in self._encoder.batches(sentences):
+            with jax.default_matmul_precision("highest"):  # the same numbers on every device
+                found[positions] = np.asarray(self._apply(ids, valid))[: len(positions)]
+        return Readings(LIMIT * np.tanh(found[:, 0]), 1 / (1 + np.exp(-found[:, 1])))
+
+    def embed(self, sentences: Sequence[str]) -> Float[np.ndarray, "n 1"]:
+        """Returns the degrees, f32 [n, 1], in place of an encoder's embeddings."""
+        return self.read(sentences).degree[:, None]
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what run.json says of the reader."""
+        return {"digest": self.reader_digest, "rank": self.rank, "size": self.size}
+
+    def count_tokens(self, sentence: str) -> int:
+        """Returns the number of tokens before any cut."""
+        return self._encoder.count_tokens(sentence)
+
+
+def flatten(weights: Weights) -> Float[np.ndarray, " size"]:
+    """Returns all trained numbers in one array."""
+    return np.concatenate([np.asarray(x, np.float32).ravel() for x in jax.tree.leaves(weights)])
+
+
+def save(path: pathlib.Path, reader: DegreeReader) -> None:
+    """Writes the trained numbers as float16, with the encoder that they belong to."""
+    told = {"encoder": reader.name, "encoder_digest": reader.digest, "rank": str(reader.rank)}
+    safetensors.numpy.save_file({"weights": reader.flat.astype(np.float16)}, path, told)
+
+
+def load(path: pathlib.Path, encoder: TextEncoder) -> DegreeReader:
+    """Returns the reader of a file that `save` wrote.
+
+    Raises:
+        InputError: the file is missing or damaged, or belongs to another encoder.
+    """
+    try:
+        with safetensors.safe_open(path, "numpy") as file:
+            told, flat = file.metadata(), file.get_tensor("weights")
+        rank, digest = int(told["rank"]), told["encoder_digest"]
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: no such file; train one with python -m prosona_jax.train_reader, or set "
+            "prompts.degree_reader to '' to use the encoder's embeddings"
+        ) from None
+    except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
+        raise InputError(f"{path}: is damaged ({first_line(error)}); restore it") from error
+    if digest != encoder.digest:
+        raise InputError(
+            f"{path}: was trained with the text encoder {told.get('encoder')!r} of digest "
+            f"{digest}, and prompts.encoder {encoder.name!r} has {encoder.digest}; train one for "
+            "this encoder with python -m prosona_jax.train_reader, or set prompts.degree_reader to "
+            "''"
+        )
+    return DegreeReader(encoder, rank, flat.astype(np.float32))
+
+
+def _matrices(encoder: Params) -> list[tuple[str, Any]]:
+    """Returns the names and the matrices that get low-rank changes: all but the embeddings."""
+    return [
+        (jax.tree_util.keystr(path), x)
+        for path, x in jax.tree_util.tree_leaves_with_path(encoder)
+        if path[-1].key == "kernel"
+    ]
+
+
+def _add(x: Any, factors: tuple[Any, Any] | None) -> Any:
+    return x if factors is None else x + factors[0] @ factors[1]
+
+
+def _unflatten(flat: np.ndarray, like: Any) -> Any:
+    leaves, structure = jax.tree.flatten(like)
+    ends = np.cumsum([x.size for x in leaves])
+    parts = np.split(flat, ends[:-1])
+    return jax.tree.unflatten(
+        structure, [part.reshape(x.shape) for part, x in zip(parts, leaves, strict=True)]
+    )

@@ -1,0 +1,88 @@
+r"""Trains a degree reader: it reads from a sentence how generous the outline shall be.
+
+    python -m prosona_jax.train_reader --output=reader.safetensors
+    python -m prosona_jax.train_reader --output=reader.safetensors --encoder=FOLDER \
+      --degrees=FOLDER --prompts=FILE
+
+It needs no image. `--degrees` is a folder of sentences with degrees (YAML) and a grammar.yaml, and
+the styles of `--prompts` may have a degree too. Afterwards the reader is scored on the half of the
+probe that chooses between readers (configs/prompts/probe). A config names the file in
+`prompts.degree_reader`.
+"""  # fmt: skip
+
+import logging
+import pathlib
+
+import numpy as np
+import yaml
+from absl import flags
+
+from prosona_jax import cli, unicode
+from prosona_jax.evaluation import probe
+from prosona_jax.experiments import prompt_sets
+from prosona_jax.text import degree_reader, degrees, encoder, grammar, prompts
+from prosona_jax.training import degrees as training
+
+_SENTENCES_PER_CATEGORY = 1000  # of the grammar
+_SHARES = {"authors": 1.0, "grammar": 0.4, "styles": 0.3}  # of the batches, relative
+
+_FLAGS = flags.FlagValues()
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "File to write (safetensors).", required=True, flag_values=_FLAGS
+)
+_ENCODER = flags.DEFINE_string(
+    "encoder", encoder.DEFAULT, "Text encoder: a name on the hub, or a folder.", flag_values=_FLAGS
+)
+_DEGREES = flags.DEFINE_string(
+    "degrees", "configs/prompts/degrees", "Folder of sentences with degrees.", flag_values=_FLAGS
+)
+_PROMPTS = flags.DEFINE_string(
+    "prompts", "configs/prompts/lidc.yaml", "Prompt file whose styles have degrees.",
+    flag_values=_FLAGS,
+)  # fmt: skip
+_PROBE = flags.DEFINE_string(
+    "probe", "configs/prompts/probe", "Folder of test sentences.", flag_values=_FLAGS
+)
+_STEPS = flags.DEFINE_integer(
+    "steps", training.Settings().steps, "Optimiser updates.", flag_values=_FLAGS
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Of all draws.", flag_values=_FLAGS)
+
+_LOG = logging.getLogger("prosona_jax.train_reader")
+
+
+def main() -> None:
+    """Trains, writes the file, and prints the scores."""
+    read = encoder.load(_ENCODER.value)
+    authors = degrees.read(prompt_sets.find(_DEGREES.value))
+    words = yaml.safe_load(
+        (prompt_sets.find(_DEGREES.value) / "grammar.yaml").read_text(encoding="utf-8")
+    )
+    written = grammar.Grammar(words, authors, _SEED.value).write(_SENTENCES_PER_CATEGORY)
+    path = prompt_sets.find(_PROMPTS.value)
+    styles = prompts.parse(unicode.decode(path.read_bytes(), str(path)), str(path)).styles
+    own = [
+        degrees.Sentence(sentence, style.degree, "style", style.name)
+        for style in styles
+        if style.degree is not None
+        for sentence in style.train
+    ]
+    groups = {"authors": authors, "grammar": written, "styles": own}
+    _LOG.info("%s", ", ".join(f"{len(group)} of {name}" for name, group in groups.items()))
+    reader = training.fit(
+        read,
+        [(_SHARES[name], group) for name, group in groups.items() if group],
+        training.Settings(steps=_STEPS.value, seed=_SEED.value),
+        log=lambda step, loss: _LOG.info("step %d: loss %.3f", step, loss),
+    )
+    degree_reader.save(pathlib.Path(_OUTPUT.value), reader)
+    chosen = [s for s in degrees.read(prompt_sets.find(_PROBE.value)) if s.half == "choose"]
+    found = reader.read([s.text for s in chosen])
+    asked = np.array([np.nan if s.degree is None else s.degree for s in chosen])
+    scores = probe.scores([s.category for s in chosen], asked, found.degree, found.answerable)
+    for line in probe.table(scores):
+        print(line)
+
+
+if __name__ == "__main__":
+    cli.launch(main, _FLAGS, manual=__doc__)
