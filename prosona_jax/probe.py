@@ -9,6 +9,8 @@ sentences that are drawn in the right order, and for sentences that cannot be an
 recognising them.
 """  # fmt: skip
 
+import sys
+
 from absl import flags
 
 from prosona_jax import cli
@@ -44,8 +46,10 @@ def main() -> None:
     ]
     if not sentences:
         raise InputError(f"{_SENTENCES.value}: no sentence is of the half {_HALF.value!r}")
-    for line in probe.table(probing.scores(_WORKDIR.value, sentences, encoder=_ENCODER.value)):
-        print(line)
+    sys.stdout.write(
+        "\n".join(probe.table(probing.scores(_WORKDIR.value, sentences, encoder=_ENCODER.value)))
+        + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ probe that chooses between readers (configs/prompts/probe). A config names the f
 
 import logging
 import pathlib
+import sys
 
 import numpy as np
 import yaml
@@ -80,8 +81,7 @@ def main() -> None:
     found = reader.read([s.text for s in chosen])
     asked = np.array([np.nan if s.degree is None else s.degree for s in chosen])
     scores = probe.scores([s.category for s in chosen], asked, found.degree, found.answerable)
-    for line in probe.table(scores):
-        print(line)
+    sys.stdout.write("\n".join(probe.table(scores)) + "\n")
 
 
 if __name__ == "__main__":
