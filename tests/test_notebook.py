@@ -1,185 +1,296 @@
-"""The notebook as a reader runs it: from top to bottom, in a kernel and a workdir of its own."""
+"""The notebooks as a user runs them: from top to bottom, in a kernel and a workdir of their own."""
 
+import ast
+import json
 import pathlib
 import sys
 import types
 
-import jax
-import jax.numpy as jnp
 import matplotlib
-import ml_collections
 import nbclient
 import nbformat
 import numpy as np
 import pytest
 
-from prosona_jax.experiments import build, inputs, predictions, stages
-from prosona_jax.report import charts
-from prosona_jax.runtime import workdir
-from prosona_jax.text import encoder as text_encoder
+import prosona_jax as pj
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-NOTEBOOK = ROOT / "notebooks" / "latent_interpolation.ipynb"
-FIGURES = ("image", "prompts", "readers", "prior", "plane", "grid")  # ids of the cells that draw
-FASTER = {  # of what the reader trains
-    "STEPS = 400": "STEPS = 100",
+NAMES = ("latent_interpolation", "quickstart")
+FIGURES = {  # ids of the cells that draw
+    "latent_interpolation": [
+        *("figure", "prompts", "slider", "raters", "prior", "plane", "dimensions", "map")
+    ],
+    "quickstart": ["figure", "sentence", "more"],
+}
+SHARED = ("install", "workdir")  # ids of the cells that both notebooks have
+FASTER = {  # of what is trained
+    "STEPS = 1500": "STEPS = 100",
     "config.model.channels = (8, 16, 32, 64)": (
-        'config.model.channels, config.prompts.path = (4, 8), "tests/prompts.yaml"'
+        "config.model.channels, config.prompts.degree_reader = (4, 8), ''\n"
+        "        config.prompts.path = 'tests/prompts.yaml'"
     ),
 }
-KEPT = (
-    *("prompt_stops", "prompt_areas", "reader_stops", "reader_areas", "prior_stops", "prior_areas"),
-    *("style_stops", "grid", "places", "SENTENCES", "POINTS", "NOTE"),
-)
+LIBRARIES = {
+    "prosona_jax",
+    "configs",
+    "numpy",
+    "matplotlib",
+    "ipywidgets",
+    *sys.stdlib_module_names,
+}
+SPY = """
+import IPython.core.pylabtools, matplotlib.text
+
+TOLD, print_figure = [], IPython.core.pylabtools.print_figure
+
+def spied(figure, *arguments, **options):
+    texts = figure.findobj(matplotlib.text.Text)
+    TOLD.append([figure.axes[0].get_title(), " ".join(text.get_text() for text in texts)])
+    return print_figure(figure, *arguments, **options)
+
+IPython.core.pylabtools.print_figure = spied
+"""  # of the figures that are displayed: a report's and those of `pj.save` are not
+MOVED = """
+share.value = 0.25
+share.value = 1.0
+numbers["z0"].value = 2.0
+numbers["z1"].value = -1.0
+"""
+KEPT = {
+    "latent_interpolation": """dict(
+        told=TOLD, NUMBER=NUMBER, SENTENCES=SENTENCES, POINTS=POINTS, masks=masks.tolist(),
+        prompt_stops=prompt_stops.tolist(), prompt_areas=prompt_areas.tolist(),
+        rater_stops=rater_stops.tolist(), rater_areas=rater_areas.tolist(),
+        prior_stops=prior_stops.tolist(), prior_areas=prior_areas.tolist(),
+        style_stops=style_stops.tolist(), places=places.tolist(),
+        map_areas=[each.area_mm2 for each in drawn],
+    )""",
+    "quickstart": """dict(
+        told=TOLD, record_id=example.record_id, SENTENCE=SENTENCE,
+        understood=mine.reading.understood,
+        areas={each.prompt: each.area_mm2 for each in (tight, wide, mine, *styles)},
+        strengths=strengths, strong=[each.area_mm2 for each in strong],
+    )""",
+}
+
+
+class Client(nbclient.NotebookClient):
+    """Leaves in a cell what its slider draws.
+
+    To answer a widget, nbclient writes to the socket whose replies it awaits. It then may miss one,
+    and waits until the cell's time is over.
+    """
+
+    def handle_comm_msg(self, outs, msg, cell_index):
+        pass
+
+
+def _code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def _cell(notebook, name):
+    (cell,) = (cell for cell in notebook.cells if cell.id == name)
+    return cell
 
 
 @pytest.fixture(scope="module")
-def notebook():
-    """What is committed."""
-    return nbformat.read(NOTEBOOK, as_version=4)
+def committed():
+    """The notebooks by name."""
+    return {name: nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4) for name in NAMES}
 
 
 @pytest.fixture(scope="module")
-def walked(notebook, tmp_path_factory):
-    """The executed notebook, its workdir, and what its variables hold, by name."""
-    folder = tmp_path_factory.mktemp("notebook")
-    run, kept = folder / "run", folder / "kept.npz"
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("notebook")
+
+
+def _run(notebook, name, folder, replaced, environment):
+    """Returns the executed notebook and what its variables hold."""
+    kept = folder / f"{name}.json"
     executed = nbformat.from_dict(notebook)
-    (cell,) = (cell for cell in executed.cells if cell.id == "workdir")
-    for written, faster in {**FASTER, '"runs/notebook"': repr(str(run))}.items():
-        assert written in cell.source
-        cell.source = cell.source.replace(written, faster)
-    values = ", ".join(f"{name}={name}" for name in KEPT)
-    last = f"np.savez({str(kept)!r}, record_id=record.record_id, {values})"
+    for written, other in replaced.items():
+        (cell,) = (cell for cell in _code(executed) if written in cell.source)
+        cell.source = cell.source.replace(written, other)
+    moved = MOVED if name == "latent_interpolation" else ""
+    last = f"{moved}import json\npathlib.Path({str(kept)!r}).write_text(json.dumps({KEPT[name]}))"
+    executed.cells.insert(0, nbformat.v4.new_code_cell(SPY))
     executed.cells.append(nbformat.v4.new_code_cell(last))
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("PROSONA_WORKDIR", raising=False)
         patch.setenv("HOME", str(folder))  # of the prepared data, and of what IPython writes
         patch.setenv("JUPYTER_RUNTIME_DIR", str(folder))
-        patch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=1")  # as a reader has
+        patch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=1")  # as a user has
         patch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())  # or it would look for fonts anew
+        for variable, value in environment.items():
+            patch.setenv(variable, value)
         # In another folder than the repository's, as Jupyter starts kernels beside notebooks.
-        nbclient.NotebookClient(executed, timeout=300).execute(cwd=str(folder))
-    with np.load(kept) as arrays:
-        return executed, run, dict(arrays)
+        Client(executed, timeout=300).execute(cwd=str(folder))
+    executed.cells = executed.cells[1:-1]
+    return executed, json.loads(kept.read_text())
 
 
 @pytest.fixture(scope="module")
-def model(walked):
-    """The notebook's run, read back here: config, both stages, data, and the record's position."""
-    _, folder, kept = walked
-    run = workdir.read(folder)
-    config = ml_collections.ConfigDict(run.config)
-    config.data.cache_dir = str(folder.parent / ".cache" / "prosona_jax")
-    data = inputs.load_data(config, needed=("test",))
-    shape = {"channels": run.channels, "raters": run.raters}
-    _, params = stages.read_stage_one(config, folder / "stage_one", **shape)
-    second = stages.read_stage_two(config, folder / "stage_two", run.prompts, **shape)
-    position = data.dataset.record_ids.index(str(kept["record_id"]))
-    return config, params, second, data, np.array([position])
+def walked(committed, folder):
+    """The executed walk, which trains, and what its variables hold."""
+    replaced = FASTER | {'"runs/notebook"': repr(str(folder / "run"))}
+    name = "latent_interpolation"
+    return _run(committed[name], name, folder, replaced, {})
 
 
-def _areas(probs):
-    return (np.asarray(probs) > 0.5).sum((-2, -1))
+@pytest.fixture(scope="module")
+def started(committed, folder, walked):
+    """The executed quickstart, with the model of the walk."""
+    replaced = {'"runs/quickstart"': repr(str(folder / "saved"))}
+    trained = {"PROSONA_WORKDIR": str(folder / "run")}
+    return _run(committed["quickstart"], "quickstart", folder, replaced, trained)
 
 
-def _assert_same_areas(walked, drawn):
+@pytest.fixture(scope="module")
+def model(walked, folder):
+    """The model that the walk trained."""
+    return pj.load(folder / "run")
+
+
+@pytest.fixture(scope="module")
+def example(walked):
+    return pj.examples()[walked[1]["NUMBER"]]
+
+
+def _assert_same_areas(found, drawn, image):
     # Compiled in another way, so that a pixel on the brink may fall to the other side.
-    np.testing.assert_allclose(walked, drawn, atol=1)
+    areas = [each.area_mm2 for each in drawn]
+    np.testing.assert_allclose(found, areas, atol=1.5 * np.prod(image.spacing_mm))
 
 
-def test_the_committed_notebook_is_valid_and_carries_no_outputs(notebook):
+@pytest.mark.parametrize("name", NAMES)
+def test_a_committed_notebook_is_valid_and_carries_no_outputs(committed, name):
+    notebook = committed[name]
     nbformat.validate(notebook)
     assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    code = _code(notebook)
     assert code
     assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
 
 
-def test_every_figure_is_drawn_and_says_that_its_ct_is_simulated(walked):
-    executed, _, kept = walked
+def test_the_quickstart_is_short(committed):
+    assert len(committed["quickstart"].cells) <= 12
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_imports_no_inner_module(committed, name):
+    imported = set()
+    for cell in _code(committed[name]):
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(node.module)
+    assert {module.partition(".")[0] for module in imported} <= LIBRARIES
+    ours = {module for module in imported if module.startswith(("prosona_jax", "data_pipelines"))}
+    assert ours == {"prosona_jax"}
+
+
+def test_what_both_notebooks_have_is_the_same(committed):
+    for name in SHARED:
+        assert len({_cell(notebook, name).source for notebook in committed.values()}) == 1
+    helpers = [
+        [ast.unparse(node) for node in ast.parse(_cell(notebook, "helpers").source).body]
+        for notebook in committed.values()
+    ]
+    imports = ("import", "from")
+    one, other = ([line for line in lines if not line.startswith(imports)] for lines in helpers)
+    assert one == other
+    assert len([line for line in one if line.startswith("def ")]) == 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_figure_is_drawn_and_says_what_the_data_are(request, model, name):
+    executed, kept = request.getfixturevalue({NAMES[0]: "walked", NAMES[1]: "started"}[name])
     drawn = [
         cell.id
         for cell in executed.cells
         for output in cell.get("outputs", [])
         if "image/png" in output.get("data", {})
     ]
-    assert drawn == list(FIGURES)
-    assert str(kept["NOTE"]).startswith(inputs.SIMULATED)
+    assert drawn == FIGURES[name]
+    moved = 4 if name == "latent_interpolation" else 0
+    assert len(kept["told"]) == len(drawn) + moved
+    example = pj.examples()[0]
+    assert example.citation.startswith("LIDC-IDRI")
+    note = f"{model.sample(example.image, 1)[0].note} {example.citation}"
+    assert "Model trained on simulated CT." in note
+    for _, texts in kept["told"]:
+        assert note in " ".join(texts.split())
 
 
-def test_the_walk_between_prompts_stops_where_predict_draws(walked, model):
-    _, _, kept = walked
-    config, params, second, data, (position,) = model
-    text = text_encoder.load(config.prompts.encoder).embed([str(s) for s in kept["SENTENCES"]])
-    parts = jax.device_get((params, second.params, text))
-    image = jnp.asarray(data.dataset[position].image[None])
-    stage_one, stage_two, text = parts
-    encoded = build.encode_image_step(config)(stage_one, image)
-    query = jax.jit(build.query_step(config))(stage_two, text, encoded[0])
-    root = jax.random.key(config.seed)
-    probs = jax.jit(build.draw_step(config))(stage_one, encoded, query, root)[0]
-    points, stops = int(kept["POINTS"]), len(text)
-    assert len(kept["prompt_areas"]) == (stops - 1) * points + 1
-    _assert_same_areas(kept["prompt_areas"][::points], _areas(probs))
+def test_the_walk_between_prompts_stops_where_the_model_segments(walked, model, example):
+    _, kept = walked
+    areas, points = kept["prompt_areas"], kept["POINTS"]
+    assert len(areas) == (len(kept["SENTENCES"]) - 1) * points + 1
+    drawn = model.segment(example.image, kept["SENTENCES"])
+    _assert_same_areas(areas[::points], drawn, example.image)
     assert np.ptp(kept["prompt_stops"], axis=0).max() > 0.01
 
 
-def test_styles_and_readers_lie_where_the_report_sees_them(walked, model):
-    _, _, kept = walked
-    ((_, walk),) = predictions.walk_between_styles(*model, order=range(4), points=2, samples=1)
-    np.testing.assert_allclose(kept["style_stops"], walk.styles[0], rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(kept["reader_stops"], walk.raters[0], rtol=1e-3, atol=1e-3)
+def test_raters_and_styles_lie_where_the_model_places_them(walked, model, example):
+    _, kept = walked
+    masks = np.array(kept["masks"])
+    areas = masks.sum(axis=(1, 2)).tolist()
+    assert areas == sorted(example.masks.sum(axis=(1, 2)))
+    close = {"rtol": 1e-3, "atol": 1e-3}
+    found = model.latent(example.image, masks=masks)
+    np.testing.assert_allclose(kept["rater_stops"], found, **close)
+    styles = [model.latent(example.image, style=style.name)[0] for style in model.styles]
+    np.testing.assert_allclose(kept["style_stops"], styles, **close)
 
 
-def test_what_is_drawn_on_the_way_and_on_the_map_is_what_the_model_decodes(walked, model):
-    """A straight line in z is one in (z - mu) / sigma."""
-    _, _, kept = walked
-    config, params, _, data, (position,) = model
-    network = build.evaluated_model(config)
-    params, image = jax.device_get(params), jnp.asarray(data.dataset[position].image[None])
-    prior = network.apply(params, image, method="prior")
-    features = network.apply(params, image, method="features")
-
-    def decoded(offsets):
-        z = prior.mu[:, None] + jnp.exp(prior.log_sigma)[:, None] * offsets[None]
-        return jax.nn.sigmoid(network.apply(params, features, z, method="decode"))[0]
-
-    points = int(kept["POINTS"])
-    for name in ("reader", "prior"):
-        stops = jnp.asarray(kept[f"{name}_stops"], jnp.float32)
-        areas = kept[f"{name}_areas"]
-        _assert_same_areas(areas[::points], _areas(decoded(stops)))
-        halfway = (stops[1:] + stops[:-1]) / 2
-        _assert_same_areas(areas[points // 2 :: points], _areas(decoded(halfway)))
-    places = jnp.asarray(kept["places"].reshape(-1, stops.shape[1]), jnp.float32)
-    np.testing.assert_allclose(kept["grid"], decoded(places), atol=1e-3)
+def test_what_is_drawn_on_the_way_and_on_the_map_is_what_the_model_decodes(walked, model, example):
+    _, kept = walked
+    points = kept["POINTS"]
+    for name in ("rater", "prior"):
+        stops, areas = np.array(kept[f"{name}_stops"]), kept[f"{name}_areas"]
+        drawn = model.decode(example.image, stops)
+        _assert_same_areas(areas[::points], drawn, example.image)
+        drawn = model.decode(example.image, (stops[1:] + stops[:-1]) / 2)
+        _assert_same_areas(areas[points // 2 :: points], drawn, example.image)
+    drawn = model.decode(example.image, np.array(kept["places"]))
+    _assert_same_areas(kept["map_areas"], drawn, example.image)
 
 
-def test_a_reader_who_is_missing_has_no_ring_on_the_plane(notebook):
-    (cell,) = (cell for cell in notebook.cells if cell.id == "plane")
-    style_stops, reader_stops = np.random.default_rng(0).normal(size=(2, 4, 3))
-    shown = []
-    names = {
-        "np": np, "charts": charts, "show": shown.append, "place_of": lambda text: text,
-        "second": types.SimpleNamespace(text={"train": style_stops[:, None]}),
-        "record": types.SimpleNamespace(rater_valid=np.array([True, False, True, True])),
-        "reader_stops": reader_stops[:3], "samples": np.zeros((5, 3)), "styles": list("abcd"),
-        "prompt_stops": style_stops, "through": lambda stops: stops,
-    }  # fmt: skip
-    exec(cell.source, names)
-    ((figure,), plane) = shown, names["plane"]
-    rings = [ring.get_offsets().compressed() for ring in figure.axes[0].collections[1::2]]
-    expected = [*reader_stops[:3][:, plane]]
-    expected.insert(1, [])
-    for ring, place in zip(rings, expected, strict=True):
-        np.testing.assert_array_equal(ring, place)
+def test_a_moved_slider_draws_anew(walked, model, example):
+    _, kept = walked
+    start, end = (np.array(kept["prompt_stops"])[place] for place in (0, -1))
+    by_hand = np.zeros((2, len(start)))
+    by_hand[:, 0], by_hand[1, 1] = 2.0, -1.0
+    places = np.stack([0.75 * start + 0.25 * end, end, *by_hand])
+    titles = [title for title, _ in kept["told"][-4:]]
+    assert [title.rpartition(": ")[0] for title in titles] == [
+        "25% of the way", "100% of the way", "", "",
+    ]  # fmt: skip
+    areas = [float(title.rpartition(": ")[2].removesuffix(" mm²")) for title in titles]
+    _assert_same_areas(areas, model.decode(example.image, places), example.image)
+
+
+def test_the_quickstart_shows_what_the_model_draws(started, model, folder):
+    _, kept = started
+    (image,) = (each.image for each in pj.examples() if each.record_id == kept["record_id"])
+    sentences = [*list(kept["areas"])[:2], kept["SENTENCE"]]
+    drawn = model.segment(image, sentences)
+    _assert_same_areas([kept["areas"][each] for each in sentences], drawn, image)
+    assert kept["understood"] == drawn[-1].reading.understood
+    styles = [model.segment(image, style=style.name) for style in model.styles]
+    _assert_same_areas([kept["areas"][style.name] for style in model.styles], styles, image)
+    strong = [model.segment(image, style=model.styles[0].name, strength=s) for s in (0.0, 1.5)]
+    _assert_same_areas([kept["strong"][0], kept["strong"][-1]], strong, image)
+    saved = json.loads((folder / "saved" / "prediction.json").read_text())
+    assert [each["prompt"] for each in saved["prompts"]] == sentences
 
 
 @pytest.fixture
-def colab(notebook, monkeypatch):
+def colab(committed, monkeypatch):
     """Runs the first code cell as in Colab, and returns the commands that it gives."""
-    source = next(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    source = _code(committed["quickstart"])[0].source
     commands = []
 
     def install(repository, device):
@@ -209,6 +320,9 @@ def test_colab_is_told_to_name_a_repository(colab):
         colab("", "none")
 
 
-def test_elsewhere_the_first_cell_does_nothing(notebook, monkeypatch):
+@pytest.mark.parametrize("name", NAMES)
+def test_elsewhere_the_first_cell_does_nothing(committed, monkeypatch, name):
     monkeypatch.setattr("subprocess.run", lambda *_, **__: pytest.fail("nothing is to be run"))
-    exec(next(cell.source for cell in notebook.cells if cell.cell_type == "code"), {})
+    first = _code(committed[name])[0]
+    assert first.id == "install"
+    exec(first.source, {})
