@@ -28,7 +28,10 @@ class Grammar:
     """
 
     def __init__(self, words: Words, clauses: Sequence[Sentence], seed: int) -> None:
-        self._words = words
+        self._words = {
+            name: [(str(x[0]), float(x[1])) if isinstance(x, list) else str(x) for x in entries]
+            for name, entries in words.items()
+        }
         self._clauses = [s for s in clauses if s.category in _WITH_CLAUSES]
         self._rng = np.random.default_rng(seed)
         self._makers: dict[str, Callable[[], Sentence]] = {
@@ -55,14 +58,13 @@ class Grammar:
     def _one(self, *options: Any) -> Any:
         return options[self._rng.integers(len(options))]
 
-    def _sentence(self, category: str, text: str, degree: float | None) -> Sentence:
+    def _sentence(self, category: str, text: str, degree: float) -> Sentence:
         text = " ".join(text.split())
         if self._rng.random() < 0.7:
             text = text[0].upper() + text[1:]
         if self._rng.random() < 0.7:
             text += "?" if text.lower().startswith(("could", "can")) else "."
-        if degree is not None:
-            degree = float(np.clip(degree, -LIMIT, LIMIT))
+        degree = float(np.clip(degree, -LIMIT, LIMIT))
         return Sentence(text=text, degree=degree, category=category, author="grammar")
 
     def _compared(self) -> tuple[str, float]:
@@ -146,7 +148,7 @@ class Grammar:
 
     def _negated_failing(self) -> Sentence:
         """A failing to avoid, or one that is no failing."""
-        sign, name = self._one((1, "failing_small"), (-1, "failing_large"))
+        sign, name = self._one((1.0, "failing_small"), (-1.0, "failing_large"))
         failing = self._pick(name)
         text, degree = self._one(
             (f"do not {failing}", 1),
@@ -198,13 +200,13 @@ class Grammar:
             (f"no {thing} other than a {adjective} one", degree),
             (f"don't give me anything but a {adjective} {thing}", degree),
             (f"don't be shy, make it {adjective}", degree),
-            ("neither loose nor tight", 0),
-            ("not small, not large", 0),
-            ("neither generous nor strict", 0),
-            (f"the {thing} must be neither too small nor too large", 0),
-            ("no bias to either side", 0),
+            ("neither loose nor tight", 0.0),
+            ("not small, not large", 0.0),
+            ("neither generous nor strict", 0.0),
+            (f"the {thing} must be neither too small nor too large", 0.0),
+            ("no bias to either side", 0.0),
         )
-        return self._sentence("negation", text, asked)
+        return self._sentence("negation", text, float(asked))
 
     def _negated_comparison(self) -> Sentence:
         (more, sign), than = self._pick("more"), self._pick("than") or "than usual"

@@ -22,6 +22,11 @@ def bert():
     return text_encoder.load(str(TEXT / "bert"))
 
 
+def _tokens(encoder):
+    ((_, ids, valid),) = encoder.batches(SENTENCES)
+    return jnp.asarray(ids), jnp.asarray(valid)
+
+
 def _weights(encoder, rank=2, scale=0.3):
     """Weights as if trained: the first ones leave the encoder as it is."""
     first = degree_reader.initial(encoder.params["tower"], rank, jax.random.key(0))
@@ -37,7 +42,7 @@ def reader(bert):
 def test_before_training_the_network_is_the_encoders_own(bert):
     tower = bert.params["tower"]
     weights = degree_reader.initial(tower, 3, jax.random.key(0))
-    ((_, ids, valid),) = bert.batches(SENTENCES)
+    ids, valid = _tokens(bert)
     found = degree_reader.logits(bert.config, tower, weights, ids, valid)
     states = Tower(bert.config).apply({"params": tower}, ids, valid)[1]
     expected = degree_reader.Head().apply(weights.head, states, valid)
@@ -54,7 +59,7 @@ def test_a_matrix_gets_the_product_of_its_factors(bert):
             a, b = weights.factors[name]
             assert (a.shape, b.shape) == ((matrix.shape[0], 2), (2, matrix.shape[1]))
             changed[path[0].key][path[1].key]["kernel"] = matrix + a @ b
-    ((_, ids, valid),) = bert.batches(SENTENCES)
+    ids, valid = _tokens(bert)
     states = Tower(bert.config).apply({"params": changed}, ids, valid)[1]
     expected = degree_reader.Head().apply(weights.head, states, valid)
     found = degree_reader.logits(bert.config, tower, weights, ids, valid)

@@ -67,8 +67,8 @@ def test_training_sentences_are_many_distinct_and_have_degrees_where_they_can(tr
 
 
 def test_degrees_of_lengths_and_shares_are_cut_at_the_limits():
-    assert [degrees.of_mm(mm) for mm in (-3, -0.25, 0, 0.1)] == [-2, -1, 0, pytest.approx(0.4)]
-    assert [degrees.of_percent(x) for x in (-50, 5, 20, 21)] == [-2, 0.5, 2, 2]
+    assert [degrees.of_mm(mm) for mm in (-3.0, -0.25, 0.0, 0.1)] == [-2, -1, 0, pytest.approx(0.4)]
+    assert [degrees.of_percent(x) for x in (-50.0, 5.0, 20.0, 21.0)] == [-2, 0.5, 2, 2]
 
 
 @pytest.mark.parametrize(
