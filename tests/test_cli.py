@@ -15,10 +15,14 @@ COMMANDS = {
     "prosona_jax.main": ("config", "distributed", "mode", "workdir"),
     "prosona_jax.compare": ("config", "distributed", "folds", "methods", "seeds", "workdir"),
     "prosona_jax.predict": (
-        *("axis", "encoder", "image", "output", "point", "probability", "prompt", "range"),
+        *("axis", "encoder", "force", "image", "output", "point", "probability", "prompt", "range"),
         *("samples", "slice", "spacing", "strength", "style", "unit", "workdir"),
     ),
+    "prosona_jax.probe": ("encoder", "half", "sentences", "workdir"),
     "prosona_jax.score": (),
+    "prosona_jax.train_reader": (
+        *("degrees", "encoder", "output", "probe", "prompts", "seed", "steps"),
+    ),
     "data_pipelines.prepare": ("config", "export"),
 }
 

@@ -37,17 +37,22 @@ def facts(results: StyleResults, styles: int) -> list[tuple[str, str, str]]:
     """Returns the three most important numbers.
 
     "Areas in order" is the third one. If the styles have no order by area, "Own prompt is the best"
-    replaces it.
+    replaces it. Where text is read, the numbers are those of single new sentences, because this is
+    what a user gets.
     """
-    return [
-        (
-            metric.label(styles),
-            metric.number(interval.mean),
-            f"{metric.between(interval)}; {metric.better} is better",
-        )
-        for metric in _FACTS
-        if (interval := results.styles.get(metric.name))
-    ][:3]
+    found = []
+    for metric in _FACTS:
+        if (own := results.styles.get(metric.name)) is None:
+            continue
+        shown = results.held_out.get(metric.name, own)
+        text = f"{metric.between(shown)}; {metric.better} is better"
+        if shown is not own:
+            text += (
+                f". One new sentence per style; {metric.number(own.mean)} by the mean query of a "
+                "style's training sentences"
+            )
+        found.append((metric.label(styles), metric.number(shown.mean), text))
+    return found[:3]
 
 
 def sections(

@@ -111,13 +111,19 @@ def test_a_rater_who_is_missing_in_one_record_counts_in_the_others():
     assert (found.trained, found.held_out, found.difference) == ({}, {}, {})
 
 
-def test_facts_are_the_scores_of_each_styles_own_prompt():
+def test_facts_are_the_scores_of_single_new_sentences_where_text_is_read():
     found = style_summary.facts(_collect(_rows()), 3)
     assert [fact[0] for fact in found] == ["Dice, own rater", "GED@3", "Areas in order"]
+    assert [fact[1] for fact in found] == ["58.5", "0.588", "59.3"]
+    for (_, _, text), own in zip(found, ("61.5", "0.618", "62.3"), strict=True):
+        assert text.endswith(
+            f". One new sentence per style; {own} by the mean query of a style's training sentences"
+        )
+    assert "; lower is better. One" in found[1][2]
+    baseline = [row for row in _rows() if row["method"] == "prompts_mean"]
+    found = style_summary.facts(_collect(baseline), 3)
     assert [fact[1] for fact in found] == ["61.5", "0.618", "62.3"]
-    assert [fact[2].rpartition("; ")[2] for fact in found] == [
-        "higher is better", "lower is better", "higher is better",
-    ]  # fmt: skip
+    assert found[0][2].endswith("; higher is better")
     rows = [
         row | {"ordered": math.nan} for row in _rows()
     ]  # styles are raters, without an order by area
