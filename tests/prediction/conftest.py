@@ -3,6 +3,7 @@
 import functools
 import pathlib
 
+import ml_collections
 import numpy as np
 import pytest
 import yaml
@@ -35,6 +36,7 @@ def trained(tmp_path_factory):
     config = lidc.get_config("smoke")
     config.data.update(source="npz", path=str(folder / "discs.npz"), folds=3)
     config.data.update(cache_dir=str(folder / "cache"), validation_share=0.3)
+    config.prompts.degree_reader = ""
     config.prompts.path = str(write_prompts(folder / "prompts.yaml", config.prompts.path))
     config.steps = config.stage_two.steps = 300
     config.evaluate.every_steps = config.checkpoint_every_steps = 300
@@ -45,6 +47,21 @@ def trained(tmp_path_factory):
     workdir.claim(folder / "run", inputs.run_of(config, data, prompts))
     stages.fit(config, folder / "run", data, prompts)
     return folder / "run", data
+
+
+@pytest.fixture(scope="session")
+def reads_degrees(trained, tmp_path_factory):
+    """A second stage on the same first stage, which reads degrees; styles as in lidc.yaml."""
+    folder, data = trained
+    run, own = workdir.read(folder), tmp_path_factory.mktemp("degrees") / "run"
+    config = ml_collections.ConfigDict(run.config)
+    config.prompts.degree_reader = lidc.get_config("smoke").prompts.degree_reader
+    prompts = prompt_sets.load(config, data.raters)
+    workdir.claim(own, inputs.run_of(config, data, prompts))
+    (own / "stage_one").symlink_to(folder / "stage_one")
+    _, params, _ = stages.read_stages(folder, run)
+    stages.fit_stage_two(config, own / "stage_two", data, params, prompts)
+    return own
 
 
 loaded = functools.cache(load)  # a workdir does not change within a test

@@ -150,11 +150,9 @@ def test_the_record_names_the_prompts_the_image_and_the_model(trained, ask):
 def test_the_nearest_sentence_of_a_training_sentence_is_itself(trained, ask):
     record, _ = ask([sentences[3] for sentences in sentences_of(trained)])
     for each, style in zip(record["prompts"], ("core", "tight", "full", "margin"), strict=True):
-        assert each["nearest"] == {
-            "prompt": each["prompt"],
-            "style": style,
-            "similarity": pytest.approx(1, abs=1e-3),
-        }
+        assert (each["nearest"], each["style"]) == (each["prompt"], style)
+        assert each["similarity"] == pytest.approx(1, abs=1e-3)
+        assert each["understood"].startswith(f"like {each['prompt']!r} (similarity 1.00)")
         assert each["far"] is False
 
 
@@ -165,7 +163,7 @@ def test_a_sentence_far_from_all_training_is_marked(trained, ask):
     far = [each["prompt"] for each in record["prompts"] if each["far"]]
     assert far[-1] == FAR
     assert len(far) - 1 == math.floor(0.05 * (len(held_out) - 1)) + 1
-    similarity = [each["nearest"]["similarity"] for each in record["prompts"]]
+    similarity = [each["similarity"] for each in record["prompts"]]
     assert similarity[-1] < min(similarity[:-1]) < 0.5
     warning = record["caveats"][-1]
     assert warning.startswith(f"The prompt {FAR!r} is far from all training sentences: its ")

@@ -96,10 +96,9 @@ def test_workdirs_that_cannot_draw(trained, tmp_path):
     )
     digest = workdir.read(folder).prompts["encoder"]["digest"]
     assert line("other", lambda run: run["prompts"]["encoder"].update(digest="0" * 16)) == (
-        f"/other: was trained with the text encoder 'all-MiniLM-L6-v2' of digest {'0' * 16} and "
-        f"768 dimensions, but the one found here has digest {digest} and 768 dimensions; install "
-        "the encoder of the training, name its folder as the encoder, or train again with the one "
-        "found"
+        f"/other: was trained with the text encoder 'all-MiniLM-L6-v2' of digest {'0' * 16}, "
+        f"but the one found here has digest {digest}; install the encoder of the training, name "
+        "its folder as the encoder, or train again with the one found"
     )
     assert line("moved", lambda run: run["prompts"]["encoder"].update(name="/moved/encoder")) == (
         "text encoder '/moved/encoder': no such folder; as the encoder, name the folder that now "
