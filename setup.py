@@ -39,7 +39,7 @@ setuptools.setup(
     packages=setuptools.find_packages(include=["prosona_jax*", "data_pipelines*", "configs*"]),
     package_data={
         "prosona_jax.report": ["templates/*"],
-        "configs": ["prompts/*.yaml"],
+        "configs": ["prompts/*", "prompts/*/*"],
         "data_pipelines.examples": ["*.npz"],
     },
     install_requires=parts.pop(""),

@@ -108,14 +108,16 @@ def read(
             Reading(
                 f"{in_words(d)}, degree {d:+.1f} of -2 to 2",
                 names[k],
-                round(float(d), 3),
-                round(float(p), 4),
+                round(d, 3),
+                round(p, 4),
                 None,
                 None,
-                bool(p < ANSWERABLE),
+                p < ANSWERABLE,
                 is_cut,
             )
-            for d, p, k, is_cut in zip(degree, answerable, nearest_style, cut, strict=True)
+            for d, p, k, is_cut in zip(
+                degree.tolist(), answerable.tolist(), nearest_style, cut, strict=True
+            )
         ]
     text = reader.embed(sentences)
     trained, held_out = (
