@@ -16,10 +16,10 @@ import numpy as np
 from benchmarks.common import seconds
 from configs import lidc
 from data_pipelines.images.picture import Picture
-from prosona_jax.experiments import build, predictions
+from prosona_jax.experiments import build, predictions, prompt_sets
 from prosona_jax.prediction.model import Model
 from prosona_jax.runtime.workdir import Run
-from prosona_jax.text import encoder
+from prosona_jax.text import degree_reader, encoder
 from prosona_jax.training import stage_two
 
 STYLES = ("tight", "normal", "wide", "very wide")
@@ -32,7 +32,8 @@ def make_model(folder: pathlib.Path) -> Model:
     root, size = jax.random.key(0), config.data.size
     network = build.model(config)
     one = build.initialise(config, network, root, (size, size, 1), len(STYLES))
-    read = encoder.load(config.prompts.encoder)
+    network_of_text = encoder.load(config.prompts.encoder)
+    read = degree_reader.load(prompt_sets.find(config.prompts.degree_reader), network_of_text)
     text = np.stack([read.embed([f"Draw it {style}."]) for style in STYLES])  # [k, 1, e]
     two = stage_two.initialise(
         build.prompter(config, len(STYLES)),
@@ -47,6 +48,7 @@ def make_model(folder: pathlib.Path) -> Model:
         for style in STYLES
     ]
     described = {"name": read.name, "digest": read.digest, "dim": read.dim}
+    described |= {"degree_reader": read.describe()}
     run = Run(
         config=config.to_dict(),
         data_digest="",
@@ -58,7 +60,9 @@ def make_model(folder: pathlib.Path) -> Model:
         native_spacing_mm=[[0.7, 0.7], [0.7, 0.7]],
         simulated=False,
     )
-    second = predictions.StageTwo(0, two, len(STYLES), {"train": text, "held_out": text})
+    second = predictions.StageTwo(
+        0, two, len(STYLES), {"train": text, "held_out": text, "degree_reader": read.flat}
+    )
     return Model(folder, run, one, second, steps={})
 
 

@@ -9,9 +9,10 @@ The text encoder's own network with low-rank changes of its matrices, W' = W + A
 A degree is explained in degrees.py. `training/degrees.py` trains A, B and the head.
 """
 
+import functools
 import hashlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -75,22 +76,29 @@ def initial(encoder: Params, rank: int, key: jax.Array) -> Weights:
     return Weights(factors, Head().init(keys[1], states, jnp.ones((1, 2), bool)))
 
 
+def merge(encoder: Params, factors: Mapping[str, tuple[Any, Any]]) -> Params:
+    """Returns the parameters of a tower with W + A B in place of each matrix W."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, x: _add(x, factors.get(jax.tree_util.keystr(path))), encoder
+    )
+
+
 def logits(
     config: TextConfig,
-    encoder: Params,
-    weights: Weights,
+    tower: Params,
+    head: Params,
     ids: Int[Array | np.ndarray, "b n"],
     valid: Bool[Array | np.ndarray, "b n"],
     *,
     dropout: jax.Array | None = None,
 ) -> Float[Array, "b 2"]:
-    """Returns the logits (u, l) of a batch of token ids; with a key for `dropout` in training."""
-    changed = jax.tree_util.tree_map_with_path(
-        lambda path, x: _add(x, weights.factors.get(jax.tree_util.keystr(path))), encoder
-    )
-    states = Tower(config).apply({"params": changed}, ids, valid)[1]
+    """Returns the logits (u, l) of a batch of token ids; with a key for `dropout` in training.
+
+    `tower` is what `merge` returns.
+    """
+    states = Tower(config).apply({"params": tower}, ids, valid)[1]
     rngs = None if dropout is None else {"dropout": dropout}
-    return Head().apply(weights.head, states, valid, dropout is not None, rngs=rngs)
+    return Head().apply(head, states, valid, dropout is not None, rngs=rngs)
 
 
 def degree(u: Float[Array, " b"]) -> Float[Array, " b"]:
@@ -127,7 +135,8 @@ class DegreeReader:
                 f"needs {needed} at rank {rank}; it was trained with another encoder"
             )
         weights = _unflatten(self.flat, like)
-        self._apply = jax.jit(lambda ids, valid: logits(encoder.config, tower, weights, ids, valid))
+        self._params = jax.jit(merge)(tower, weights.factors), weights.head
+        self._apply = jax.jit(functools.partial(logits, encoder.config))
 
     def read(self, sentences: Sequence[str]) -> Readings:
         """Returns what the sentences ask for.
@@ -138,7 +147,9 @@ class DegreeReader:
         found = np.zeros((len(sentences), 2), np.float32)
         for positions, ids, valid in self._encoder.batches(sentences):
             with jax.default_matmul_precision("highest"):  # the same numbers on every device
-                found[positions] = np.asarray(self._apply(ids, valid))[: len(positions)]
+                found[positions] = np.asarray(self._apply(*self._params, ids, valid))[
+                    : len(positions)
+                ]
         return Readings(LIMIT * np.tanh(found[:, 0]), 1 / (1 + np.exp(-found[:, 1])))
 
     def embed(self, sentences: Sequence[str]) -> Float[np.ndarray, "n 1"]:

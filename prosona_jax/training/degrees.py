@@ -71,8 +71,9 @@ def fit(
         token_key, dropout_key = jax.random.split(key)
         seen = jax.random.bernoulli(token_key, 1 - _TOKEN_DROPOUT, batch.ids.shape)
         valid = batch.valid & seen.at[:, 0].set(True)
+        merged = degree_reader.merge(tower, weights.factors)
         found = degree_reader.logits(
-            encoder.config, tower, weights, batch.ids, valid, dropout=dropout_key
+            encoder.config, merged, weights.head, batch.ids, valid, dropout=dropout_key
         )
         answerable = ~jnp.isnan(batch.degree)
         error = optax.huber_loss(

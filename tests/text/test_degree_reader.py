@@ -43,7 +43,8 @@ def test_before_training_the_network_is_the_encoders_own(bert):
     tower = bert.params["tower"]
     weights = degree_reader.initial(tower, 3, jax.random.key(0))
     ids, valid = _tokens(bert)
-    found = degree_reader.logits(bert.config, tower, weights, ids, valid)
+    merged = degree_reader.merge(tower, weights.factors)
+    found = degree_reader.logits(bert.config, merged, weights.head, ids, valid)
     states = Tower(bert.config).apply({"params": tower}, ids, valid)[1]
     expected = degree_reader.Head().apply(weights.head, states, valid)
     np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -62,7 +63,8 @@ def test_a_matrix_gets_the_product_of_its_factors(bert):
     ids, valid = _tokens(bert)
     states = Tower(bert.config).apply({"params": changed}, ids, valid)[1]
     expected = degree_reader.Head().apply(weights.head, states, valid)
-    found = degree_reader.logits(bert.config, tower, weights, ids, valid)
+    merged = degree_reader.merge(tower, weights.factors)
+    found = degree_reader.logits(bert.config, merged, weights.head, ids, valid)
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert np.ptp(found[:3, 0]) > 1e-3
 
