@@ -5,13 +5,12 @@ write any number of them. The words are in a YAML file (configs/prompts/degrees/
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
-from prosona_jax.text.degrees import LIMIT, Sentence, of_mm, of_percent
-
-Words = dict[str, list[Any]]
+from prosona_jax.text import negations
+from prosona_jax.text.chooser import Chooser, Words
+from prosona_jax.text.degrees import Sentence, of_mm, of_percent
 
 _WITH_CLAUSES = ("plain", "colloquial", "jargon", "comparative")  # short, and of one clause
 
@@ -28,12 +27,8 @@ class Grammar:
     """
 
     def __init__(self, words: Words, clauses: Sequence[Sentence], seed: int) -> None:
-        self._words = {
-            name: [(str(x[0]), float(x[1])) if isinstance(x, list) else str(x) for x in entries]
-            for name, entries in words.items()
-        }
         self._clauses = [s for s in clauses if s.category in _WITH_CLAUSES]
-        self._rng = np.random.default_rng(seed)
+        self._choose = Chooser(words, seed)
         self._makers: dict[str, Callable[[], Sentence]] = {
             "comparative": self._comparative,
             "negation": self._negation,
@@ -51,208 +46,56 @@ class Grammar:
                 found.setdefault(sentence.text, sentence)
         return list(found.values())
 
-    def _pick(self, name: str) -> Any:
-        options = self._words[name]
-        return options[self._rng.integers(len(options))]
-
-    def _one(self, *options: Any) -> Any:
-        return options[self._rng.integers(len(options))]
-
-    def _sentence(self, category: str, text: str, degree: float) -> Sentence:
-        text = " ".join(text.split())
-        if self._rng.random() < 0.7:
-            text = text[0].upper() + text[1:]
-        if self._rng.random() < 0.7:
-            text += "?" if text.lower().startswith(("could", "can")) else "."
-        degree = float(np.clip(degree, -LIMIT, LIMIT))
-        return Sentence(text=text, degree=degree, category=category, author="grammar")
-
-    def _compared(self) -> tuple[str, float]:
-        """Returns such as "slightly larger than usual" and its degree."""
-        (strength, size), (more, sign), than = (
-            self._pick("strength"), self._pick("more"), self._pick("than")
-        )  # fmt: skip
-        return f"{strength} {more} {than}", sign * size
-
     def _comparative(self) -> Sentence:
-        compared, degree = self._compared()
-        thing = self._pick("thing")
-        text = self._one(
-            f"{self._pick('act')} the {thing} {compared}",
-            f"{self._pick('act')} it {compared}",
+        choose = self._choose
+        compared, degree = choose.compared()
+        thing = choose.pick("thing")
+        text = choose.one(
+            f"{choose.pick('act')} the {thing} {compared}",
+            f"{choose.pick('act')} it {compared}",
             f"the {thing} should be {compared}",
             f"the {thing} ought to come out {compared}",
             f"{compared}",
             f"{compared}, please",
-            f"{self._pick('noun_act')} a {thing} that is {compared}",
+            f"{choose.pick('noun_act')} a {thing} that is {compared}",
             f"go {compared}",
             f"a {thing} {compared}",
             f"I like mine {compared}",
         )
-        return self._sentence("comparative", text, degree)
+        return choose.sentence("comparative", text, degree)
 
     def _negation(self) -> Sentence:
-        return self._one(
-            self._negated_part, self._negated_part, self._negated_failing, self._negated_adjective,
-            self._negated_comparison,
-        )()  # fmt: skip
-
-    def _negated_part(self) -> Sentence:
-        """An outer part that is to be taken or left, said by way of a negation."""
-        part, degree = self._pick("outer")
-        include, exclude = self._pick("include"), self._pick("exclude")
-        taken = [
-            f"do not {exclude} {part}",
-            f"don't {exclude} {part}",
-            f"never {exclude} {part}",
-            f"please do not {exclude} {part}",
-            f"make sure you don't {exclude} {part}",
-            f"there is no reason to {exclude} {part}",
-            f"{part} must not be left out",
-            f"{part} should not be missing",
-            f"I don't want you to {exclude} {part}",
-            f"not without {part}",
-            f"under no circumstances {exclude} {part}",
-            f"refrain from cutting off {part}",
-            f"you must not {exclude} {part}",
-            f"do not draw it without {part}",
-            f"none of {part} may be lost",
-            f"avoid losing {part}",
-            f"don't forget {part}",
-            f"don't fail to {include} {part}",
-        ]
-        left = [
-            f"do not {include} {part}",
-            f"don't {include} {part}",
-            f"never {include} {part}",
-            f"please do not {include} {part}",
-            f"make sure you don't {include} {part}",
-            f"there is no need to {include} {part}",
-            f"{part} must not be included",
-            f"{part} does not belong to it",
-            f"I don't want {part} in the {self._pick('thing')}",
-            f"without {part}",
-            f"{self._pick('noun_act')} a {self._pick('thing')} without {part}",
-            f"under no circumstances {include} {part}",
-            f"refrain from taking in {part}",
-            f"you must not {include} {part}",
-            f"everything but {part}",
-            f"no {part.removeprefix('the ').removeprefix('some ').removeprefix('a ')}",
-            f"none of {part} should be in it",
-            f"don't fail to {exclude} {part}",
-            f"it need not {include} {part}",
-        ]
-        if self._rng.random() < 0.5:
-            return self._sentence("negation", self._one(*taken), degree)
-        return self._sentence("negation", self._one(*left), -degree)
-
-    def _negated_failing(self) -> Sentence:
-        """A failing to avoid, or one that is no failing."""
-        sign, name = self._one((1.0, "failing_small"), (-1.0, "failing_large"))
-        failing = self._pick(name)
-        text, degree = self._one(
-            (f"do not {failing}", 1),
-            (f"don't {failing}", 1),
-            (f"please don't {failing}", 1),
-            (f"never {failing}", 1.25),
-            (f"try not to {failing}", 1),
-            (f"don't {failing} too much", 0.5),
-            (f"whatever you do, don't {failing}", 1.5),
-            (f"no need to {failing}", 0.75),
-            (f"I would not {failing} here", 1),
-            (f"you should not {failing}", 1),
-            (f"not the moment to {failing}", 1),
-            (f"by no means {failing}", 1.5),
-            (f"there is no harm if you {failing}", -1),
-            (f"don't hesitate to {failing}", -1.25),
-            (f"don't be afraid to {failing}", -1.25),
-            (f"I would not mind if you {failing}", -1),
-            (f"it is not wrong to {failing}", -1),
-            (f"it does not matter if you {failing}", -0.75),
-            (f"nobody will complain if you {failing}", -1),
-        )
-        return self._sentence("negation", text, sign * degree)
-
-    def _negated_adjective(self) -> Sentence:
-        adjective, degree = self._pick("adjective")
-        while abs(degree) < 1:
-            adjective, degree = self._pick("adjective")
-        thing, sign = self._pick("thing"), np.sign(degree)
-        text, asked = self._one(
-            (f"anything but {adjective}", -1.5 * sign),
-            (f"anything but a {adjective} {thing}", -1.5 * sign),
-            (f"not a {adjective} {thing}", -0.75 * sign),
-            (f"not {adjective}", -0.75 * sign),
-            (f"the {thing} must not be {adjective}", -0.75 * sign),
-            (f"far from {adjective}", -1.25 * sign),
-            (f"by no means {adjective}", -1 * sign),
-            (f"I do not want a {adjective} {thing}", -0.75 * sign),
-            (f"don't make it {adjective}", -0.75 * sign),
-            (f"never {adjective}", -1 * sign),
-            (f"nothing {adjective}, please", -0.75 * sign),
-            (f"not in the least {adjective}", -1 * sign),
-            (f"it cannot be {adjective} enough", 2 * sign),
-            (f"there is no such thing as too {adjective}", 2 * sign),
-            (f"it is not {adjective} enough", 1.25 * sign),
-            (f"the last {thing} was not {adjective} enough", 1.25 * sign),
-            (f"nothing but a {adjective} {thing} will do", degree),
-            (f"nothing less than {adjective}", degree),
-            (f"no {thing} other than a {adjective} one", degree),
-            (f"don't give me anything but a {adjective} {thing}", degree),
-            (f"don't be shy, make it {adjective}", degree),
-            ("neither loose nor tight", 0.0),
-            ("not small, not large", 0.0),
-            ("neither generous nor strict", 0.0),
-            (f"the {thing} must be neither too small nor too large", 0.0),
-            ("no bias to either side", 0.0),
-        )
-        return self._sentence("negation", text, float(asked))
-
-    def _negated_comparison(self) -> Sentence:
-        (more, sign), than = self._pick("more"), self._pick("than") or "than usual"
-        thing = self._pick("thing")
-        text, degree = self._one(
-            (f"no {more} {than}", 0.0),
-            (f"not {more} {than}", 0.0),
-            (f"the {thing} should not be any {more} {than}", 0.0),
-            (f"never {more} {than}", -0.25 * sign),
-            (f"not much {more} {than}", 0.25 * sign),
-            (f"not too much {more} {than}", 0.5 * sign),
-            (f"not quite so much {more} {than}", 0.25 * sign),
-            (f"don't make it {more}", -0.25 * sign),
-            (f"nothing would please me more than a {thing} that is {more} {than}", sign),
-            (f"why not {more} {than}", sign),
-            (f"it wouldn't hurt to be {more} {than}", 0.75 * sign),
-        )
-        return self._sentence("negation", text, degree)
+        return negations.write(self._choose)
 
     def _length(self) -> tuple[str, float]:
         """Returns such as "2 mm" and its millimetres."""
-        unit, factor = self._pick("unit")
+        choose = self._choose
+        unit, factor = choose.pick("unit")
         low, high = (0.1, 0.8) if factor == 10 else (0.25, 4.0)
-        value = round(float(np.exp(self._rng.uniform(np.log(low), np.log(high)))), 2)
-        value = self._one(round(value, 1) or 0.5, max(round(2 * value) / 2, 0.5))
+        value = round(float(np.exp(choose.rng.uniform(np.log(low), np.log(high)))), 2)
+        value = choose.one(round(value, 1) or 0.5, max(round(2 * value) / 2, 0.5))
         if factor == 10:
             value = min(value, 1.0)
         said = f"{value:g}"
-        if value in _NUMBERS and self._rng.random() < 0.5:
+        if value in _NUMBERS and choose.rng.random() < 0.5:
             said = _NUMBERS[value]
             if value <= 1 and unit not in ("mm", "cm", "px"):
                 unit = unit.removesuffix("s")
         return f"{said} {unit}".replace("px px", "px"), value * factor
 
     def _quantity(self) -> Sentence:
-        if self._rng.random() < 0.35:
+        choose = self._choose
+        if choose.rng.random() < 0.35:
             return self._share()
-        (length, mm), anchor = self._length(), self._pick("anchor")
-        thing = self._pick("thing")
-        inward = self._one(
+        (length, mm), anchor = self._length(), choose.pick("anchor")
+        thing = choose.pick("thing")
+        inward = choose.one(
             f"stay {length} inside {anchor}", f"{length} inside {anchor}",
             f"keep {length} away from {anchor} on the inside", f"shrink it by {length}",
             f"shrink the {thing} by {length} all around", f"erode by {length}",
             f"pull {anchor} in by {length}", f"trim {length} off all around",
             f"cut {length} off {anchor}", f"take away {length} everywhere",
-            f"{self._pick('act')} the {thing} {length} smaller on each side",
+            f"{choose.pick('act')} the {thing} {length} smaller on each side",
             f"reduce it by {length} in all directions", f"a negative margin of {length}",
             f"move {anchor} {length} inwards", f"stop {length} short of {anchor}",
             f"peel off {length}", f"leave out the outermost {length}", f"-{length}",
@@ -260,65 +103,69 @@ class Grammar:
             f"{length} tighter than usual", f"retract {anchor} by {length}",
             f"set the {thing} back {length} from {anchor}", f"shave {length} off the rim",
         )  # fmt: skip
-        outward = self._one(
+        outward = choose.one(
             f"go {length} beyond {anchor}", f"{length} outside {anchor}", f"grow it by {length}",
             f"expand the {thing} by {length} all around", f"dilate by {length}",
             f"push {anchor} out by {length}", f"add {length} all around",
             f"add a margin of {length}", f"a safety margin of {length}", f"{length} of margin",
             f"pad it with {length} in all directions", f"{length} of safety around it",
-            f"{self._pick('act')} the {thing} {length} larger on each side",
+            f"{choose.pick('act')} the {thing} {length} larger on each side",
             f"enlarge it by {length}", f"move {anchor} {length} outwards", f"+{length}",
             f"plus {length}", f"include {length} of surrounding tissue", f"{length} past {anchor}",
             f"leave {length} of lung around it", f"{length} looser than usual",
             f"extend {anchor} by {length}", f"a rim of {length} around the lesion",
             f"let it run {length} past what you see", f"GTV plus {length}",
         )  # fmt: skip
-        if self._rng.random() < 0.5:
-            return self._sentence("quantity", inward, of_mm(-mm))
-        return self._sentence("quantity", outward, of_mm(mm))
+        if choose.rng.random() < 0.5:
+            return choose.sentence("quantity", inward, of_mm(-mm))
+        return choose.sentence("quantity", outward, of_mm(mm))
 
     def _share(self) -> Sentence:
         """A quantity in percent of area or diameter, or a factor."""
-        percent = float(self._one(3, 5, 8, 10, 12, 15, 20, 25, 30, 40, 50))
-        size, area = self._one(
+        choose = self._choose
+        percent = float(choose.one(3, 5, 8, 10, 12, 15, 20, 25, 30, 40, 50))
+        size, area = choose.one(
             ("area", 1.0), ("area", 1.0), ("size", 1.0), ("surface", 1.0), ("diameter", 2.0),
             ("radius", 2.0), ("width", 2.0),
         )  # fmt: skip
-        number = self._one(f"{percent:g} %", f"{percent:g}%", f"{percent:g} percent")
-        thing = self._pick("thing")
-        smaller = self._one(
+        number = choose.one(f"{percent:g} %", f"{percent:g}%", f"{percent:g} percent")
+        thing = choose.pick("thing")
+        smaller = choose.one(
             f"{number} smaller", f"{number} smaller than usual", f"{number} less {size}",
             f"reduce the {size} by {number}", f"shrink the {thing} by {number}",
-            f"{self._pick('act')} it {number} smaller", f"cut the {size} by {number}",
+            f"{choose.pick('act')} it {number} smaller", f"cut the {size} by {number}",
             f"only {100 - percent:g} % of the usual {size}", f"-{number} {size}",
             f"scale the {thing} by {1 - percent / 100:.2f}", f"take off {number} of the {size}",
             f"{number} tighter", f"{100 - percent:g} % of the normal {size}",
         )  # fmt: skip
-        larger = self._one(
+        larger = choose.one(
             f"{number} larger", f"{number} larger than usual", f"{number} more {size}",
             f"increase the {size} by {number}", f"grow the {thing} by {number}",
-            f"{self._pick('act')} it {number} bigger", f"add {number} to the {size}",
+            f"{choose.pick('act')} it {number} bigger", f"add {number} to the {size}",
             f"{100 + percent:g} % of the usual {size}", f"+{number} {size}",
             f"scale the {thing} by {1 + percent / 100:.2f}", f"{number} on top of the {size}",
             f"{number} wider", f"{100 + percent:g} % of the normal {size}",
         )  # fmt: skip
         factor = area if size in smaller + larger else 1.0
-        if self._rng.random() < 0.5:
-            return self._sentence("quantity", smaller, of_percent(-percent * factor))
-        return self._sentence("quantity", larger, of_percent(percent * factor))
+        if choose.rng.random() < 0.5:
+            return choose.sentence("quantity", smaller, of_percent(-percent * factor))
+        return choose.sentence("quantity", larger, of_percent(percent * factor))
 
     def _clause(self) -> tuple[str, float]:
         """Returns a short clause of any kind, and its degree."""
-        kind = self._rng.random()
+        choose = self._choose
+        kind = choose.rng.random()
         if kind < 0.35:
-            compared, degree = self._compared()
-            return self._one(f"make it {compared}", f"draw it {compared}", f"go {compared}"), degree
+            compared, degree = choose.compared()
+            return choose.one(
+                f"make it {compared}", f"draw it {compared}", f"go {compared}"
+            ), degree
         if kind < 0.6:
-            adjective, degree = self._pick("adjective")
-            thing = self._pick("thing")
-            return self._one(f"draw it {adjective}", f"I want a {adjective} {thing}",
+            adjective, degree = choose.pick("adjective")
+            thing = choose.pick("thing")
+            return choose.one(f"draw it {adjective}", f"I want a {adjective} {thing}",
                              f"a {adjective} {thing} is needed"), degree  # fmt: skip
-        clause = self._clauses[self._rng.integers(len(self._clauses))]
+        clause = self._clauses[choose.rng.integers(len(self._clauses))]
         text = clause.text.rstrip(".!? ")
         if not text[:2].isupper() and not text.startswith("I "):
             text = text[0].lower() + text[1:]
@@ -326,11 +173,12 @@ class Grammar:
         return text, clause.degree
 
     def _two_clauses(self) -> Sentence:
+        choose = self._choose
         (first, _), (second, degree) = self._clause(), self._clause()
-        part, outer = self._pick("outer")
-        (other, _), (adjective, wanted) = self._pick("adjective"), self._pick("adjective")
-        thing = self._pick("thing")
-        text, asked = self._one(
+        part, outer = choose.pick("outer")
+        (other, _), (adjective, wanted) = choose.pick("adjective"), choose.pick("adjective")
+        thing = choose.pick("thing")
+        text, asked = choose.one(
             (f"{first}? no, {second}", degree),
             (f"{first} was my first thought, but {second}", degree),
             (f"normally {first}, but this time {second}", degree),
@@ -356,4 +204,4 @@ class Grammar:
             (f"this is for radiotherapy: {second}", degree),
             (f"we only want to count nodules, but still, {second}", degree),
         )  # fmt: skip
-        return self._sentence("two_clauses", text, asked)
+        return choose.sentence("two_clauses", text, asked)
