@@ -4,7 +4,7 @@ The text encoder's own network with low-rank changes of its matrices, W' = W + A
 2021, arXiv:2106.09685), and a head over the states h_n of the sentence's tokens:
 
     a = softmax_n(v . tanh(V h_n)),  s = sum_n a_n h_n,  (u, l) = head(s)
-    degree = LIMIT tanh(u) in (-2.2, 2.2),  answerable = sigmoid(l)
+    degree = BOUND tanh(u) in (-2.2, 2.2),  answerable = sigmoid(l)
 
 A degree is explained in degrees.py. `training/degrees.py` trains A, B and the head.
 """
@@ -21,13 +21,14 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from prosona_jax.text.encoder import TextEncoder
 from prosona_jax.text.network import TextConfig, Tower
 from prosona_jax.types import InputError, Params, first_line
 
-LIMIT = 2.2  # beyond -2 and 2, so that these are reached with finite logits
+BOUND = 2.2  # beyond -2 and 2, so that these are reached with finite logits
 ANSWERABLE = 0.5  # below this probability a sentence counts as not understood
 WIDTH = 128  # of the hidden layers of the head
 
@@ -101,9 +102,9 @@ def logits(
     return Head().apply(head, states, valid, dropout is not None, rngs=rngs)
 
 
-def degree(u: Float[Array, " b"]) -> Float[Array, " b"]:
+def degree(u: Float[Array | np.ndarray, " b"]) -> Float[Array, " b"]:
     """Returns the degree of a logit."""
-    return LIMIT * jnp.tanh(u)
+    return BOUND * jnp.tanh(u)
 
 
 class DegreeReader:
@@ -134,9 +135,11 @@ class DegreeReader:
                 f"degree reader: holds {len(flat)} numbers, and the text encoder {encoder.name!r} "
                 f"needs {needed} at rank {rank}; it was trained with another encoder"
             )
-        weights = _unflatten(self.flat, like)
-        self._params = jax.jit(merge)(tower, weights.factors), weights.head
-        self._apply = jax.jit(functools.partial(logits, encoder.config))
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape), like)
+        weights = ravel_pytree(zeros)[1](jnp.asarray(self.flat))
+        merged = jax.jit(merge)(tower, weights.factors)
+        step = jax.jit(functools.partial(logits, encoder.config))
+        self._apply = functools.partial(step, merged, weights.head)
 
     def read(self, sentences: Sequence[str]) -> Readings:
         """Returns what the sentences ask for.
@@ -144,13 +147,8 @@ class DegreeReader:
         Raises:
             InputError: a sentence is empty.
         """
-        found = np.zeros((len(sentences), 2), np.float32)
-        for positions, ids, valid in self._encoder.batches(sentences):
-            with jax.default_matmul_precision("highest"):  # the same numbers on every device
-                found[positions] = np.asarray(self._apply(*self._params, ids, valid))[
-                    : len(positions)
-                ]
-        return Readings(LIMIT * np.tanh(found[:, 0]), 1 / (1 + np.exp(-found[:, 1])))
+        found = self._encoder.compute(self._apply, sentences, 2)
+        return Readings(np.asarray(degree(found[:, 0])), np.asarray(nn.sigmoid(found[:, 1])))
 
     def embed(self, sentences: Sequence[str]) -> Float[np.ndarray, "n 1"]:
         """Returns the degrees, f32 [n, 1], in place of an encoder's embeddings."""
@@ -167,13 +165,15 @@ class DegreeReader:
 
 def flatten(weights: Weights) -> Float[np.ndarray, " size"]:
     """Returns all trained numbers in one array."""
-    return np.concatenate([np.asarray(x, np.float32).ravel() for x in jax.tree.leaves(weights)])
+    return np.asarray(ravel_pytree(weights)[0], np.float32)
 
 
 def save(path: pathlib.Path, reader: DegreeReader) -> None:
     """Writes the trained numbers as float16, with the encoder that they belong to."""
-    told = {"encoder": reader.name, "encoder_digest": reader.digest, "rank": str(reader.rank)}
-    safetensors.numpy.save_file({"weights": reader.flat.astype(np.float16)}, path, told)
+    metadata = {"encoder": reader.name, "encoder_digest": reader.digest, "rank": str(reader.rank)}
+    # As bytes: safetensors itself would make a file that only its owner can read.
+    weights = {"weights": reader.flat.astype(np.float16)}
+    path.write_bytes(safetensors.numpy.save(weights, metadata))
 
 
 def load(path: pathlib.Path, encoder: TextEncoder) -> DegreeReader:
@@ -184,8 +184,8 @@ def load(path: pathlib.Path, encoder: TextEncoder) -> DegreeReader:
     """
     try:
         with safetensors.safe_open(path, "numpy") as file:
-            told, flat = file.metadata(), file.get_tensor("weights")
-        rank, digest = int(told["rank"]), told["encoder_digest"]
+            metadata, flat = file.metadata(), file.get_tensor("weights")
+        rank, digest = int(metadata["rank"]), metadata["encoder_digest"]
     except FileNotFoundError:
         raise InputError(
             f"{path}: no such file; train one with python -m prosona_jax.train_reader, or set "
@@ -195,7 +195,7 @@ def load(path: pathlib.Path, encoder: TextEncoder) -> DegreeReader:
         raise InputError(f"{path}: is damaged ({first_line(error)}); restore it") from error
     if digest != encoder.digest:
         raise InputError(
-            f"{path}: was trained with the text encoder {told.get('encoder')!r} of digest "
+            f"{path}: was trained with the text encoder {metadata.get('encoder')!r} of digest "
             f"{digest}, and prompts.encoder {encoder.name!r} has {encoder.digest}; train one for "
             "this encoder with python -m prosona_jax.train_reader, or set prompts.degree_reader to "
             "''"
@@ -214,12 +214,3 @@ def _matrices(encoder: Params) -> list[tuple[str, Any]]:
 
 def _add(x: Any, factors: tuple[Any, Any] | None) -> Any:
     return x if factors is None else x + factors[0] @ factors[1]
-
-
-def _unflatten(flat: np.ndarray, like: Any) -> Any:
-    leaves, structure = jax.tree.flatten(like)
-    ends = np.cumsum([x.size for x in leaves])
-    parts = np.split(flat, ends[:-1])
-    return jax.tree.unflatten(
-        structure, [part.reshape(x.shape) for part, x in zip(parts, leaves, strict=True)]
-    )

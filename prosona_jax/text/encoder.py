@@ -6,13 +6,14 @@ Any other BERT or CLIP is named by its id on the Hugging Face hub or by its fold
 """
 
 import collections
+import functools
 import hashlib
 import importlib.metadata
 import json
 import logging
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -139,26 +140,35 @@ class TextEncoder:
         Raises:
             InputError: a sentence is empty.
         """
-        embeddings = np.zeros((len(sentences), self.dim), np.float32)
+        apply = functools.partial(self._apply, {"params": self.params})
+        return self.compute(apply, sentences, self.dim)
+
+    def compute(
+        self, apply: Callable[[np.ndarray, np.ndarray], Any], sentences: Sequence[str], width: int
+    ) -> np.ndarray:
+        """Returns f32 [n, width], what a compiled ``apply(ids, valid)`` makes of n sentences.
+
+        It gets what `batches` yields. The result of a sentence does not depend on the others.
+        """
+        computed = np.zeros((len(sentences), width), np.float32)
         for positions, ids, valid in self.batches(sentences):
             with jax.default_matmul_precision("highest"):  # the same numbers on every device
-                found = self._apply({"params": self.params}, ids, valid)
-            embeddings[positions] = np.asarray(found)[: len(positions)]
-        return embeddings
+                computed[positions] = np.asarray(apply(ids, valid))[: len(positions)]
+        return computed
 
     def batches(
-        self, sentences: Sequence[str], size: int = BATCH
+        self, sentences: Sequence[str]
     ) -> Iterator[tuple[list[int], np.ndarray, np.ndarray]]:
         """Yields the token ids of sentences of one padded length at a time.
 
         Yields:
-            The positions of at most `size` sentences, their ids i32 [size, n] and which of them are
-            no padding, bool [size, n]. Rows without a sentence hold one token.
+            The positions of at most `BATCH` sentences, their ids i32 [BATCH, n] and which of them
+            are no padding, bool [BATCH, n]. Rows without a sentence hold one token.
 
         Raises:
             InputError: a sentence is empty.
         """
-        rows = [self._tokens(sentence) for sentence in sentences]
+        rows = [self.tokens(sentence) for sentence in sentences]
         # The padded length of a sentence depends on this sentence only. There are few padded
         # lengths, so there are few compilations.
         same_length = collections.defaultdict(list)
@@ -168,10 +178,10 @@ class TextEncoder:
                 length *= 2
             same_length[min(length, self.max_tokens)].append(index)
         for length, indices in same_length.items():
-            for start in range(0, len(indices), size):
-                part = indices[start : start + size]
-                ids = np.zeros((size, length), np.int32)
-                valid = np.zeros((size, length), bool)
+            for start in range(0, len(indices), BATCH):
+                part = indices[start : start + BATCH]
+                ids = np.zeros((BATCH, length), np.int32)
+                valid = np.zeros((BATCH, length), bool)
                 valid[:, 0] = True  # also in unused rows, where the mean would divide by zero
                 for slot, index in enumerate(part):
                     ids[slot, : len(rows[index])] = rows[index]
@@ -188,7 +198,8 @@ class TextEncoder:
             "input_ids"
         ]
 
-    def _tokens(self, sentence: str) -> list[int]:
+    def tokens(self, sentence: str) -> list[int]:
+        """Returns a sentence's token ids, cut to `max_tokens`; InputError if it is empty."""
         ids = self._all_tokens(sentence)
         if len(ids) <= self._tokenizer.num_special_tokens_to_add():
             raise InputError(

@@ -81,7 +81,7 @@ class Grammar:
             said = _NUMBERS[value]
             if value <= 1 and unit not in ("mm", "cm", "px"):
                 unit = unit.removesuffix("s")
-        return f"{said} {unit}".replace("px px", "px"), value * factor
+        return f"{said} {unit}", value * factor
 
     def _quantity(self) -> Sentence:
         choose = self._choose

@@ -19,6 +19,7 @@ from prosona_jax.text.encoder import TextEncoder
 _HUBER = 0.5
 _TOKEN_DROPOUT = 0.1  # share of tokens that the network does not see in a step
 _WARMUP_STEPS = 50
+_LENGTHS = 8  # batches are padded to a multiple of this many tokens, so that few are compiled
 
 
 class Settings(NamedTuple):
@@ -67,24 +68,7 @@ def fit(
     )
     state, average = tx.init(weights), weights
 
-    def loss(weights: Weights, batch: Batch, key: jax.Array) -> jax.Array:
-        token_key, dropout_key = jax.random.split(key)
-        seen = jax.random.bernoulli(token_key, 1 - _TOKEN_DROPOUT, batch.ids.shape)
-        valid = batch.valid & seen.at[:, 0].set(True)
-        merged = degree_reader.merge(tower, weights.factors)
-        found = degree_reader.logits(
-            encoder.config, merged, weights.head, batch.ids, valid, dropout=dropout_key
-        )
-        answerable = ~jnp.isnan(batch.degree)
-        error = optax.huber_loss(
-            degree_reader.degree(found[:, 0]),
-            jnp.where(answerable, batch.degree, 0.0),
-            delta=_HUBER,
-        )
-        of_degree = jnp.sum(answerable * error) / jnp.maximum(jnp.sum(answerable), 1)
-        return 2 * of_degree + 0.5 * jnp.mean(
-            optax.sigmoid_binary_cross_entropy(found[:, 1], answerable.astype(jnp.float32))
-        )
+    loss = _make_loss(encoder)
 
     @jax.jit
     def step(
@@ -109,6 +93,31 @@ def fit(
     return degree_reader.DegreeReader(encoder, settings.rank, half)
 
 
+def _make_loss(encoder: TextEncoder) -> Callable[[Weights, Batch, jax.Array], jax.Array]:
+    tower = encoder.params["tower"]
+
+    def loss(weights: Weights, batch: Batch, key: jax.Array) -> jax.Array:
+        token_key, dropout_key = jax.random.split(key)
+        seen = jax.random.bernoulli(token_key, 1 - _TOKEN_DROPOUT, batch.ids.shape)
+        valid = batch.valid & seen.at[:, 0].set(True)
+        merged = degree_reader.merge(tower, weights.factors)
+        found = degree_reader.logits(
+            encoder.config, merged, weights.head, batch.ids, valid, dropout=dropout_key
+        )
+        answerable = ~jnp.isnan(batch.degree)
+        error = optax.huber_loss(
+            degree_reader.degree(found[:, 0]),
+            jnp.where(answerable, batch.degree, 0.0),
+            delta=_HUBER,
+        )
+        of_degree = jnp.sum(answerable * error) / jnp.maximum(jnp.sum(answerable), 1)
+        return 2 * of_degree + 0.5 * jnp.mean(
+            optax.sigmoid_binary_cross_entropy(found[:, 1], answerable.astype(jnp.float32))
+        )
+
+    return loss
+
+
 def _batches(
     encoder: TextEncoder, groups: Sequence[tuple[float, Sequence[Sentence]]], settings: Settings
 ) -> Callable[[], Batch]:
@@ -116,25 +125,19 @@ def _batches(
     sentences = [sentence for _, group in groups for sentence in group]
     share = np.concatenate([np.full(len(group), w / len(group)) for w, group in groups])
     degree = np.array([np.nan if s.degree is None else s.degree for s in sentences], np.float32)
-    longest, rows = 0, dict[int, tuple[np.ndarray, int]]()
-    for positions, ids, valid in encoder.batches([s.text for s in sentences]):
-        longest = max(longest, ids.shape[1])
-        rows |= {p: (i[v], v.sum()) for p, i, v in zip(positions, ids, valid, strict=False)}
-    count = np.array([rows[n][1] for n in range(len(sentences))])
-    ids = np.zeros((len(sentences), longest), np.int32)
-    for n in range(len(sentences)):
-        ids[n, : count[n]] = rows[n][0]
+    rows = [encoder.tokens(sentence.text) for sentence in sentences]
+    count = np.array([len(row) for row in rows])
+    ids = np.zeros((len(rows), -(-count.max() // _LENGTHS) * _LENGTHS), np.int32)
+    for padded, row in zip(ids, rows, strict=True):
+        padded[: len(row)] = row
     rng = np.random.default_rng(settings.seed)
 
     def draw() -> Batch:
         drawn = rng.choice(len(sentences), 4 * settings.batch_size, p=share / share.sum())
         by_length = drawn[np.argsort(count[drawn], kind="stable")]
         chosen = by_length.reshape(4, -1)[rng.integers(4)]
-        length = -(-count[chosen].max() // 8) * 8  # few lengths, so few compilations
+        length = -(-count[chosen].max() // _LENGTHS) * _LENGTHS
         valid = np.arange(length) < count[chosen][:, None]
-        padded = np.zeros((len(chosen), length), np.int32)
-        width = min(length, longest)
-        padded[:, :width] = ids[chosen, :width]
-        return Batch(padded, valid, degree[chosen])
+        return Batch(ids[chosen, :length], valid, degree[chosen])
 
     return draw

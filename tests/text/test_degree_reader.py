@@ -76,7 +76,7 @@ def test_a_sentence_is_read_alone_as_among_others(reader):
         np.testing.assert_allclose(alone.degree[0], together.degree[n], atol=1e-5)
         np.testing.assert_allclose(alone.answerable[0], together.answerable[n], atol=1e-5)
     np.testing.assert_array_equal(reader.embed(SENTENCES), together.degree[:, None])
-    assert np.abs(together.degree).max() <= degree_reader.LIMIT
+    assert np.abs(together.degree).max() <= degree_reader.BOUND
 
 
 def test_a_file_keeps_half_precision_and_the_encoder(reader, bert, tmp_path):

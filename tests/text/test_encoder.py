@@ -101,9 +101,9 @@ def test_an_embedding_does_not_depend_on_the_other_sentences(
 
 def test_lengths_are_padded_to_16_32_and_the_maximum(folder: pathlib.Path) -> None:
     encoder = text_encoder.load(str(folder))
-    tokens = len(encoder._tokens("margin")) - 2
+    tokens = len(encoder.tokens("margin")) - 2
     sentences = [" ".join(["margin"] * count) for count in range(1, 38 // tokens + 1)]
-    lengths = {len(encoder._tokens(sentence)) for sentence in sentences}
+    lengths = {len(encoder.tokens(sentence)) for sentence in sentences}
     assert len(lengths) > 5
     assert max(lengths) > 32
     encoder.embed(sentences)
