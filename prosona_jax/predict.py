@@ -11,13 +11,13 @@ and `prediction.json` with the request, the model, and the caveats of the result
 """  # fmt: skip
 
 import logging
+from collections.abc import Sequence
 
 from absl import flags
 
 from data_pipelines import images
 from prosona_jax import cli, unicode
 from prosona_jax.prediction.loading import load
-from prosona_jax.prediction.model import Model
 from prosona_jax.prediction.saving import save
 from prosona_jax.prediction.segmentation import Segmentation
 from prosona_jax.types import InputError
@@ -106,22 +106,24 @@ def main() -> None:
     elif _STYLE.value is not None:
         drawn = [model.segment(picture, style=_STYLE.value, strength=_STRENGTH.value)]
     else:
-        _check_understood(model)
         drawn = model.segment(picture, _PROMPTS.value, strength=_STRENGTH.value)
+        _check_understood(drawn)
     record = save(drawn, picture, _OUTPUT.value, probability=_PROBABILITY.value)
     for caveat in record["caveats"]:
         _LOG.warning("%s", caveat)
 
 
-def _check_understood(model: Model) -> None:
-    """Logs how the prompts are understood; InputError if one is not, unless --force."""
-    for prompt, reading in zip(_PROMPTS.value, model.read(_PROMPTS.value), strict=True):
-        _LOG.info("%r: %s", prompt, reading.understood)
+def _check_understood(drawn: Sequence[Segmentation]) -> None:
+    """Logs how the prompts were understood; InputError if one was not, unless --force."""
+    for each in drawn:
+        reading = each.reading
+        assert reading is not None
+        _LOG.info("%r: %s", each.prompt, reading.understood)
         if reading.degree is not None and reading.far and not _FORCE.value:
             raise InputError(
-                f"the prompt {unicode.shorten(prompt, 80)!r} was not understood: it contradicts "
-                "itself, is not English, or does not say how generous the outline shall be; "
-                "reword it, or draw it anyway with --force"
+                f"the prompt {unicode.shorten(each.prompt, 80)!r} was not understood: it "
+                "contradicts itself, is not English, or does not say how generous the outline "
+                "shall be; reword it, or draw it anyway with --force"
             )
 
 

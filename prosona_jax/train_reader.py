@@ -11,17 +11,16 @@ probe that chooses between readers (configs/prompts/probe). A config names the f
 """  # fmt: skip
 
 import logging
-import pathlib
 import sys
 
 import numpy as np
-import yaml
 from absl import flags
 
-from prosona_jax import cli, unicode
+from data_pipelines.sources import npz
+from prosona_jax import cli
 from prosona_jax.evaluation import probe
 from prosona_jax.experiments import prompt_sets
-from prosona_jax.text import degree_reader, degrees, encoder, grammar, prompts
+from prosona_jax.text import degree_reader, degrees, encoder, grammar
 from prosona_jax.training import degrees as training
 
 _SENTENCES_PER_CATEGORY = 1000  # of the grammar
@@ -54,17 +53,14 @@ _LOG = logging.getLogger("prosona_jax.train_reader")
 
 def main() -> None:
     """Trains, writes the file, and prints the scores."""
+    output = npz.check_folder(_OUTPUT.value)  # checked first, since training takes minutes
     read = encoder.load(_ENCODER.value)
-    authors = degrees.read(prompt_sets.find(_DEGREES.value))
-    words = yaml.safe_load(
-        (prompt_sets.find(_DEGREES.value) / "grammar.yaml").read_text(encoding="utf-8")
-    )
+    folder = prompt_sets.find(_DEGREES.value)
+    authors, words = degrees.read(folder), degrees.read_yaml(folder / "grammar.yaml")
     written = grammar.Grammar(words, authors, _SEED.value).write(_SENTENCES_PER_CATEGORY)
-    path = prompt_sets.find(_PROMPTS.value)
-    styles = prompts.parse(unicode.decode(path.read_bytes(), str(path)), str(path)).styles
     own = [
         degrees.Sentence(sentence, style.degree, "style", style.name)
-        for style in styles
+        for style in prompt_sets.read(_PROMPTS.value).styles
         if style.degree is not None
         for sentence in style.train
     ]
@@ -76,7 +72,7 @@ def main() -> None:
         training.Settings(steps=_STEPS.value, seed=_SEED.value),
         log=lambda step, loss: _LOG.info("step %d: loss %.3f", step, loss),
     )
-    degree_reader.save(pathlib.Path(_OUTPUT.value), reader)
+    degree_reader.save(output, reader)
     chosen = [s for s in degrees.read(prompt_sets.find(_PROBE.value)) if s.half == "choose"]
     found = reader.read([s.text for s in chosen])
     asked = np.array([np.nan if s.degree is None else s.degree for s in chosen])

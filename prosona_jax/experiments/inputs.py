@@ -1,4 +1,4 @@
-"""Reads the inputs of every program: the data set with its splits, and the embedded prompts."""
+"""Reads the data set of every program with its splits, and says what is to know about it."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence

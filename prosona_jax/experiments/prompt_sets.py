@@ -50,14 +50,8 @@ def load(config: Config, raters: int) -> Prompts | None:
     """
     if not second_stages.of(config).reads_text:
         return None
-    path = find(config.prompts.path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error}); set prompts.path") from None
-    text = unicode.decode(content, str(path))
-    styles, caveat = prompts.parse(text, str(path))
-    prompts.check_count(styles, raters, str(path))
+    styles, caveat = read(config.prompts.path)
+    prompts.check_count(styles, raters, str(find(config.prompts.path)))
     network = encoder.load(config.prompts.encoder)
     described = {"name": network.name, "digest": network.digest, "dim": network.dim}
     if not config.prompts.degree_reader:
@@ -65,6 +59,16 @@ def load(config: Config, raters: int) -> Prompts | None:
     reader = degree_reader.load(find(config.prompts.degree_reader), network)
     described |= {"dim": reader.dim, "degree_reader": reader.describe()}
     return _embed(styles, caveat, described, reader)._replace(degree_reader=reader.flat)
+
+
+def read(path: str) -> prompts.Written:
+    """Returns the content of a prompt file, which is looked up as in `find`."""
+    found = find(path)
+    try:
+        content = found.read_bytes()
+    except OSError as error:
+        raise InputError(f"{found}: cannot be read ({error}); set prompts.path") from None
+    return prompts.parse(unicode.decode(content, str(found)), str(found))
 
 
 def find(path: str) -> pathlib.Path:

@@ -106,14 +106,14 @@ def read(
         nearest_style = np.abs(degree[:, None] - own).argmin(axis=1)
         return degree[:, None], [
             Reading(
-                f"{in_words(d)}, degree {d:+.1f} of -2 to 2",
-                names[k],
-                round(d, 3),
-                round(p, 4),
-                None,
-                None,
-                p < ANSWERABLE,
-                is_cut,
+                understood=f"{in_words(d)}, degree {d:+.1f} of -2 to 2",
+                style=names[k],
+                degree=round(d, 3),
+                answerable=round(p, 4),
+                nearest=None,
+                similarity=None,
+                far=p < ANSWERABLE,
+                cut=is_cut,
             )
             for d, p, k, is_cut in zip(
                 degree.tolist(), answerable.tolist(), nearest_style, cut, strict=True
@@ -132,14 +132,14 @@ def read(
         far = bool(similarity < least - _SLACK)
         readings.append(
             Reading(
-                f"like {nearest!r} (similarity {similarity:.2f})",
-                names[k],
-                None,
-                None,
-                nearest,
-                round(float(similarity), 4),
-                far,
-                is_cut,
+                understood=f"like {nearest!r} (similarity {similarity:.2f})",
+                style=names[k],
+                degree=None,
+                answerable=None,
+                nearest=nearest,
+                similarity=round(float(similarity), 4),
+                far=far,
+                cut=is_cut,
             )
         )
     return text, readings

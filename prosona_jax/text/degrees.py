@@ -58,12 +58,17 @@ def read(folder: pathlib.Path) -> list[Sentence]:
     return [sentence for path in paths for sentence in _read_file(path)]
 
 
-def _read_file(path: pathlib.Path) -> list[Sentence]:
+def read_yaml(path: pathlib.Path) -> Any:
+    """Returns the content of a YAML file; InputError if it cannot be read or is not YAML."""
     try:
-        content = yaml.safe_load(unicode.decode(path.read_bytes(), str(path)))
+        return yaml.safe_load(unicode.decode(path.read_bytes(), str(path)))
     except (OSError, yaml.YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not valid YAML ({reason}); correct the file") from None
+
+
+def _read_file(path: pathlib.Path) -> list[Sentence]:
+    content = read_yaml(path)
     if not isinstance(content, dict) or not isinstance(content.get("sentences"), list):
         raise InputError(f"{path}: needs `category` and a list `sentences`")
     category = str(content.get("category") or path.stem)

@@ -149,8 +149,7 @@ def train(
             if step % schedule.log_every == 0 or validates:
                 log.write()
             if validates:
-                kept = state.average
-                scores = validate(kept)
+                kept, scores = state.average, validate(state.average)
                 tree = kept if carry is None else {"average": kept, "carry": carry}
                 log.validated(step, scores, cost(scores), tree)
             stop = parallel.should_stop(step, asked_to_stop())

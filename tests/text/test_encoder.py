@@ -123,7 +123,7 @@ def test_a_long_sentence_is_cut_with_a_warning(
     bert: text_encoder.TextEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     words = "margin " * 60
-    count = len(bert._tokens("margin")) - 2  # tokens of one word
+    count = len(bert.tokens("margin")) - 2  # tokens of one word
     kept = -(-38 // count)
     caplog.clear()
     with caplog.at_level(logging.WARNING):
@@ -131,11 +131,11 @@ def test_a_long_sentence_is_cut_with_a_warning(
     assert [record.getMessage() for record in caplog.records] == [
         f"text encoder {bert.name!r} reads 40 tokens at most; the sentence of {n} tokens that "
         f"starts with {words[:40]!r} is cut"
-        for n in (60 * count + 2, 60 * count + 2 + len(bert._tokens("lesion")) - 2)
+        for n in (60 * count + 2, 60 * count + 2 + len(bert.tokens("lesion")) - 2)
     ]
     np.testing.assert_array_equal(found[0], found[1])
-    full = bert._tokens("margin " * kept)
-    assert bert._tokens(words) == [*full[:39], full[-1]]
+    full = bert.tokens("margin " * kept)
+    assert bert.tokens(words) == [*full[:39], full[-1]]
 
 
 def test_the_limit_in_sentence_bert_config_is_used(folder: pathlib.Path) -> None:
