@@ -10,6 +10,7 @@ The output folder gets the masks in the image's own format and geometry, `overla
 and `prediction.json` with the request, the model, and the caveats of the result.
 """  # fmt: skip
 
+import functools
 import logging
 from collections.abc import Sequence
 
@@ -43,6 +44,10 @@ _SAMPLES = flags.DEFINE_integer(
 )
 _STRENGTH = flags.DEFINE_float(
     "strength", 1.0, "Above 1 exaggerates the style that is asked for; below 1 weakens it.",
+    flag_values=_FLAGS,
+)  # fmt: skip
+_MARGIN = flags.DEFINE_float(
+    "margin_mm", 0.0, "Exact margin to add to each contour in mm; negative: to cut off.",
     flag_values=_FLAGS,
 )  # fmt: skip
 _PROBABILITY = flags.DEFINE_bool(
@@ -101,12 +106,17 @@ def main() -> None:
     )
     model = load(_WORKDIR.value, encoder=_ENCODER.value)
     drawn: list[Segmentation]
+    draw = functools.partial(
+        model.segment, picture, strength=_STRENGTH.value, margin_mm=_MARGIN.value
+    )
     if _SAMPLES.value is not None:
+        if _STRENGTH.value != 1 or _MARGIN.value:
+            raise InputError("--samples takes neither --strength nor --margin_mm; leave them out")
         drawn = model.sample(picture, _SAMPLES.value)
     elif _STYLE.value is not None:
-        drawn = [model.segment(picture, style=_STYLE.value, strength=_STRENGTH.value)]
+        drawn = [draw(style=_STYLE.value)]
     else:
-        drawn = model.segment(picture, _PROMPTS.value, strength=_STRENGTH.value)
+        drawn = draw(_PROMPTS.value)
         _check_understood(drawn)
     record = save(drawn, picture, _OUTPUT.value, probability=_PROBABILITY.value)
     for caveat in record["caveats"]:

@@ -1,5 +1,6 @@
 """Reads the data set of every program with its splits, and says what is to know about it."""
 
+import functools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,7 +9,7 @@ import jax
 import numpy as np
 
 from data_pipelines import caveats as faults
-from data_pipelines import fingerprint, loader, prepared, splits
+from data_pipelines import distances, fingerprint, loader, prepared, splits
 from data_pipelines.settings import Settings
 from prosona_jax.evaluation.scoring import Row
 from prosona_jax.experiments import second_stages, unseen
@@ -22,6 +23,7 @@ SIMULATED = (
     "CT simulated: the contours are real, but the images are rendered from the raters' own "
     "shapes. A score on them is an exercise and no clinical evidence."
 )
+_MEASURED = 500  # records on which the styles' distances are measured; more change them little
 _LOG = logging.getLogger(__name__)
 
 
@@ -116,7 +118,19 @@ def run_of(config: Config, data: Data, prompts: Prompts | None) -> Run:
         intensity_unit=data.dataset.intensity_unit,
         native_spacing_mm=data.dataset.fingerprint["native_spacing_mm"],
         simulated=data.dataset.simulated,
+        style_mm=(
+            _style_mm(data.dataset, tuple(data.indices["train"].tolist()))
+            if prompts and prompts.degree_reader is not None
+            else None
+        ),
     )
+
+
+@functools.cache  # the cells of a comparison share their folds
+def _style_mm(dataset: prepared.Dataset, chosen: tuple[int, ...]) -> list[float] | None:
+    """Returns `Run.style_mm`, measured on at most 500 records spread over the chosen ones."""
+    spread = np.linspace(0, len(chosen) - 1, min(len(chosen), _MEASURED)).round().astype(int)
+    return distances.of_styles(dataset[chosen[place]] for place in spread.tolist())
 
 
 def check_fits(config: Config, data: Data, run: Run) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from data_pipelines.images.picture import Picture
 from prosona_jax.experiments import inputs, predictions
-from prosona_jax.prediction import caveats, sentences
+from prosona_jax.prediction import caveats, margins, sentences
 from prosona_jax.prediction.drawing import Drawer
 from prosona_jax.prediction.seen import Images, Seen, on_crop
 from prosona_jax.prediction.segmentation import Segmentation, Style, contours
@@ -75,6 +75,7 @@ class Model:
         *,
         style: str | None = None,
         strength: float = 1.0,
+        margin_mm: float = 0.0,
     ) -> Any:
         """Draws the contours of sentences, or of a style.
 
@@ -93,6 +94,8 @@ class Model:
             strength: factor on the shift from the prior's mean to the style: 0 gives the mean, 1
                 the style, and values above 1 go beyond the style. Other values than 1 need the
                 analytic projection.
+            margin_mm: exact margin to add to each contour; negative: to cut off. It is added by
+                geometry, besides what a sentence asks for.
 
         Returns:
             A `Segmentation` for one sentence or style; a list of them for several sentences. For a
@@ -100,22 +103,27 @@ class Model:
 
         Raises:
             InputError: there is no sentence, or an empty one; the style is unknown; the image has
-                another number of channels; or the strength needs another projection.
+                another number of channels; the strength needs another projection; or the margin
+                needs the pixel size, which is unknown.
         """
         if isinstance(image, list):
-            return [self.segment(each, prompts, style=style, strength=strength) for each in image]
+            return [
+                self.segment(each, prompts, style=style, strength=strength, margin_mm=margin_mm)
+                for each in image
+            ]
         if (prompts is None) == (style is None):
             raise InputError("give either sentences or the name of a style")
         strength = self._checked_strength(strength)
+        margin_mm = margins.check(margin_mm, image.spacing_mm)
         seen = self._images.see(image)
         if style is not None:
             probs = self._drawer.draw(seen.encoded, strength * self._style_query(seen, style))
-            return self._segmentations(seen, probs, [style])[0]
+            return self._segmentations(seen, probs, [style], margin_mm=margin_mm)[0]
         several = [prompts] if isinstance(prompts, str) else prompts or ()
         checked, text, readings = self._read(several)
         query = strength * self._drawer.queries(seen.encoded, text)
         probs = self._drawer.draw(seen.encoded, query)
-        drawn = self._segmentations(seen, probs, checked, readings)
+        drawn = self._segmentations(seen, probs, checked, readings, margin_mm=margin_mm)
         return drawn[0] if isinstance(prompts, str) else drawn
 
     def sample(self, image: Picture, count: int = 16, *, seed: int | None = None) -> list[Any]:
@@ -238,10 +246,7 @@ class Model:
         """Returns checked sentences, what the second stage gets of them, and their readings."""
         checked, reader = sentences.check(prompts), self._reader
         assert self._second is not None
-        assert self.run.prompts is not None
-        text, readings = sentences.read(
-            checked, second=self._second, described=self.run.prompts, reader=reader
-        )
+        text, readings = sentences.read(checked, run=self.run, second=self._second, reader=reader)
         return checked, text, readings
 
     def _checked_strength(self, strength: float) -> float:
@@ -275,6 +280,8 @@ class Model:
         probs: np.ndarray,
         names: Sequence[str],
         readings: Sequence[Reading] | None = None,
+        *,
+        margin_mm: float = 0.0,
     ) -> list[Segmentation]:
         """Returns contours on the image's grid from probabilities f32 [s, size, size]."""
         of_prompts = [
@@ -282,7 +289,10 @@ class Model:
             for name, reading in zip(names, readings or (), strict=False)
         ]
         note = " ".join(caveats.of_every_contour(self.run))
-        return contours(seen, probs, names, readings, of_prompts, source=self.source, note=note)
+        return contours(
+            seen, probs, names, readings, of_prompts,
+            margin_mm=margin_mm, source=self.source, note=note,
+        )  # fmt: skip
 
     @property
     def source(self) -> dict[str, Any]:

@@ -43,8 +43,8 @@ def scores(
     reader = prompts.find_reader(folder, run.prompts, second, encoder)
     text, readings = prompts.read(
         [sentence.text for sentence in sentences],
+        run=run,
         second=second,
-        described=run.prompts,
         reader=reader,
     )
     confidence = [r.similarity if r.answerable is None else r.answerable for r in readings]

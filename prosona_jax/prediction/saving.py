@@ -106,6 +106,8 @@ def _label(drawn: Segmentation) -> str:
     sentence, result = unicode.shorten(drawn.prompt, _LEGEND_LENGTH), _area(drawn)
     if drawn.reading is not None and drawn.reading.degree is not None:
         result = f"{drawn.reading.understood}; {result}"
+    if drawn.added_mm:
+        result = f"{result}, with {drawn.added_mm:+g} mm by geometry"
     return f"{sentence} {_LEFT_TO_RIGHT}({result}){_LEFT_TO_RIGHT}"
 
 
@@ -144,6 +146,7 @@ def _answer(drawn: Segmentation) -> dict[str, Any]:
         "prompt": drawn.prompt,
         "area_px": int(drawn.mask.sum()),
         "area_mm2": drawn.area_mm2,
+        "added_mm": drawn.added_mm,
     }
     if drawn.reading is None:
         return answer

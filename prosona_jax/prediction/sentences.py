@@ -1,5 +1,6 @@
 """Checks the sentences of a user and compares them with the training sentences."""
 
+import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -8,8 +9,10 @@ import numpy as np
 
 from prosona_jax import unicode
 from prosona_jax.experiments import predictions
+from prosona_jax.prediction.margins import scale_of
+from prosona_jax.runtime.workdir import Run
 from prosona_jax.text import encoder as text_encoder
-from prosona_jax.text import prompts
+from prosona_jax.text import lengths, prompts
 from prosona_jax.text.degree_reader import ANSWERABLE, DegreeReader
 from prosona_jax.text.encoder import TextEncoder
 from prosona_jax.types import InputError
@@ -24,6 +27,8 @@ class Reading(NamedTuple):
     understood: str  # in words
     style: str  # the style that it is nearest to
     degree: float | None  # how generous an outline it asks for, -2..2; None: the model reads none
+    length_mm: float | None  # distance from the usual outline that it asks for, negative inside
+    beyond_mm: float  # the part of `length_mm` that the model does not draw, because no rater did
     answerable: float | None  # probability that it asks for an outline; None likewise
     nearest: str | None  # the training sentence nearest by embedding; None where degrees are read
     similarity: float | None  # the cosine similarity to it
@@ -93,32 +98,16 @@ def find_reader(
 def read(
     sentences: Sequence[str],
     *,
+    run: Run,
     second: predictions.StageTwo,
-    described: dict[str, Any],
     reader: TextEncoder | DegreeReader,
 ) -> tuple[np.ndarray, list[Reading]]:
     """Returns what the second stage gets of sentences, f32 [s, e], and how they are understood."""
-    names = [style["name"] for style in described["styles"]]
+    assert run.prompts is not None
+    styles = run.prompts["styles"]
     cut = [reader.count_tokens(sentence) > reader.max_tokens for sentence in sentences]
     if isinstance(reader, DegreeReader):
-        degree, answerable = reader.read(sentences)
-        own = second.text["train"][..., 0].mean(axis=1)  # f32 [k], of the styles
-        nearest_style = np.abs(degree[:, None] - own).argmin(axis=1)
-        return degree[:, None], [
-            Reading(
-                understood=f"{in_words(d)}, degree {d:+.1f} of -2 to 2",
-                style=names[k],
-                degree=round(d, 3),
-                answerable=round(p, 4),
-                nearest=None,
-                similarity=None,
-                far=p < ANSWERABLE,
-                cut=is_cut,
-            )
-            for d, p, k, is_cut in zip(
-                degree.tolist(), answerable.tolist(), nearest_style, cut, strict=True
-            )
-        ]
+        return _read_degrees(sentences, run, second, reader, cut)
     text = reader.embed(sentences)
     trained, held_out = (
         second.text[split].reshape(-1, text.shape[1]) for split in ("train", "held_out")
@@ -127,14 +116,16 @@ def read(
     readings = []
     for index, similarity, is_cut in zip(*prompts.nearest(text, trained), cut, strict=True):
         k, number = divmod(int(index), second.text["train"].shape[1])
-        train = described["styles"][k]["train"]
+        train = styles[k]["train"]
         nearest = train[number % len(train)]  # shorter lists are repeated
         far = bool(similarity < least - _SLACK)
         readings.append(
             Reading(
                 understood=f"like {nearest!r} (similarity {similarity:.2f})",
-                style=names[k],
+                style=styles[k]["name"],
                 degree=None,
+                length_mm=None,
+                beyond_mm=0.0,
                 answerable=None,
                 nearest=nearest,
                 similarity=round(float(similarity), 4),
@@ -145,17 +136,56 @@ def read(
     return text, readings
 
 
+def _read_degrees(
+    sentences: Sequence[str],
+    run: Run,
+    second: predictions.StageTwo,
+    reader: DegreeReader,
+    cut: Sequence[bool],
+) -> tuple[np.ndarray, list[Reading]]:
+    """Does what `read` does, by degree. The reader decides in which direction a length points."""
+    assert run.prompts is not None
+    scale, own = scale_of(run, second), second.text["train"][..., 0].mean(axis=1)  # f32 [k]
+    found, readings, degrees = reader.read(sentences), [], []
+    for n, sentence in enumerate(sentences):
+        degree, sure = float(found.degree[n]), float(found.answerable[n])
+        length_mm, beyond_mm, understood = lengths.find_mm(sentence), 0.0, in_words(degree)
+        if length_mm is not None:
+            understood = f"{length_mm:g} mm {_side(degree)} the usual outline"
+            length_mm = math.copysign(length_mm, degree)
+            degree, beyond_mm = scale.read(length_mm)
+        degrees.append(degree)
+        readings.append(
+            Reading(
+                understood=f"{understood}, degree {degree:+.1f} of -2 to 2",
+                style=run.prompts["styles"][int(np.abs(degree - own).argmin())]["name"],
+                degree=round(degree, 3),
+                length_mm=length_mm,
+                beyond_mm=round(beyond_mm, 4),
+                answerable=round(sure, 4),
+                nearest=None,
+                similarity=None,
+                far=sure < ANSWERABLE,
+                cut=cut[n],
+            )
+        )
+    return np.array(degrees, np.float32)[:, None], readings
+
+
 def in_words(degree: float) -> str:
     """Returns how generous an outline of a degree is.
 
     >>> in_words(-1.4), in_words(0.1), in_words(2.0)
     ('clearly inside the usual outline', 'the usual outline', 'far outside the usual outline')
     """
-    side = "inside" if degree < 0 else "outside"
     for least, strength in ((1.75, "far"), (1.1, "clearly"), (0.6, "somewhat"), (0.2, "slightly")):
         if abs(degree) >= least:
-            return f"{strength} {side} the usual outline"
+            return f"{strength} {_side(degree)} the usual outline"
     return "the usual outline"
+
+
+def _side(degree: float) -> str:
+    return "inside" if degree < 0 else "outside"
 
 
 def caveats(sentence: str, reading: Reading, max_tokens: int) -> list[str]:

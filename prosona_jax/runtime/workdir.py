@@ -33,6 +33,9 @@ class Run(NamedTuple):
     intensity_unit: str  # of the images before scaling: "HU", "unit" or "arbitrary"
     native_spacing_mm: list[list[float]] | None  # lowest and highest pixel size; None: unknown
     simulated: bool  # True: the images were made from the masks
+    # Mean signed distance in mm of each style's contours from the raters' mean contour, in the
+    # training split, negative inside; None: the pixel size is unknown, or no degree is read.
+    style_mm: list[float] | None = None
 
 
 def read(folder: str | os.PathLike[str]) -> Run:

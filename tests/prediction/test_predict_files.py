@@ -74,7 +74,9 @@ def test_areas_in_the_legend_have_three_digits(pixel_mm, shown):
     probability = np.zeros((8, 9), np.float32)
     probability.flat[:39] = 1
     area = pixel_mm and 39 * pixel_mm**2
-    drawn = Segmentation("small", probability, area, (), None, {}, "", None, probability)
+    drawn = Segmentation(
+        "small", probability, probability, 0.0, area, (), None, {}, "", None, probability
+    )
     expected = f"39 px, {shown} mm²" if shown else "39 px"
     assert saving._area(drawn) == expected
 
