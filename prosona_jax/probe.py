@@ -15,8 +15,7 @@ from absl import flags
 
 from prosona_jax import cli
 from prosona_jax.evaluation import probe
-from prosona_jax.experiments import prompt_sets
-from prosona_jax.prediction import probing
+from prosona_jax.experiments import probing, prompt_sets
 from prosona_jax.text import degrees
 from prosona_jax.types import InputError
 

@@ -24,7 +24,7 @@ from prosona_jax.text import degree_reader, degrees, encoder, grammar
 from prosona_jax.training import degrees as training
 
 _SENTENCES_PER_CATEGORY = 1000  # of the grammar
-_SHARES = {"authors": 1.0, "grammar": 0.4, "styles": 0.3}  # of the batches, relative
+_SHARES = {"authors": 1.0, "grammar": 0.5, "styles": 0.3}  # of the batches, relative
 
 _FLAGS = flags.FlagValues()
 _OUTPUT = flags.DEFINE_string(

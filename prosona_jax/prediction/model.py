@@ -9,12 +9,12 @@ import ml_collections
 import numpy as np
 
 from data_pipelines.images.picture import Picture
-from prosona_jax.experiments import inputs, predictions
-from prosona_jax.prediction import caveats, margins, sentences
+from prosona_jax.experiments import inputs, predictions, sentences
+from prosona_jax.experiments.sentences import Reading
+from prosona_jax.prediction import caveats, margins
 from prosona_jax.prediction.drawing import Drawer
 from prosona_jax.prediction.seen import Images, Seen, on_crop
 from prosona_jax.prediction.segmentation import Segmentation, Style, contours
-from prosona_jax.prediction.sentences import Reading
 from prosona_jax.runtime import workdir
 from prosona_jax.text.degree_reader import DegreeReader
 from prosona_jax.text.encoder import TextEncoder

@@ -7,9 +7,9 @@ import numpy as np
 
 from data_pipelines import distances, images
 from data_pipelines.transforms import Placement
+from prosona_jax.experiments.sentences import Reading
 from prosona_jax.prediction import margins
 from prosona_jax.prediction.seen import Seen
-from prosona_jax.prediction.sentences import Reading
 
 
 class Style(NamedTuple):

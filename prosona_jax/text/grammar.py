@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from prosona_jax.text import negations
+from prosona_jax.text import negations, typing_errors
 from prosona_jax.text.chooser import Chooser, Words
 from prosona_jax.text.degrees import Sentence, of_mm, of_percent
 
@@ -22,11 +22,13 @@ class Grammar:
 
     Args:
         words: the lists of the YAML file.
-        clauses: sentences by authors; those of one clause become parts of two-clause sentences.
+        clauses: sentences by authors; those of one clause become parts of two-clause sentences,
+            and all that ask for a degree get typing errors.
         seed: of the choices.
     """
 
     def __init__(self, words: Words, clauses: Sequence[Sentence], seed: int) -> None:
+        self._authors = [s for s in clauses if s.degree is not None]
         self._clauses = [s for s in clauses if s.category in _WITH_CLAUSES]
         self._choose = Chooser(words, seed)
         self._makers: dict[str, Callable[[], Sentence]] = {
@@ -34,6 +36,7 @@ class Grammar:
             "negation": self._negation,
             "quantity": self._quantity,
             "two_clauses": self._two_clauses,
+            "typos": self._typos,
         }
 
     def write(self, count: int) -> list[Sentence]:
@@ -150,6 +153,13 @@ class Grammar:
         if choose.rng.random() < 0.5:
             return choose.sentence("quantity", smaller, of_percent(-percent * factor))
         return choose.sentence("quantity", larger, of_percent(percent * factor))
+
+    def _typos(self) -> Sentence:
+        """Returns an author's sentence with typing errors."""
+        choose = self._choose
+        sentence = self._authors[choose.rng.integers(len(self._authors))]
+        text = typing_errors.add(sentence.text, choose.rng)
+        return Sentence(text, sentence.degree, "typos", "grammar")
 
     def _clause(self) -> tuple[str, float]:
         """Returns a short clause of any kind, and its degree."""

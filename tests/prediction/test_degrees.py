@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import prosona_jax as pj
-from prosona_jax.experiments import stages
-from prosona_jax.prediction import probing, sentences
+from prosona_jax.experiments import probing, sentences, stages
 from prosona_jax.runtime import workdir
 from prosona_jax.text.degrees import Sentence
 from tests.prediction.conftest import loaded

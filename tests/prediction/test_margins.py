@@ -5,7 +5,7 @@ import pytest
 
 import prosona_jax as pj
 from data_pipelines import distances
-from prosona_jax.prediction.margins import Scale, scale_of
+from prosona_jax.experiments.length_scale import Scale, scale_of
 from prosona_jax.runtime import workdir
 from prosona_jax.types import InputError
 from tests.prediction.conftest import loaded

@@ -9,10 +9,10 @@ from jaxtyping import Float
 
 from prosona_jax.evaluation import probe
 from prosona_jax.experiments import inputs, predictions, stages
+from prosona_jax.experiments import sentences as prompts
 from prosona_jax.experiments.build import Config
 from prosona_jax.experiments.inputs import Data
 from prosona_jax.experiments.predictions import StageTwo
-from prosona_jax.prediction import sentences as prompts
 from prosona_jax.runtime import workdir
 from prosona_jax.text.degrees import Sentence
 from prosona_jax.types import InputError, Params

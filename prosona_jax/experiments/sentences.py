@@ -9,7 +9,7 @@ import numpy as np
 
 from prosona_jax import unicode
 from prosona_jax.experiments import predictions
-from prosona_jax.prediction.margins import scale_of
+from prosona_jax.experiments.length_scale import scale_of
 from prosona_jax.runtime.workdir import Run
 from prosona_jax.text import encoder as text_encoder
 from prosona_jax.text import lengths, prompts
