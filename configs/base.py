@@ -95,6 +95,7 @@ def _prompts() -> ml_collections.ConfigDict:
     # shall be. "": the encoder's embeddings, where styles differ in other ways too.
     prompts.degree_reader = ""
     prompts.encoder = "all-MiniLM-L6-v2"  # name on the Hugging Face hub, or a folder
+    prompts.probe = ""  # folder of test sentences with degrees, for the report; "": none
     return prompts
 
 

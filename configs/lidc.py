@@ -35,6 +35,7 @@ def get_config(variant: str = "full") -> ml_collections.ConfigDict:
     """
     c = base.get_config()
     c.prompts.degree_reader = "configs/prompts/degree_reader.safetensors"
+    c.prompts.probe = "configs/prompts/probe"
     c.data.raters = "by_area"  # no release of LIDC-IDRI says which rater drew which mask
     variants = {
         "full": lambda: _full(c),
@@ -66,6 +67,7 @@ def _demo(c: ml_collections.ConfigDict) -> None:
 
 
 def _smoke(c: ml_collections.ConfigDict) -> None:
+    c.prompts.probe = ""
     c.data.size = 32
     c.data.spacing_mm = 1.5
     c.data.slices = "largest"

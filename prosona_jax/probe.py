@@ -1,9 +1,11 @@
 r"""Measures how well a trained model understands a user's own words.
 
     python -m prosona_jax.probe --workdir=runs/lidc
+    python -m prosona_jax.probe --workdir=runs/cmp/fold0-seed0/prosona \
+      --workdir=runs/cmp/fold1-seed0/prosona
     python -m prosona_jax.probe --workdir=runs/lidc --half=choose --sentences=FOLDER
 
-Each test sentence (configs/prompts/probe) is drawn on records of the run's test split. The table
+Each test sentence (configs/prompts/probe) is drawn on records of each run's test split. The table
 has, for each category, the rank correlation of drawn area and asked degree, the share of pairs of
 sentences that are drawn in the right order, and for sentences that cannot be answered the AUROC of
 recognising them.
@@ -15,14 +17,13 @@ from absl import flags
 
 from prosona_jax import cli
 from prosona_jax.evaluation import probe
-from prosona_jax.experiments import probing, prompt_sets
-from prosona_jax.text import degrees
-from prosona_jax.types import InputError
+from prosona_jax.experiments import probing
 
 _FLAGS = flags.FlagValues()
-_WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder of the trained run.", required=True, flag_values=_FLAGS
-)
+_WORKDIRS = flags.DEFINE_multi_string(
+    "workdir", None, "Folder of the trained run; may be repeated, and the records count together.",
+    required=True, flag_values=_FLAGS,
+)  # fmt: skip
 _SENTENCES = flags.DEFINE_string(
     "sentences", "configs/prompts/probe", "Folder of test sentences.", flag_values=_FLAGS
 )
@@ -38,17 +39,9 @@ _ENCODER = flags.DEFINE_string(
 
 def main() -> None:
     """Prints the table."""
-    sentences = [
-        sentence
-        for sentence in degrees.read(prompt_sets.find(_SENTENCES.value))
-        if _HALF.value in ("both", sentence.half)
-    ]
-    if not sentences:
-        raise InputError(f"{_SENTENCES.value}: no sentence is of the half {_HALF.value!r}")
-    sys.stdout.write(
-        "\n".join(probe.table(probing.scores(_WORKDIR.value, sentences, encoder=_ENCODER.value)))
-        + "\n"
-    )
+    sentences = probing.read(_SENTENCES.value, _HALF.value)
+    found = probing.scores(_WORKDIRS.value, sentences, encoder=_ENCODER.value)
+    sys.stdout.write("\n".join(probe.table(found)) + "\n")
 
 
 if __name__ == "__main__":

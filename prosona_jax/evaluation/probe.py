@@ -43,8 +43,10 @@ def scores(
             auroc = area_under_curve(answerable[can], answerable[own])
             found.append(Score(category, int(own.sum()), np.nan, np.nan, auroc))
         else:
-            rank = float(spearmanr(area[own], degree[own])[0])
-            share = pairs_in_order(area[own], degree[own])
+            rank = share = np.nan
+            if len({*degree[own].tolist()}) > 1:
+                rank = float(spearmanr(area[own], degree[own])[0])
+                share = pairs_in_order(area[own], degree[own])
             found.append(Score(category, int(own.sum()), rank, share, np.nan))
     return found
 

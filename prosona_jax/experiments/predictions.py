@@ -98,11 +98,13 @@ def predict_stage_two(
     *,
     prompts_of: Sequence[str],
     drawn: bool = False,
+    everywhere: bool = False,
 ) -> Iterable[tuple[Batch, tuple[style_steps.Personalised, ...]]]:
     """Yields this process's records with the pixel counts that score the masks of prompts.
 
     A batch has one prediction for each name in `prompts_of`, see `score_stage_two`. If `drawn`,
-    each process yields all records, and the predictions hold the masks' probabilities too.
+    the predictions hold the masks' probabilities too. If `drawn` or `everywhere`, each process
+    yields all records.
     """
     eval_steps = []
     for name in prompts_of:
@@ -116,7 +118,8 @@ def predict_stage_two(
         )
         prompted = second.prompted(stage_one, "train" if together else name)
         eval_steps.append(functools.partial(eval_step, prompted))
-    batches = inputs.eval_batches(config, data.dataset, indices, everywhere=drawn)
+    everywhere = everywhere or drawn
+    batches = inputs.eval_batches(config, data.dataset, indices, everywhere=everywhere)
     return _predict_encoded(
         config, stage_one, batches, lambda *args: tuple(step(*args) for step in eval_steps)
     )

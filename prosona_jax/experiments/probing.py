@@ -2,81 +2,197 @@
 
 import pathlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import ml_collections
 import numpy as np
 from jaxtyping import Float
 
 from prosona_jax.evaluation import probe
-from prosona_jax.experiments import inputs, predictions, stages
+from prosona_jax.experiments import inputs, predictions, prompt_sets, stages
 from prosona_jax.experiments import sentences as prompts
 from prosona_jax.experiments.build import Config
 from prosona_jax.experiments.inputs import Data
 from prosona_jax.experiments.predictions import StageTwo
+from prosona_jax.report.language_summary import Asked, Language
 from prosona_jax.runtime import workdir
+from prosona_jax.runtime.workdir import Run
+from prosona_jax.text import degrees
 from prosona_jax.text.degrees import Sentence
 from prosona_jax.types import InputError, Params
 
 RECORDS = 24  # images on which the sentences are drawn, spread over the split
+_RISING = 10  # sentences in the picture of rising degrees
+_WORST = 5
+
+
+class _Drawn(NamedTuple):
+    """What one model makes of n sentences."""
+
+    area: Float[np.ndarray, "r n"]  # pixels, of each record
+    confidence: Float[np.ndarray, " n"]  # that a sentence can be answered
+    readings: list[prompts.Reading]
+    text: Float[np.ndarray, "n e"]
+
+
+def read(path: str, half: str) -> list[Sentence]:
+    """Returns the test sentences of a folder, all ("both") or those of one half.
+
+    Raises:
+        InputError: a file is damaged, or there is no such sentence.
+    """
+    found = [s for s in degrees.read(prompt_sets.find(path)) if half in ("both", s.half)]
+    if not found:
+        raise InputError(f"{path}: no sentence is of the half {half!r}")
+    return found
 
 
 def scores(
-    folder: str | pathlib.Path, sentences: Sequence[Sentence], *, encoder: str | None = None
+    folders: Sequence[str], sentences: Sequence[Sentence], *, encoder: str | None = None
 ) -> list[probe.Score]:
-    """Returns the scores of each category of sentences, drawn on the run's test split.
+    """Returns the scores of each category of sentences, drawn on the runs' test splits.
 
     Args:
-        folder: the workdir of a run whose prompts are text.
+        folders: workdirs of runs whose prompts are text, such as the folds of one method. Their
+            records count together.
         sentences: test sentences.
         encoder: folder or name of the text encoder, if it differs from the one in training.
 
     Raises:
         InputError: no run was trained there, it reads no text, or its data are missing.
     """
-    folder = pathlib.Path(folder).expanduser()
-    run = workdir.read(folder)
-    config = ml_collections.ConfigDict(run.config)
-    _, stage_one, second = stages.read_stages(folder, run)
-    if run.prompts is None or second is None:
-        raise InputError(f"{folder}: reads no text; name a workdir trained with 'text'")
-    data = inputs.load_data(config, needed=("test",))
-    reader = prompts.find_reader(folder, run.prompts, second, encoder)
-    text, readings = prompts.read(
-        [sentence.text for sentence in sentences],
-        run=run,
-        second=second,
-        reader=reader,
+    drawn = []
+    for name in folders:
+        folder = pathlib.Path(name).expanduser()
+        run = workdir.read(folder)
+        config = ml_collections.ConfigDict(run.config)
+        _, stage_one, second = stages.read_stages(folder, run)
+        if run.prompts is None or second is None:
+            raise InputError(f"{folder}: reads no text; name a workdir trained with 'text'")
+        data = inputs.load_data(config, needed=("test",))
+        indices = _spread(data.indices["test"])
+        drawn.append(
+            _draw(folder, run, config, stage_one, second, data, indices, sentences, encoder)
+        )
+    return _scores(
+        sentences,
+        np.concatenate([each.area for each in drawn]),
+        np.mean([each.confidence for each in drawn], axis=0),
     )
-    confidence = [r.similarity if r.answerable is None else r.answerable for r in readings]
-    indices = data.indices["test"]
-    chosen = indices[np.unique(np.linspace(0, len(indices) - 1, RECORDS).round().astype(int))]
-    area = _areas(config, stage_one, second, data, chosen, text)
+
+
+def of_run(
+    folder: pathlib.Path,
+    run: Run,
+    config: Config,
+    stage_one: Params,
+    second: StageTwo,
+    data: Data,
+    shown: int,
+) -> Language:
+    """Returns the report's part about test sentences, for the half that is for tables.
+
+    Args:
+        folder: the workdir.
+        run: its description.
+        config: names the sentences in `prompts.probe`, and the split.
+        stage_one: parameters.
+        second: a second stage that reads text.
+        data: the data set.
+        shown: index of the record in the pictures.
+    """
+    sentences = read(config.prompts.probe, "report")
+    indices = _spread(data.indices[config.data.split])
+    drawn = _draw(folder, run, config, stage_one, second, data, indices, sentences, None)
+    asked = np.array([np.nan if s.degree is None else s.degree for s in sentences])
+    can = np.flatnonzero(~np.isnan(asked))
+    area = np.log(drawn.area + 1).mean(axis=0)
+    # Ranks put areas and degrees on one scale, for any model.
+    wrong = np.abs(np.argsort(np.argsort(area[can])) - np.argsort(np.argsort(asked[can])))
+    worst = can[np.argsort(-wrong, kind="stable")[:_WORST]]
+    plain = np.array([n for n in can if sentences[n].category == "plain"])
+    steps = np.linspace(-degrees.LIMIT, degrees.LIMIT, _RISING)
+    rising = list(
+        dict.fromkeys(plain[np.abs(asked[plain] - step).argmin()].item() for step in steps)
+    )
+    chosen = [*rising, *worst.tolist()]
+    masks = _masks(config, stage_one, second, data, shown, drawn.text[chosen])
+    pictured = [
+        Asked(sentences[n].text, float(asked[n]), drawn.readings[n].understood, mask)
+        for n, mask in zip(chosen, masks, strict=True)
+    ]
+    return Language(
+        scores=_scores(sentences, drawn.area, drawn.confidence),
+        records=len(indices),
+        rising=pictured[: len(rising)],
+        worst=pictured[len(rising) :],
+    )
+
+
+def _spread(indices: np.ndarray) -> np.ndarray:
+    """Returns at most RECORDS of the indices."""
+    return indices[np.unique(np.linspace(0, len(indices) - 1, RECORDS).round().astype(int))]
+
+
+def _scores(
+    sentences: Sequence[Sentence],
+    area: Float[np.ndarray, "r n"],
+    confidence: Float[np.ndarray, " n"],
+) -> list[probe.Score]:
+    degree = np.array([np.nan if s.degree is None else s.degree for s in sentences])
     # The mean of log areas: a large nodule must not decide alone. 1 keeps empty masks finite.
     mean = np.log(area + 1).mean(axis=0)
-    degree = np.array([np.nan if s.degree is None else s.degree for s in sentences])
-    categories = [sentence.category for sentence in sentences]
-    return probe.scores(categories, degree, mean, np.array(confidence, float))
+    return probe.scores([s.category for s in sentences], degree, mean, confidence)
 
 
-def _areas(
+def _draw(
+    folder: pathlib.Path,
+    run: Run,
     config: Config,
     stage_one: Params,
     second: StageTwo,
     data: Data,
     indices: np.ndarray,
-    text: Float[np.ndarray, "n e"],
-) -> Float[np.ndarray, "r n"]:
-    """Returns the area in pixels that each sentence draws on each record."""
-    k, (n, e) = second.styles, text.shape
-    sets = -(-n // k)
-    # A set of prompts has one for each style; here they are any sentences, K at a time.
-    padded = np.resize(text, (sets * k, e)).reshape(sets, k, e)
-    asked = second._replace(text={"probe": np.moveaxis(padded, 0, 1)})
+    sentences: Sequence[Sentence],
+    encoder: str | None,
+) -> _Drawn:
+    assert run.prompts is not None
+    reader = prompts.find_reader(folder, run.prompts, second, encoder)
+    text, readings = prompts.read(
+        [sentence.text for sentence in sentences], run=run, second=second, reader=reader
+    )
+    confidence = [r.similarity if r.answerable is None else r.answerable for r in readings]
     found = []
     for batch, (drawn,) in predictions.predict_stage_two(
-        config, stage_one, asked, data, indices, prompts_of=("probe",)
-    ):
+        config, stage_one, _asking(second, text), data, indices,
+        prompts_of=("probe",), everywhere=True,
+    ):  # fmt: skip
         pairs = np.asarray(drawn.overlaps.pairs)  # [b, p, k + r, k + r]
-        areas = np.diagonal(pairs, axis1=2, axis2=3)[..., :k].reshape(len(pairs), -1)[:, :n]
-        found.append(areas[np.asarray(batch.valid) > 0])
-    return np.concatenate(found).astype(float)
+        areas = np.diagonal(pairs, axis1=2, axis2=3)[..., : second.styles]
+        found.append(areas.reshape(len(pairs), -1)[np.asarray(batch.valid) > 0, : len(text)])
+    return _Drawn(np.concatenate(found).astype(float), np.array(confidence, float), readings, text)
+
+
+def _masks(
+    config: Config,
+    stage_one: Params,
+    second: StageTwo,
+    data: Data,
+    index: int,
+    text: Float[np.ndarray, "n e"],
+) -> Float[np.ndarray, "n H W"]:
+    """Returns the probabilities that sentences draw on one record."""
+    ((_, (drawn,)),) = predictions.predict_stage_two(
+        config, stage_one, _asking(second, text), data, np.array([index]),
+        prompts_of=("probe",), drawn=True,
+    )  # fmt: skip
+    probs = np.asarray(drawn.probs)[0]  # [p, k, H, W]
+    return probs.reshape(-1, *probs.shape[2:])[: len(text)]
+
+
+def _asking(second: StageTwo, text: Float[np.ndarray, "n e"]) -> StageTwo:
+    """Returns the second stage with any sentences as prompts, K at a time; the last repeat."""
+    k, (n, e) = second.styles, text.shape
+    sets = -(-n // k)
+    padded = np.resize(text, (sets * k, e)).reshape(sets, k, e)
+    return second._replace(text={"probe": np.moveaxis(padded, 0, 1)})

@@ -13,7 +13,15 @@ import ml_collections
 import numpy as np
 
 from prosona_jax.evaluation import scoring
-from prosona_jax.experiments import inputs, limits, predictions, prompt_sets, second_stages, stages
+from prosona_jax.experiments import (
+    inputs,
+    limits,
+    predictions,
+    probing,
+    prompt_sets,
+    second_stages,
+    stages,
+)
 from prosona_jax.experiments.build import Config
 from prosona_jax.experiments.inputs import Data
 from prosona_jax.report import document, summary
@@ -109,6 +117,11 @@ def _report(config: Config, folder: pathlib.Path, report_folder: pathlib.Path, d
     chosen = scoring.spread_by_score(result.rows, config.evaluate.panels)
     panels = _panels(config, params, second, data, np.array(chosen, np.int64))
     styled = _styled(config, params, second, data, run, rows, panels, chosen)
+    language = None
+    # Workdirs from before this field have none.
+    if second is not None and config.prompts.get("probe") and run.prompts is not None and chosen:
+        shown = chosen[len(chosen) // 2]
+        language = probing.of_run(folder, run, config, params, second, data, shown)
     if jax.process_index() > 0:
         return
     evaluated = summary.Evaluated(
@@ -136,6 +149,7 @@ def _report(config: Config, folder: pathlib.Path, report_folder: pathlib.Path, d
         samples=samples,
         raters=data.raters,
         styled=styled,
+        language=language,
         by_area=config.data.raters == "by_area",
         bootstrap=config.evaluate.bootstrap,
     )

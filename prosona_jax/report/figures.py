@@ -145,6 +145,29 @@ def styles_panel(shown: Panel, names: Sequence[str]) -> Figure:
     return figure
 
 
+def sentences_panel(
+    shown: Panel, titles: Sequence[str], probs: Float[np.ndarray, "N H W"]
+) -> Figure:
+    """Draws the contour of each sentence, and dashed the mean of the raters' masks at 1/2."""
+    masks = shown.masks[shown.rater_valid]
+    usual = masks.mean(axis=0) if len(masks) else np.zeros(shown.image.shape)
+    window = around(np.concatenate([masks, probs > 0.5]).max(0) > 0)
+    columns = 5
+    rows = -(-len(titles) // columns)
+    figure = Figure(figsize=(WIDTH_IN, 2.45 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    names, family = set_names(titles, size=7.0, inches=0.9 * WIDTH_IN / columns, most=4)
+    for ax in axes:
+        ax.axis("off")
+    for ax, name, prob in zip(axes, names, probs, strict=False):
+        draw_image(ax, shown.image, shown.spacing_mm, window)
+        ax.set_title(name, fontsize=7, color=INK, fontfamily=family, parse_math=False)
+        draw_outlines(ax, usual, "white", 0.8, "--")
+        draw_outlines(ax, prob, _PROMPT, 1.4)
+    scale_bar(axes[0], float(shown.spacing_mm[1]))
+    return figure
+
+
 def walk(
     shown: Panel, probs: Float32[np.ndarray, "T H W"], names: Sequence[str], *, pictures: int = 9
 ) -> Figure:

@@ -18,8 +18,16 @@ from prosona_jax.evaluation.results import (
     collect,
     collect_styles,
 )
-from prosona_jax.report import charts, document, figures, sample_summary, style_summary
+from prosona_jax.report import (
+    charts,
+    document,
+    figures,
+    language_summary,
+    sample_summary,
+    style_summary,
+)
 from prosona_jax.report.figures import Panel
+from prosona_jax.report.language_summary import Language
 from prosona_jax.report.sample_summary import GED, MATCHED
 from prosona_jax.report.style_summary import Styled
 
@@ -46,6 +54,7 @@ class Evaluated(NamedTuple):
     raters: int  # R
     samples: int  # S, drawn from the prior for each record
     styled: Styled | None  # what the second stage draws; None without a second stage
+    language: Language | None  # what it draws for test sentences; None: not asked for any
     by_area: bool  # True: raters have no identity; an image's masks are sorted by area
     bootstrap: int  # resamples of patients for each interval
 
@@ -72,8 +81,8 @@ def write_report(folder: str | os.PathLike[str], evaluated: Evaluated) -> dict[s
     Returns:
         The content of report.json. For the samples it has the keys that `prosona_jax.score` prints.
         The other keys are "title", "prior_mean", "difference", "leave_one_out", "latent", "data",
-        "provenance", "caveats", "citation", and "styles", which has a mapping for each split of the
-        prompts.
+        "provenance", "caveats", "citation", "language", the scores of test sentences, and
+        "styles", which has a mapping for each split of the prompts.
 
     Raises:
         InputError: the folder holds files that are not part of a report.
@@ -98,6 +107,9 @@ def write_report(folder: str | os.PathLike[str], evaluated: Evaluated) -> dict[s
         "raters": raters,
         "samples": evaluated.samples,
         **_numbers(results, second),
+        "language": [score._asdict() for score in evaluated.language.scores]
+        if evaluated.language
+        else [],
         "latent": {
             "kl": evaluated.latent_kl,
             "threshold": ACTIVE_NATS,
@@ -129,6 +141,8 @@ def _sections(
     yield _setting(evaluated.described, raters, samples, kl.size, evaluated.by_area)
     if second and styled:
         yield from style_summary.sections(second, styled, panels, note, png)
+        if evaluated.language and styled.walked:
+            yield language_summary.section(evaluated.language, styled.walked, png)
     yield sample_summary.pictures(panels, scored, samples, png)
     yield sample_summary.scores(results, note, raters, samples)
     yield sample_summary.beside_raters(results, note, raters)

@@ -16,7 +16,7 @@ _FILE = "run.json"
 # but their content may not: it is compared by digests and sentences. The wrapper of the devices and
 # the batch size of evaluation do not change the results.
 _OF_THE_MACHINE = (
-    *("data.path", "data.cache_dir", "prompts.path", "prompts.encoder"),
+    *("data.path", "data.cache_dir", "prompts.path", "prompts.encoder", "prompts.probe"),
     *("parallel", "evaluate.batch_size"),
 )
 

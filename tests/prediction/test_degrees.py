@@ -4,11 +4,15 @@ import json
 import subprocess
 import sys
 
+import ml_collections
 import numpy as np
 import pytest
+import yaml
 
 import prosona_jax as pj
 from prosona_jax.experiments import probing, sentences, stages
+from prosona_jax.report import figures, language_summary
+from prosona_jax.report.figures import Panel
 from prosona_jax.runtime import workdir
 from prosona_jax.text.degrees import Sentence
 from tests.prediction.conftest import loaded
@@ -100,10 +104,44 @@ def test_a_probe_scores_what_is_drawn(reads_degrees):
         for text, degree in zip(RISING, (-2.0, -0.5, 0.0, 0.5, 2.0), strict=True)
     ]
     asked += [Sentence("Segment the heart.", None, "offtopic", "a")]
-    plain, offtopic = probing.scores(reads_degrees, asked)
+    plain, offtopic = probing.scores([str(reads_degrees)], asked)
     assert plain.spearman == pytest.approx(1)
     assert plain.pairs == 1
     assert offtopic.auroc == 1
+    assert probing.scores([str(reads_degrees)] * 2, asked) == [plain, offtopic]
+
+
+def test_a_report_shows_rising_and_misread_sentences(reads_degrees, trained, tmp_path):
+    """Four sentences are right, and the largest of all is labelled as the smallest."""
+    right = [(RISING[0], -1.5), (RISING[1], -0.5), (RISING[3], 0.5), (RISING[4], 2.0)]
+    wrong = ("Take everything, with a wide margin, as large as it gets.", -2.0)
+    rows = [{"text": text, "degree": degree, "author": "a"} for text, degree in [*right, wrong]]
+    for category, chosen in (("plain", rows[:4]), ("jargon", rows[4:])):
+        content = {"category": category, "sentences": chosen}
+        (tmp_path / f"{category}.yaml").write_text(yaml.safe_dump(content))
+    run = workdir.read(reads_degrees)
+    config = ml_collections.ConfigDict(run.config)
+    config.prompts.probe = str(tmp_path)
+    _, stage_one, second = stages.read_stages(reads_degrees, run)
+    data = trained[1]
+    shown = int(data.indices["test"][0])
+    language = probing.of_run(reads_degrees, run, config, stage_one, second, data, shown)
+    assert sum(score.sentences for score in language.scores) == 5
+    assert [each.degree for each in language.rising] == [-1.5, -0.5, 0.5, 2]
+    areas = [(each.prob > 0.5).sum() for each in language.rising]
+    assert areas == sorted(areas)
+    assert language.worst[0].sentence == wrong[0]
+    record = data.dataset[shown]
+    panel = Panel(
+        record_id="r", image=record.image[..., 0], masks=record.masks,
+        rater_valid=record.rater_valid, probs=np.zeros((1, 32, 32), np.float32),
+        prompted=None, spacing_mm=record.spacing_mm,
+    )  # fmt: skip
+    section = language_summary.section(language, panel, figures.png)
+    text, table, rising, misread = section.blocks
+    assert f"on {language.records} images" in text.body
+    assert [row[0] for row in table.rows] == [score.category for score in language.scores]
+    assert (rising.name, misread.name) == ("rising", "misread")
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ def write(tmp_path):
             "raters": 4,
             "samples": 50,
             "styled": None,
+            "language": None,
             "by_area": True,
             "bootstrap": 200,
         }

@@ -39,7 +39,7 @@ def written():
 
 
 def test_each_category_has_as_many_different_sentences(written):
-    assert len({s.text for s in written}) == len(written) == 4 * 300
+    assert len({s.text for s in written}) == len(written) == 5 * 300
     for category in ("comparative", "negation", "quantity", "two_clauses"):
         own = [s.degree for s in written if s.category == category]
         assert len(own) == 300
