@@ -26,7 +26,7 @@ MAY_IMPORT = {  # {unit: units that it may import, besides itself}
     "prediction": f"{PARTS} experiments data_pipelines",
     "cli": "types",
     **dict.fromkeys(
-        ("main", "compare", "predict", "score", "probe", "train_reader"),
+        ("main", "compare", "predict", "score", "probe", "prompts", "train_reader"),
         f"{PARTS} experiments prediction cli data_pipelines configs",
     ),
 }
@@ -36,6 +36,7 @@ COMMANDS = {
     "predict",
     "score",
     "probe",
+    "prompts",
     "train_reader",
     "cli",
 }  # only they may use flags

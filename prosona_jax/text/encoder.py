@@ -192,6 +192,11 @@ class TextEncoder:
         """Returns the number of tokens, with start and end token, before the sentence is cut."""
         return len(self._all_tokens(sentence))
 
+    def unread(self, sentence: str) -> list[str]:
+        """Returns the words of a sentence that the vocabulary does not know."""
+        unknown = self._tokenizer.unk_token_id
+        return [word for word in sentence.split() if unknown in self._all_tokens(word)]
+
     def _all_tokens(self, sentence: str) -> list[int]:
         # These arguments override the padding and truncation of tokenizer.json.
         return self._tokenizer(sentence, padding=False, truncation=False, verbose=False)[
