@@ -105,16 +105,17 @@ def of_run(
     indices = _spread(data.indices[config.data.split])
     drawn = _draw(folder, run, config, stage_one, second, data, indices, sentences, None)
     asked = np.array([np.nan if s.degree is None else s.degree for s in sentences])
-    can = np.flatnonzero(~np.isnan(asked))
+    can = np.array([n for n, s in enumerate(sentences) if s.category not in probe.UNANSWERABLE])
     area = np.log(drawn.area + 1).mean(axis=0)
     # Ranks put areas and degrees on one scale, for any model.
     wrong = np.abs(np.argsort(np.argsort(area[can])) - np.argsort(np.argsort(asked[can])))
     worst = can[np.argsort(-wrong, kind="stable")[:_WORST]]
     plain = np.array([n for n in can if sentences[n].category == "plain"])
-    steps = np.linspace(-degrees.LIMIT, degrees.LIMIT, _RISING)
-    rising = list(
-        dict.fromkeys(plain[np.abs(asked[plain] - step).argmin()].item() for step in steps)
-    )
+    rising: list[int] = []
+    for step in np.linspace(-degrees.LIMIT, degrees.LIMIT, min(_RISING, len(plain))):
+        rest = plain[~np.isin(plain, rising)]
+        rising.append(int(rest[np.abs(asked[rest] - step).argmin()]))
+    rising.sort(key=lambda n: asked[n])
     chosen = [*rising, *worst.tolist()]
     masks = _masks(config, stage_one, second, data, shown, drawn.text[chosen])
     pictured = [

@@ -154,9 +154,9 @@ def sentences_panel(
     window = around(np.concatenate([masks, probs > 0.5]).max(0) > 0)
     columns = 5
     rows = -(-len(titles) // columns)
-    figure = Figure(figsize=(WIDTH_IN, 2.45 * rows), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 2.5 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    names, family = set_names(titles, size=7.0, inches=0.9 * WIDTH_IN / columns, most=4)
+    names, family = set_names(titles, size=7.0, inches=0.9 * WIDTH_IN / columns, most=3)
     for ax in axes:
         ax.axis("off")
     for ax, name, prob in zip(axes, names, probs, strict=False):
