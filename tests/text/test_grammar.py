@@ -2,11 +2,13 @@
 
 import pathlib
 import re
+from difflib import SequenceMatcher
 
 import numpy as np
 import pytest
 import yaml
 
+from prosona_jax.text import typing_errors
 from prosona_jax.text.degrees import Sentence
 from prosona_jax.text.grammar import Grammar
 
@@ -109,3 +111,29 @@ def test_the_second_clause_decides():
         if re.search(r"but this time hug the core", text):
             assert sentence.degree == -1.75
         assert "no such clause" not in text
+
+
+def test_typing_errors_leave_a_sentence_recognisable():
+    """First letters, digits and word order stay; errors grow with the length."""
+    generator = np.random.default_rng(0)
+    text = "Do not cut off the fuzzy rim, keep 2 mm of it."
+    found = [typing_errors.add(text, generator) for _ in range(200)]
+    assert sum(each != text for each in found) > 190
+    for each in found:
+        words = each.split()
+        assert [word[0].lower() for word in words] == [w[0].lower() for w in text.split()]
+        assert "2" in words
+        assert SequenceMatcher(None, each.lower(), text.lower()).ratio() > 0.75
+    long = [typing_errors.add(3 * text, generator) for _ in range(50)]
+    lost = [
+        np.mean([1 - SequenceMatcher(None, each, base).ratio() for each in several]) * len(base)
+        for several, base in ((found, text), (long, 3 * text))
+    ]
+    assert lost[1] > 1.5 * lost[0]
+
+
+def test_misspelled_sentences_keep_the_degree_of_their_author(written):
+    own = {s.degree for s in CLAUSES}
+    misspelled = [s for s in written if s.category == "typos"]
+    assert len(misspelled) == 300
+    assert {s.degree for s in misspelled} == own
