@@ -102,6 +102,13 @@ def styled(rows):
     return pool(rows, suffixes)
 
 
+@pytest.fixture(scope="module")
+def both(styled):
+    """Sentences by embedding, "prosona", and by degree, "degrees", on the same records."""
+    suffixes = {"prompts_mean": "", "prompts_train": TRAINED, "prompts_held_out": HELD_OUT}
+    return [*styled, *pool(_read("lidc_crops64_degrees.csv.gz"), suffixes)]
+
+
 def _cell(metric, interval, *, sign=False):
     """As the README writes it: .162 [.145, .181]."""
     said = metric.cell(interval, sign=sign).replace("\N{NO-BREAK SPACE}", " ").replace("−", "-")
@@ -212,6 +219,29 @@ def test_what_the_text_says_of_lungs(rows, styled, results):
         f"soft Dice {_cell(soft, apart['dice_soft'], sign=True)}",
     )
     assert [claim for claim in claims if claim not in results] == []
+
+
+BY_DEGREE = {"styles": "", "training sentences": TRAINED, "held-out sentences": HELD_OUT}
+
+
+def test_sentences_by_degree(both, results):
+    metrics = DICE, GED, ORDERED
+    lines = []
+    for label, suffix in BY_DEGREE.items():
+        own = means(both, f"degrees{suffix}", metrics, BOOTSTRAP)
+        gain = differences(both, f"degrees{suffix}", f"prosona{suffix}", metrics, BOOTSTRAP)
+        cells = [_cell(metric, own[metric.name]) for metric in metrics]
+        cells += [_cell(metric, gain[metric.name], sign=True) for metric in metrics]
+        lines.append(_line(label, *cells))
+    lost = differences(both, f"degrees{HELD_OUT}", f"degrees{TRAINED}", (DICE,), BOOTSTRAP)
+    lines.append(f"loses {_cell(DICE, lost['dice_mean'], sign=True)} points of Dice")
+    assert [line for line in lines if line not in results] == []
+
+
+def test_the_readme_says_what_reading_by_degree_gains(both):
+    page = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    ordered = means(both, f"degrees{HELD_OUT}", (ORDERED,), BOOTSTRAP)["ordered"]
+    assert f"by its degree, and then it is {_cell(ORDERED, ordered)}" in page
 
 
 def _of_fold_0(patients, *parts):

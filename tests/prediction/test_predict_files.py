@@ -75,7 +75,17 @@ def test_areas_in_the_legend_have_three_digits(pixel_mm, shown):
     probability.flat[:39] = 1
     area = pixel_mm and 39 * pixel_mm**2
     drawn = Segmentation(
-        "small", probability.astype(np.uint8), probability, 0.0, area, (), None, {}, "", None, probability
+        "small",
+        probability.astype(np.uint8),
+        probability,
+        0.0,
+        area,
+        (),
+        None,
+        {},
+        "",
+        None,
+        probability,
     )
     expected = f"39 px, {shown} mm²" if shown else "39 px"
     assert saving._area(drawn) == expected
