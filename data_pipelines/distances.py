@@ -40,7 +40,7 @@ def add_margin(mask: Mask, mm: float, spacing_mm: Float[np.ndarray, " 2"]) -> np
         >>> add_margin(np.array([[0, 0, 0, 1, 0]]), 1.0, np.ones(2)).tolist()
         [[0, 0, 1, 1, 1]]
     """
-    return (signed(mask, spacing_mm) <= mm).astype(np.uint8) if np.any(mask) else np.asarray(mask)
+    return (signed(mask, spacing_mm) <= mm).astype(np.uint8)
 
 
 def from_mean(

@@ -234,7 +234,7 @@ def test_sentences_by_degree(both, results):
         cells += [_cell(metric, gain[metric.name], sign=True) for metric in metrics]
         lines.append(_line(label, *cells))
     lost = differences(both, f"degrees{HELD_OUT}", f"degrees{TRAINED}", (DICE,), BOOTSTRAP)
-    lines.append(f"loses {_cell(DICE, lost['dice_mean'], sign=True)} points of Dice")
+    lines.append(f"Its Dice differs by {_cell(DICE, lost['dice_mean'], sign=True)} points")
     assert [line for line in lines if line not in results] == []
 
 

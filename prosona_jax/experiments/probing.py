@@ -26,6 +26,17 @@ _RISING = 10  # sentences in the picture of rising degrees
 _WORST = 5
 
 
+class _Trained(NamedTuple):
+    """A trained run with the data to draw on."""
+
+    folder: pathlib.Path
+    run: Run
+    config: Config
+    stage_one: Params
+    second: StageTwo
+    data: Data
+
+
 class _Drawn(NamedTuple):
     """What one model makes of n sentences."""
 
@@ -70,10 +81,8 @@ def scores(
         if run.prompts is None or second is None:
             raise InputError(f"{folder}: reads no text; name a workdir trained with 'text'")
         data = inputs.load_data(config, needed=("test",))
-        indices = _spread(data.indices["test"])
-        drawn.append(
-            _draw(folder, run, config, stage_one, second, data, indices, sentences, encoder)
-        )
+        trained = _Trained(folder, run, config, stage_one, second, data)
+        drawn.append(_draw(trained, _spread(data.indices["test"]), sentences, encoder))
     return _scores(
         sentences,
         np.concatenate([each.area for each in drawn]),
@@ -103,7 +112,8 @@ def of_run(
     """
     sentences = read(config.prompts.probe, "report")
     indices = _spread(data.indices[config.data.split])
-    drawn = _draw(folder, run, config, stage_one, second, data, indices, sentences, None)
+    trained = _Trained(folder, run, config, stage_one, second, data)
+    drawn = _draw(trained, indices, sentences, None)
     asked = np.array([np.nan if s.degree is None else s.degree for s in sentences])
     can = np.array([n for n, s in enumerate(sentences) if s.category not in probe.UNANSWERABLE])
     area = np.log(drawn.area + 1).mean(axis=0)
@@ -117,7 +127,7 @@ def of_run(
         rising.append(int(rest[np.abs(asked[rest] - step).argmin()]))
     rising.sort(key=lambda n: asked[n])
     chosen = [*rising, *worst.tolist()]
-    masks = _masks(config, stage_one, second, data, shown, drawn.text[chosen])
+    masks = _masks(trained, shown, drawn.text[chosen])
     pictured = [
         Asked(sentences[n].text, float(asked[n]), drawn.readings[n].understood, mask)
         for n, mask in zip(chosen, masks, strict=True)
@@ -147,16 +157,9 @@ def _scores(
 
 
 def _draw(
-    folder: pathlib.Path,
-    run: Run,
-    config: Config,
-    stage_one: Params,
-    second: StageTwo,
-    data: Data,
-    indices: np.ndarray,
-    sentences: Sequence[Sentence],
-    encoder: str | None,
+    trained: _Trained, indices: np.ndarray, sentences: Sequence[Sentence], encoder: str | None
 ) -> _Drawn:
+    folder, run, config, stage_one, second, data = trained
     assert run.prompts is not None
     reader = prompts.find_reader(folder, run.prompts, second, encoder)
     text, readings = prompts.read(
@@ -175,14 +178,10 @@ def _draw(
 
 
 def _masks(
-    config: Config,
-    stage_one: Params,
-    second: StageTwo,
-    data: Data,
-    index: int,
-    text: Float[np.ndarray, "n e"],
+    trained: _Trained, index: int, text: Float[np.ndarray, "n e"]
 ) -> Float[np.ndarray, "n H W"]:
     """Returns the probabilities that sentences draw on one record."""
+    _, _, config, stage_one, second, data = trained
     ((_, (drawn,)),) = predictions.predict_stage_two(
         config, stage_one, _asking(second, text), data, np.array([index]),
         prompts_of=("probe",), drawn=True,

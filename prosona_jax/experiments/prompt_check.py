@@ -1,8 +1,7 @@
 """Checks the sentences of a prompt file before anything is trained with them."""
 
-import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from prosona_jax.text.encoder import TextEncoder
 from prosona_jax.text.prompts import Style
 
 NEAR = 0.97  # cosine similarity from which two sentences count as copies
+_SPLITS = ("train", "held_out")
 _FEW = 0.02  # share of a style's training sentences below which a kind counts as missing
 # Kinds of sentences that users write. A model misreads those that it never saw.
 _KINDS = {
@@ -53,7 +53,8 @@ def lines(
             f"sentences{degree}"
         )
     owned = [(s.name, split, t) for s in styles for split in _SPLITS for t in getattr(s, split)]
-    embedded = encoder.embed([text for *_, text in owned])
+    texts = [text for *_, text in owned]
+    embedded = encoder.embed(texts)
     yield from _copies(owned, embedded)
     for name, split, text in owned:
         if encoder.count_tokens(text) > encoder.max_tokens:
@@ -65,7 +66,8 @@ def lines(
             yield f"missing: style {style.name} has hardly a training sentence with " + (
                 ", or with ".join(missing)
             )
-    for found in separability(styles, encoder if reader is None else reader):
+    read = embedded if reader is None else reader.embed(texts)
+    for found in separability(styles, dict(zip(texts, read, strict=True))):
         others = f", most others for {found.taken_for}" if found.taken_for else ""
         yield (
             f"separable: {found.right:.0%} of the held-out sentences of {found.style} are taken "
@@ -73,16 +75,13 @@ def lines(
         )
 
 
-_SPLITS = ("train", "held_out")
-
-
 def _copies(
     owned: Sequence[tuple[str, str, str]], embedded: Float[np.ndarray, "n e"]
 ) -> Iterator[str]:
     """Yields pairs of different styles or splits, whose sentences should differ."""
     similar = embedded @ embedded.T
-    for i, j in itertools.combinations(range(len(owned)), 2):
-        if similar[i, j] >= NEAR and owned[i][:2] != owned[j][:2]:
+    for i, j in np.argwhere(np.triu(similar >= NEAR, 1)).tolist():
+        if owned[i][:2] != owned[j][:2]:
             (a, _, one), (b, _, other) = owned[i], owned[j]
             yield f"near copies: {a}: {one!r} and {b}: {other!r} (similarity {similar[i, j]:.2f})"
 
@@ -101,13 +100,18 @@ def missing_kinds(sentences: Sequence[str]) -> list[str]:
     return [kind for kind, count in found.items() if count < max(1, _FEW * len(sentences))]
 
 
-def separability(styles: Sequence[Style], reader: TextEncoder | DegreeReader) -> list[Separability]:
-    """Returns for each style how its held-out sentences compare with the training sentences."""
-    trained = reader.embed([text for style in styles for text in style.train])
+def separability(styles: Sequence[Style], read: Mapping[str, np.ndarray]) -> list[Separability]:
+    """Returns for each style how its held-out sentences compare with the training sentences.
+
+    Args:
+        styles: the content of the file.
+        read: the numbers f32 [e] that each sentence is read as.
+    """
+    trained = [read[text] for style in styles for text in style.train]
     owner = np.repeat(np.arange(len(styles)), [len(style.train) for style in styles])
     found = []
     for k, style in enumerate(styles):
-        chosen = owner[cdist(reader.embed(style.held_out), trained).argmin(axis=1)]
+        chosen = owner[cdist([read[text] for text in style.held_out], trained).argmin(axis=1)]
         wrong = np.bincount(chosen[chosen != k], minlength=len(styles))
         taken_for = styles[int(wrong.argmax())].name if wrong.any() else ""
         found.append(Separability(style.name, float((chosen == k).mean()), taken_for))

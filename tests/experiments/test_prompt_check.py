@@ -51,7 +51,9 @@ def test_a_kind_that_hardly_occurs_is_missing():
 def test_held_out_sentences_are_taken_for_the_style_of_the_nearest_sentence(bert):
     core = Style("core", SMALL, ("Draw a small contour.", "Only the solid core, please."))
     margin = Style("margin", LARGE, ("Draw a large contour.", "Keep the solid core only."))
-    first, second = prompt_check.separability([core, margin], bert)
+    texts = [*SMALL, *LARGE, *core.held_out, *margin.held_out]
+    read = dict(zip(texts, bert.embed(texts), strict=True))
+    first, second = prompt_check.separability([core, margin], read)
     assert first == ("core", 1.0, "")
     assert second == ("margin", 0.5, "core")
 
