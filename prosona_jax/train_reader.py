@@ -5,13 +5,16 @@ r"""Trains a degree reader: it reads from a sentence how generous the outline sh
       --degrees=FOLDER --prompts=FILE
 
 It needs no image. `--degrees` is a folder of sentences with degrees (YAML) and a grammar.yaml, and
-the styles of `--prompts` may have a degree too. Afterwards the reader is scored on the half of the
-probe that chooses between readers (configs/prompts/probe). A config names the file in
-`prompts.degree_reader`.
+the styles of `--prompts` may have a degree too. The reader averages `--members` networks (3), which
+differ in their seeds: with `--seed=s`, the m members have the seeds s m to s m + m - 1. Afterwards
+the reader is scored on the half of the probe that chooses between readers (configs/prompts/probe).
+A config names the file in `prompts.degree_reader`.
 """  # fmt: skip
 
 import logging
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -46,7 +49,10 @@ _PROBE = flags.DEFINE_string(
 _STEPS = flags.DEFINE_integer(
     "steps", training.Settings().steps, "Optimiser updates.", flag_values=_FLAGS
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Of all draws.", flag_values=_FLAGS)
+_MEMBERS = flags.DEFINE_integer(
+    "members", 3, "Networks whose answers are averaged.", lower_bound=1, flag_values=_FLAGS
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Of all draws.", lower_bound=0, flag_values=_FLAGS)
 
 _LOG = logging.getLogger("prosona_jax.train_reader")
 
@@ -57,27 +63,42 @@ def main() -> None:
     read = encoder.load(_ENCODER.value)
     folder = prompt_sets.find(_DEGREES.value)
     authors, words = degrees.read(folder), degrees.read_yaml(folder / "grammar.yaml")
-    written = grammar.Grammar(words, authors, _SEED.value).write(_SENTENCES_PER_CATEGORY)
     own = [
         degrees.Sentence(sentence, style.degree, "style", style.name)
         for style in prompt_sets.read(_PROMPTS.value).styles
         if style.degree is not None
         for sentence in style.train
     ]
-    groups = {"authors": authors, "grammar": written, "styles": own}
-    _LOG.info("%s", ", ".join(f"{len(group)} of {name}" for name, group in groups.items()))
-    reader = training.fit(
-        read,
-        [(_SHARES[name], group) for name, group in groups.items() if group],
-        training.Settings(steps=_STEPS.value, seed=_SEED.value),
-        log=lambda step, loss: _LOG.info("step %d: loss %.3f", step, loss),
-    )
+    members = [
+        _train(read, {"authors": authors, "styles": own}, words, _SEED.value * _MEMBERS.value + n)
+        for n in range(_MEMBERS.value)
+    ]
+    reader = degree_reader.DegreeReader(read, training.Settings().rank, np.stack(members))
     degree_reader.save(output, reader)
     chosen = [s for s in degrees.read(prompt_sets.find(_PROBE.value)) if s.half == "choose"]
     found = reader.read([s.text for s in chosen])
     asked = np.array([np.nan if s.degree is None else s.degree for s in chosen])
     scores = probe.scores([s.category for s in chosen], asked, found.degree, found.answerable)
     sys.stdout.write("\n".join(probe.table(scores)) + "\n")
+
+
+def _train(
+    read: encoder.TextEncoder,
+    groups: Mapping[str, Sequence[degrees.Sentence]],
+    words: dict[str, list[Any]],
+    seed: int,
+) -> np.ndarray:
+    """Returns a member, trained on the groups and on the sentences of its own grammar."""
+    written = grammar.Grammar(words, groups["authors"], seed).write(_SENTENCES_PER_CATEGORY)
+    groups = {**groups, "grammar": written}
+    sizes = ", ".join(f"{len(group)} of {name}" for name, group in groups.items())
+    _LOG.info("member of seed %d: %s", seed, sizes)
+    return training.fit(
+        read,
+        [(_SHARES[name], group) for name, group in groups.items() if group],
+        training.Settings(steps=_STEPS.value, seed=seed),
+        log=lambda step, loss: _LOG.info("step %d: loss %.3f", step, loss),
+    )
 
 
 if __name__ == "__main__":

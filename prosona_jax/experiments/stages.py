@@ -241,8 +241,8 @@ def read_stage_two(
         most = max(len(style[split]) for style in described["styles"])
         text[split] = np.zeros((raters, most, dim), np.float32)
     if "degree_reader" in described["encoder"]:
-        size = described["encoder"]["degree_reader"]["size"]
-        text["degree_reader"] = np.zeros(size, np.float32)
+        reader = described["encoder"]["degree_reader"]
+        text["degree_reader"] = np.zeros((reader["members"], reader["size"]), np.float32)
     like = _like(config, lambda: {"average": initial(), "carry": text})
     best, tree, _ = checkpoint.read_best(folder, like)
     return predictions.StageTwo(best, tree["average"], raters, jax.device_get(tree["carry"]))

@@ -6,7 +6,9 @@ The text encoder's own network with low-rank changes of its matrices, W' = W + A
     a = softmax_n(v . tanh(V h_n)),  s = sum_n a_n h_n,  (u, l) = head(s)
     degree = BOUND tanh(u) in (-2.2, 2.2),  answerable = sigmoid(l)
 
-A degree is explained in degrees.py. `training/degrees.py` trains A, B and the head.
+A reader has several members, trained with different seeds, and gives the mean of their degrees and
+of their probabilities. A degree is explained in degrees.py. `training/degrees.py` trains A, B and
+the head.
 """
 
 import functools
@@ -113,33 +115,38 @@ class DegreeReader:
     Attributes:
         name, digest, max_tokens: those of the text encoder.
         dim: 1.
-        size: count of trained numbers.
+        flat: the trained numbers, f32 [members, size].
         reader_digest: first 16 hex digits of the SHA-256 of these numbers.
     """
 
     dim = 1
 
-    def __init__(self, encoder: TextEncoder, rank: int, flat: Float[np.ndarray, " size"]) -> None:
-        """Takes the trained numbers in the order of `flatten`."""
+    def __init__(
+        self, encoder: TextEncoder, rank: int, flat: Float[np.ndarray, "members size"]
+    ) -> None:
+        """Takes each member's trained numbers in the order of `flatten`."""
         self.name, self.digest = encoder.name, encoder.digest
         self.max_tokens = encoder.max_tokens
-        self.rank, self.size = rank, len(flat)
+        self.rank = rank
         self.flat = np.asarray(flat, np.float32)
         self.reader_digest = hashlib.sha256(self.flat.tobytes()).hexdigest()[:16]
         self._encoder = encoder
         tower = encoder.params["tower"]
         like = jax.eval_shape(lambda: initial(tower, rank, jax.random.key(0)))
         needed = sum(x.size for x in jax.tree.leaves(like))
-        if needed != len(flat):
+        if needed != self.flat.shape[1]:
             raise InputError(
-                f"degree reader: holds {len(flat)} numbers, and the text encoder {encoder.name!r} "
-                f"needs {needed} at rank {rank}; it was trained with another encoder"
+                f"degree reader: holds {self.flat.shape[1]} numbers a member, and the text encoder "
+                f"{encoder.name!r} needs {needed} at rank {rank}; it was trained with another "
+                "encoder"
             )
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape), like)
-        weights = ravel_pytree(zeros)[1](jnp.asarray(self.flat))
-        merged = jax.jit(merge)(tower, weights.factors)
-        step = jax.jit(functools.partial(logits, encoder.config))
-        self._apply = functools.partial(step, merged, weights.head)
+        unravel = ravel_pytree(jax.tree.map(lambda x: jnp.zeros(x.shape), like))[1]
+        merged = jax.jit(merge)
+        self._members = []
+        for own in self.flat:
+            weights = unravel(jnp.asarray(own))
+            self._members.append((merged(tower, weights.factors), weights.head))
+        self._answer = jax.jit(functools.partial(_answer, encoder.config))
 
     def read(self, sentences: Sequence[str]) -> Readings:
         """Returns what the sentences ask for.
@@ -147,8 +154,12 @@ class DegreeReader:
         Raises:
             InputError: a sentence is empty.
         """
-        found = self._encoder.compute(self._apply, sentences, 2)
-        return Readings(np.asarray(degree(found[:, 0])), np.asarray(nn.sigmoid(found[:, 1])))
+
+        def mean(ids: np.ndarray, valid: np.ndarray) -> np.ndarray:
+            answers = [self._answer(*member, ids, valid) for member in self._members]
+            return np.mean(jax.device_get(answers), axis=0)
+
+        return Readings(*self._encoder.compute(mean, sentences, 2).T)
 
     def embed(self, sentences: Sequence[str]) -> Float[np.ndarray, "n 1"]:
         """Returns the degrees, f32 [n, 1], in place of an encoder's embeddings."""
@@ -156,7 +167,10 @@ class DegreeReader:
 
     def describe(self) -> dict[str, Any]:
         """Returns what run.json says of the reader."""
-        return {"digest": self.reader_digest, "rank": self.rank, "size": self.size}
+        members, size = self.flat.shape
+        return {
+            "digest": self.reader_digest, "rank": self.rank, "members": members, "size": size
+        }  # fmt: skip
 
     def count_tokens(self, sentence: str) -> int:
         """Returns the number of tokens before any cut."""
@@ -164,7 +178,7 @@ class DegreeReader:
 
 
 def flatten(weights: Weights) -> Float[np.ndarray, " size"]:
-    """Returns all trained numbers in one array."""
+    """Returns all trained numbers of a member in one array."""
     return np.asarray(ravel_pytree(weights)[0], np.float32)
 
 
@@ -201,6 +215,18 @@ def load(path: pathlib.Path, encoder: TextEncoder) -> DegreeReader:
             "''"
         )
     return DegreeReader(encoder, rank, flat.astype(np.float32))
+
+
+def _answer(
+    config: TextConfig,
+    tower: Params,
+    head: Params,
+    ids: Int[Array | np.ndarray, "b n"],
+    valid: Bool[Array | np.ndarray, "b n"],
+) -> Float[Array, "b 2"]:
+    """Returns a member's degrees and probabilities."""
+    found = logits(config, tower, head, ids, valid)
+    return jnp.stack([degree(found[:, 0]), nn.sigmoid(found[:, 1])], axis=1)
 
 
 def _matrices(encoder: Params) -> list[tuple[str, Any]]:

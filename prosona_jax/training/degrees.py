@@ -1,4 +1,4 @@
-"""Trains a degree reader on sentences with known degrees; no image is needed.
+"""Trains a member of a degree reader on sentences with known degrees; no image is needed.
 
 L = 2 huber(degree, d; 1/2) over answerable sentences + 1/2 BCE(answerable) over all
 """
@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Float
 
 from prosona_jax.text import degree_reader
 from prosona_jax.text.degree_reader import Weights
@@ -23,7 +24,7 @@ _LENGTHS = 8  # batches are padded to a multiple of this many tokens, so that fe
 
 
 class Settings(NamedTuple):
-    """How the reader is trained."""
+    """How a member is trained."""
 
     rank: int = 16
     steps: int = 2000
@@ -48,8 +49,10 @@ def fit(
     settings: Settings,
     *,
     log: Callable[[int, float], None],
-) -> degree_reader.DegreeReader:
-    """Returns the trained reader.
+) -> Float[np.ndarray, " size"]:
+    """Returns the trained numbers in the order of `degree_reader.flatten`, rounded to float16.
+
+    A file holds them as float16, so a reader does not change when it is saved.
 
     Args:
         encoder: the text encoder, which stays as it is.
@@ -88,9 +91,7 @@ def fit(
         if (number + 1) % 100 == 0:
             log(number + 1, float(np.mean(losses[-100:])))
     flat = degree_reader.flatten(jax.device_get(average))
-    # As a file holds them, so that a reader does not change when it is saved.
-    half = flat.astype(np.float16).astype(np.float32)
-    return degree_reader.DegreeReader(encoder, settings.rank, half)
+    return flat.astype(np.float16).astype(np.float32)
 
 
 def _make_loss(encoder: TextEncoder) -> Callable[[Weights, Batch, jax.Array], jax.Array]:

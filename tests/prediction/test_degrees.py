@@ -60,7 +60,8 @@ def test_the_checkpoint_carries_the_reader(reads_degrees):
     *_, second = stages.read_stages(reads_degrees, run)
     described = run.prompts["encoder"]
     assert described["dim"] == 1
-    assert second.text["degree_reader"].shape == (described["degree_reader"]["size"],)
+    own = described["degree_reader"]
+    assert second.text["degree_reader"].shape == (own["members"], own["size"])
     mean = second.text["train"][..., 0].mean(axis=1)
     np.testing.assert_allclose(mean, [-2, -1, 1, 2], atol=0.35)
 

@@ -27,16 +27,22 @@ def _tokens(encoder):
     return jnp.asarray(ids), jnp.asarray(valid)
 
 
-def _weights(encoder, rank=2, scale=0.3):
+def _weights(encoder, seed=1):
     """Weights as if trained: the first ones leave the encoder as it is."""
+    rank, scale = 2, 0.3
     first = degree_reader.initial(encoder.params["tower"], rank, jax.random.key(0))
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(seed)
     return jax.tree.map(lambda x: x + scale * rng.normal(size=x.shape).astype("f4"), first)
+
+
+def _reader(encoder, *seeds):
+    members = [degree_reader.flatten(_weights(encoder, seed)) for seed in seeds]
+    return DegreeReader(encoder, 2, np.stack(members))
 
 
 @pytest.fixture(scope="module")
 def reader(bert):
-    return DegreeReader(bert, 2, degree_reader.flatten(_weights(bert)))
+    return _reader(bert, 1, 2)
 
 
 def test_before_training_the_network_is_the_encoders_own(bert):
@@ -79,6 +85,12 @@ def test_a_sentence_is_read_alone_as_among_others(reader):
     assert np.abs(together.degree).max() <= degree_reader.BOUND
 
 
+def test_a_reader_gives_the_mean_of_its_members(reader, bert):
+    found, members = reader.read(SENTENCES), [_reader(bert, n).read(SENTENCES) for n in (1, 2)]
+    np.testing.assert_allclose(found, np.mean(members, axis=0), atol=1e-5)
+    assert np.abs(members[0].degree - members[1].degree).max() > 0.1
+
+
 def test_a_file_keeps_half_precision_and_the_encoder(reader, bert, tmp_path):
     path = tmp_path / "reader.safetensors"
     degree_reader.save(path, reader)
@@ -87,8 +99,10 @@ def test_a_file_keeps_half_precision_and_the_encoder(reader, bert, tmp_path):
     np.testing.assert_allclose(
         again.read(SENTENCES).degree, reader.read(SENTENCES).degree, atol=2e-2
     )
-    assert again.describe() == {"digest": again.reader_digest, "rank": 2, "size": reader.size}
-    assert path.stat().st_size < 2 * reader.size + 1000
+    members, size = reader.flat.shape
+    described = {"digest": again.reader_digest, "rank": 2, "members": 2, "size": size}
+    assert (again.describe(), members) == (described, 2)
+    assert path.stat().st_size < 2 * members * size + 1000
 
 
 def test_what_cannot_be_loaded_is_one_line(reader, bert, tmp_path):
@@ -102,12 +116,11 @@ def test_what_cannot_be_loaded_is_one_line(reader, bert, tmp_path):
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(InputError, match=f"^{path}: is damaged"):
         degree_reader.load(path, bert)
-    with pytest.raises(InputError, match="holds 7 numbers, and the text encoder .* needs"):
-        DegreeReader(bert, 2, np.zeros(7, np.float32))
+    with pytest.raises(InputError, match="holds 7 numbers a member, and the text"):
+        DegreeReader(bert, 2, np.zeros((1, 7), np.float32))
 
 
 def test_a_clip_tower_can_read_degrees_too():
     clip = text_encoder.load(str(TEXT / "clip"))
-    reader = DegreeReader(clip, 2, degree_reader.flatten(_weights(clip)))
-    found = reader.read(SENTENCES)
+    found = _reader(clip, 1).read(SENTENCES)
     assert np.ptp(found.degree) > 1e-4

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from prosona_jax.text import encoder
+from prosona_jax.text.degree_reader import DegreeReader
 from prosona_jax.text.degrees import Sentence
 from prosona_jax.training import degrees
 
@@ -30,24 +31,24 @@ def bert():
 
 def _fit(bert, groups, settings=SETTINGS):
     losses = []
-    reader = degrees.fit(bert, groups, settings, log=lambda step, loss: losses.append(loss))
-    return reader, losses
+    flat = degrees.fit(bert, groups, settings, log=lambda step, loss: losses.append(loss))
+    return flat, losses
 
 
 def test_it_learns_degrees_and_what_cannot_be_answered(bert):
-    reader, losses = _fit(bert, [(1.0, SENTENCES)], SETTINGS._replace(steps=300))
-    found = reader.read([s.text for s in SENTENCES])
+    flat, losses = _fit(bert, [(1.0, SENTENCES)], SETTINGS._replace(steps=300))
+    found = DegreeReader(bert, SETTINGS.rank, flat[None]).read([s.text for s in SENTENCES])
     np.testing.assert_allclose(found.degree[:4], [-2, -1.5, 2, 1.5], atol=0.3)
     assert found.answerable[:4].min() > 0.8 > 0.2 > found.answerable[4:].max()
     assert losses[-1] < losses[0] / 2
     # A reader is what its file holds.
-    np.testing.assert_array_equal(reader.flat, reader.flat.astype(np.float16))
+    np.testing.assert_array_equal(flat, flat.astype(np.float16))
 
 
 def test_the_same_seed_gives_the_same_reader(bert):
     short = SETTINGS._replace(steps=5)
     first, again, other = (
-        _fit(bert, [(1.0, SENTENCES)], short._replace(seed=seed))[0].flat for seed in (0, 0, 1)
+        _fit(bert, [(1.0, SENTENCES)], short._replace(seed=seed))[0] for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 1e-3
