@@ -106,9 +106,9 @@ def test_a_probe_scores_what_is_drawn(reads_degrees):
     ]
     asked += [Sentence("Segment the heart.", None, "offtopic", "a")]
     plain, offtopic = probing.scores([str(reads_degrees)], asked)
-    assert plain.spearman == pytest.approx(1)
+    assert plain.spearman.mean == pytest.approx(1)
     assert plain.pairs == 1
-    assert offtopic.auroc == 1
+    assert offtopic.auroc.mean == 1
     assert probing.scores([str(reads_degrees)] * 2, asked) == [plain, offtopic]
 
 
