@@ -18,11 +18,11 @@ COMMANDS = {
         *("axis", "encoder", "force", "image", "margin_mm", "output", "point", "probability"),
         *("prompt", "range", "samples", "slice", "spacing", "strength", "style", "unit", "workdir"),
     ),
-    "prosona_jax.probe": ("encoder", "half", "sentences", "workdir"),
+    "prosona_jax.probe": ("encoder", "half", "output", "sentences", "workdir"),
     "prosona_jax.prompts": ("degree_reader", "encoder", "raters"),
     "prosona_jax.score": (),
     "prosona_jax.train_reader": (
-        *("degrees", "encoder", "output", "probe", "prompts", "seed", "steps"),
+        *("degrees", "encoder", "members", "output", "probe", "prompts", "seed", "steps"),
     ),
     "data_pipelines.prepare": ("config", "export"),
 }
