@@ -106,10 +106,10 @@ def styled(rows):
 
 
 @pytest.fixture(scope="module")
-def both(styled):
-    """Sentences by embedding, "prosona", and by degree, "degrees", on the same records."""
+def both():
+    """Sentences by degree, "degrees", and by embedding, "embedding", on the same first stages."""
     suffixes = {"prompts_mean": "", "prompts_train": TRAINED, "prompts_held_out": HELD_OUT}
-    return [*styled, *pool(_read("lidc_crops64_degrees.csv.gz"), suffixes)]
+    return pool(_read("lidc_crops64_degrees.csv.gz"), suffixes)
 
 
 def _cell(metric, interval, *, sign=False):
@@ -232,7 +232,7 @@ def test_sentences_by_degree(both, results):
     lines = []
     for label, suffix in BY_DEGREE.items():
         own = means(both, f"degrees{suffix}", metrics, BOOTSTRAP)
-        gain = differences(both, f"degrees{suffix}", f"prosona{suffix}", metrics, BOOTSTRAP)
+        gain = differences(both, f"degrees{suffix}", f"embedding{suffix}", metrics, BOOTSTRAP)
         cells = [_cell(metric, own[metric.name]) for metric in metrics]
         cells += [_cell(metric, gain[metric.name], sign=True) for metric in metrics]
         lines.append(_line(label, *cells))
