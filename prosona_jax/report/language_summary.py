@@ -43,25 +43,11 @@ def section(language: Language, shown: Panel, png: Png) -> document.Section:
         "sentences that are drawn in the right order, and for sentences that cannot be answered "
         "the AUROC of telling them from all others. In brackets: 95 % intervals over sentences."
     )
-    rows = [
-        (
-            score.category.replace("_", " "),
-            str(score.sentences),
-            _with_interval(score.spearman),
-            "" if np.isnan(score.pairs) else f"{score.pairs:.2f}",
-            _with_interval(score.auroc),
-        )
-        for score in language.scores
-    ]
     return document.Section(
         "A user's own words",
         [
             document.Text(text),
-            document.Table(
-                ("Sentences", "Number", "Rank correlation", "Pairs in order", "AUROC"),
-                rows,
-                "lrrrr",
-            ),
+            table(language.scores),
             _picture(
                 "rising", shown, language.rising, png,
                 "One image under plain test sentences, from the smallest asked degree to the "
@@ -74,6 +60,22 @@ def section(language: Language, shown: Panel, png: Png) -> document.Section:
             ),
         ],
     )  # fmt: skip
+
+
+def table(scores: Sequence[Score]) -> document.Table:
+    """Returns the table of the scores by category."""
+    rows = [
+        (
+            score.category.replace("_", " "),
+            str(score.sentences),
+            _with_interval(score.spearman),
+            "" if np.isnan(score.pairs) else f"{score.pairs:.2f}",
+            _with_interval(score.auroc),
+        )
+        for score in scores
+    ]
+    columns = ("Sentences", "Number", "Rank correlation", "Pairs in order", "AUROC")
+    return document.Table(columns, rows, "lrrrr")
 
 
 def _with_interval(score: Interval) -> str:

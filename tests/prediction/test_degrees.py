@@ -83,7 +83,7 @@ def test_the_command_refuses_what_it_does_not_understand(reads_degrees, image, t
     out = tmp_path / "out"
     said = subprocess.run(
         [
-            *(sys.executable, "-m", "prosona_jax.predict", f"--workdir={reads_degrees}"),
+            *(sys.executable, "-m", "prosona_jax.predict", f"--model={reads_degrees}"),
             *(f"--image={image.path}", "--slice=5", f"--output={out}"),
             *("--prompt=Segment the heart.", *(["--force"] if force else [])),
         ],
