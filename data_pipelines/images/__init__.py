@@ -63,7 +63,7 @@ def read(
         slice_index: index of the slice in a volume or of the image in a set, 0-based; None if the
             file holds only one.
         axis: 0, 1 or 2, the axis along which slices of a NIfTI volume are counted; None: see
-            `nifti`.
+            `nifti_layout`.
         unit: "HU", "unit" (0..1) or "arbitrary", if the file does not state it: NIfTI, PNG, JPEG,
             TIFF, npz without `intensity_unit`, and CT DICOM whose RescaleType is unspecified.
         spacing_mm: (row, column) size of a pixel, if the file does not state it.
