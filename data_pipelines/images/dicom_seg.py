@@ -25,7 +25,7 @@ COLOURS = (
 )
 SAME_DIRECTION = 1e-3  # unit vectors may differ by this, since headers round them
 PROGRAM = "prosona_jax"
-LABEL_LENGTH, DESCRIPTION_LENGTH = 64, 1024  # limits of DICOM's value representations LO and ST
+_LABEL_LENGTH, _DESCRIPTION_LENGTH = 64, 1024  # limits of DICOM's value representations LO and ST
 _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 _GEOMETRY = {  # {attribute of a frame: ((group, attribute), count of numbers)}
     "ImagePositionPatient": (dicom.POSITION, 3),
@@ -54,6 +54,16 @@ def absent(header: Any, frame: int) -> list[str]:
     """
     named = ("FrameOfReferenceUID", *_NEEDED)
     absent = [name for name in named if not str(header.get(name) or "").strip()]
+    return absent + unplaced(header, frame)
+
+
+def unplaced(header: Any, frame: int) -> list[str]:
+    """Returns the attributes that the place of a frame needs and the header lacks.
+
+    Raises:
+        InputError: the value of one is invalid.
+    """
+    absent = []
     for name, (tag, count) in _GEOMETRY.items():
         found = dicom.numbers(dicom.attribute(header, frame, *tag), name, count)
         if found is None:
@@ -70,6 +80,16 @@ def thickness(header: Any, frame: int) -> float | None:
     """Returns the thickness of a frame in mm, None if it is not stated or not above 0."""
     found = dicom.numbers(dicom.attribute(header, frame, *dicom.THICKNESS), "SliceThickness", 1)
     return found[0] if found and found[0] > 0 else None
+
+
+def label(text: str) -> str:
+    """Returns the start of a text as DICOM's value representation LO."""
+    return unicode.start(unicode.visible(text).replace("\\", "/"), _LABEL_LENGTH)
+
+
+def description(text: str) -> str:
+    """Returns the start of a text as DICOM's value representation ST."""
+    return unicode.start(unicode.visible(text), _DESCRIPTION_LENGTH)
 
 
 def encode(
@@ -111,10 +131,10 @@ def encode(
                 highdicom, slices, masks, _segments(highdicom, names, notes), omit_empty
             )
             measures = segmentation.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
-            if gap_mm is None:  # highdicom would set 1 mm, or the distance of the slices drawn on
-                del measures.SpacingBetweenSlices
-            else:
+            if gap_mm is not None:
                 measures.SpacingBetweenSlices = round(gap_mm, 6)
+            elif "SpacingBetweenSlices" in measures:  # highdicom's guess from the slices drawn on
+                del measures.SpacingBetweenSlices
             stream = io.BytesIO()
             segmentation.save_as(stream, enforce_file_format=True)
             read_back = _read_back(highdicom, stream.getvalue(), slices, masks.shape)
@@ -139,9 +159,6 @@ def _build(
     places = [[dicom.attribute(*each, *tag) for tag, _ in _GEOMETRY.values()] for each in slices]
     _, orientation, spacing = places[0]
     files = {id(header): header for header, _ in slices}  # frames of one file share its header
-    label = unicode.start(
-        f"{PROGRAM}: {'; '.join(each.SegmentLabel for each in segments)}", LABEL_LENGTH
-    )
     return highdicom.seg.Segmentation(
         source_images=copy.deepcopy(list(files.values())),  # highdicom changes its argument
         pixel_array=np.moveaxis(masks, 0, -1),
@@ -149,14 +166,14 @@ def _build(
         segment_descriptions=segments,
         series_instance_uid=highdicom.UID(),
         series_number=1,
-        series_description=label,
+        series_description=label(f"{PROGRAM}: {'; '.join(each.SegmentLabel for each in segments)}"),
         sop_instance_uid=highdicom.UID(),
         instance_number=1,
         manufacturer=PROGRAM,
         manufacturer_model_name=PROGRAM,
         software_versions=__version__,
         device_serial_number="none",
-        omit_empty_frames=omit_empty and masks.any(),
+        omit_empty_frames=omit_empty and bool(masks.any()),
         plane_positions=[highdicom.PlanePositionSequence("PATIENT", place) for place, *_ in places],
         plane_orientation=highdicom.PlaneOrientationSequence("PATIENT", orientation),
         pixel_measures=highdicom.PixelMeasuresSequence(spacing, thickness(*slices[0])),
@@ -189,13 +206,13 @@ def _segments(highdicom: types.ModuleType, names: Sequence[str], notes: Sequence
     for k, (name, note) in enumerate(zip(names, notes, strict=True)):
         segment = highdicom.seg.SegmentDescription(
             segment_number=k + 1,
-            segment_label=unicode.start(unicode.visible(name).replace("\\", "/"), LABEL_LENGTH),
+            segment_label=label(name),
             segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
             segmented_property_type=codes.SCT.Lesion,
             algorithm_type="AUTOMATIC",
             algorithm_identification=algorithm,
             display_color=highdicom.color.CIELabColor.from_string(COLOURS[k % len(COLOURS)]),
         )
-        segment.SegmentDescription = unicode.start(unicode.visible(note), DESCRIPTION_LENGTH)
+        segment.SegmentDescription = description(note)
         segments.append(segment)
     return segments
