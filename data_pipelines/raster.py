@@ -40,6 +40,13 @@ def count_pages(file: pathlib.Path) -> int:
         return opened.pages
 
 
+def measure(file: pathlib.Path) -> tuple[int, tuple[int, int]]:
+    """Returns the number of images in a file, and (height, width) of the first, upright."""
+    with _open(file) as opened:
+        width, height = opened.pixels.size
+        return opened.pages, (height, width)
+
+
 def read_gray(file: pathlib.Path, page: int = 0) -> Gray:
     """Reads one image as gray values.
 

@@ -26,8 +26,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_pipelines import file_formats, folders, transforms, validation
-from data_pipelines.images.picture import Asked, Picture, bright, file_stem, scaled
+from data_pipelines import file_formats, folders, transforms
+from data_pipelines.images.given import Given
+from data_pipelines.images.picture import Asked, Picture, file_stem
 from data_pipelines.settings import Settings
 from data_pipelines.transforms import Placement
 from prosona_jax.types import InputError
@@ -40,7 +41,6 @@ _SUFFIXES = {
     ".dcm": "dicom",
 }
 _READ = "PNG, JPEG, TIFF, npz, NIfTI or DICOM"
-_SAME_SPACING = 1e-3  # relative
 
 
 def read(
@@ -63,7 +63,7 @@ def read(
         slice_index: index of the slice in a volume or of the image in a set, 0-based; None if the
             file holds only one.
         axis: 0, 1 or 2, the axis along which slices of a NIfTI volume are counted; None: see
-            `nifti`.
+            `nifti_layout`.
         unit: "HU", "unit" (0..1) or "arbitrary", if the file does not state it: NIfTI, PNG, JPEG,
             TIFF, npz without `intensity_unit`, and CT DICOM whose RescaleType is unspecified.
         spacing_mm: (row, column) size of a pixel, if the file does not state it.
@@ -78,55 +78,42 @@ def read(
             is constant or holds NaN.
     """
     path = pathlib.Path(path).expanduser()
-    _check_asked(path, unit, spacing_mm, value_range)
-    asked = Asked(slice_index, axis, "arbitrary" if value_range else unit)
-    name = _format(path)
+    _check_file(path)
+    given = Given(unit, spacing_mm, value_range)
+    given.check(path)
+    name = format_of(path)
     if axis is not None and name != "nifti":
         raise InputError(f"{path}: only a NIfTI file has axes to choose from; leave the axis out")
-    picture: Picture = _module(name).read(path, asked)
-    if asked.unit not in (None, picture.intensity_unit):
-        name, value = ("range", value_range) if value_range else ("unit", unit)
-        raise InputError(
-            f"{path}: the file states the unit {picture.intensity_unit!r} for its values; leave "
-            f"the {name} {value!r} out"
-        )
-    if value_range:
-        picture = scaled(picture, value_range)
-    picture = bright(picture)
-    if spacing_mm is not None:
-        picture = picture._replace(spacing_mm=_spacing(picture, spacing_mm))
-    for fault in (
-        validation.spacing_fault(picture.spacing_mm),
-        validation.image_fault(picture.image, picture.intensity_unit),
-    ):
-        if fault:
-            raise InputError(f"{path}: {fault}")
+    asked = Asked(slice_index, axis, given.stored_unit)
+    picture = given.apply(_module(name).read(path, asked))
     return picture._replace(slice_index=slice_index, point=_inside(picture, point))
 
 
-def _check_asked(
-    path: pathlib.Path,
-    unit: str | None,
-    spacing_mm: tuple[float, float] | None,
-    value_range: tuple[float, float] | None,
-) -> None:
-    """Raises InputError if the path is not a file or an argument is invalid for every image."""
+def _check_file(path: pathlib.Path) -> None:
+    """Raises InputError if the path is not a file."""
     if path.is_dir():
         first = next((file for file in folders.entries(path) if file.is_file()), None)
         example = f", such as {first}" if first else ""
         raise InputError(f"{path}: is a folder; give one image{example}")
     if not path.is_file():
         raise InputError(f"{path}: no such file; give the path of an image")
-    if unit not in (None, *validation.UNITS):
-        raise InputError(f"{path}: unit is {unit!r}; choose one of {validation.UNITS}")
-    if spacing_mm is not None and not all(0 < size < np.inf for size in spacing_mm):
-        raise InputError(f"{path}: spacing is {spacing_mm}; give two sizes in mm above 0")
-    if value_range is not None:
-        low, high = value_range
-        if not -np.inf < low < high < np.inf:
-            raise InputError(f"{path}: range is {value_range}; give (low, high) with low < high")
-        if unit not in (None, "unit"):
-            raise InputError(f"{path}: a range scales the values to 0..1; leave {unit!r} out")
+
+
+def format_of(path: pathlib.Path) -> str:
+    """Returns the module of this package that reads the file; InputError if none does."""
+    try:
+        if found := file_formats.format_of(path):
+            return found
+        is_a = file_formats.words(path)
+        packed = file_formats.is_gzip(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error}); fix that") from error
+    if is_a in ("", "an empty file"):  # damaged or truncated: only its name is left to go by
+        for suffix, name in _SUFFIXES.items():
+            if path.name.lower().endswith(suffix):
+                return name
+    remedy = "unpack it" if packed else f"convert it to {_READ}"
+    raise InputError(f"{path}: is {is_a or 'of an unknown format'}; {remedy}")
 
 
 def _inside(picture: Picture, point: tuple[float, float] | None) -> tuple[float, float] | None:
@@ -141,17 +128,6 @@ def _inside(picture: Picture, point: tuple[float, float] | None) -> tuple[float,
             f"(row, column) within 0..{height - 1} and 0..{width - 1}"
         )
     return float(row), float(column)
-
-
-def _spacing(picture: Picture, given: tuple[float, float]) -> np.ndarray:
-    """Returns the spacing that the caller gives; InputError if the file states another one."""
-    stated = picture.spacing_mm
-    if not np.isnan(stated).any() and not np.allclose(stated, given, rtol=_SAME_SPACING, atol=0):
-        raise InputError(
-            f"{picture.path}: the file states pixels of {stated[0]:g} x {stated[1]:g} mm; leave "
-            f"the spacing {given} out"
-        )
-    return np.array(given, np.float32)
 
 
 def to_model(picture: Picture, settings: Settings) -> tuple[np.ndarray, np.ndarray, Placement]:
@@ -241,22 +217,6 @@ def encode_masks(
         picture, file_stem(stem), masks.astype(np.uint8), names, notes
     )
     return files
-
-
-def _format(path: pathlib.Path) -> str:
-    try:
-        if found := file_formats.format_of(path):
-            return found
-        is_a = file_formats.words(path)
-        packed = file_formats.is_gzip(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error}); fix that") from error
-    if is_a in ("", "an empty file"):  # damaged or truncated: only its name is left to go by
-        for suffix, name in _SUFFIXES.items():
-            if path.name.lower().endswith(suffix):
-                return name
-    remedy = "unpack it" if packed else f"convert it to {_READ}"
-    raise InputError(f"{path}: is {is_a or 'of an unknown format'}; {remedy}")
 
 
 def _module(name: str) -> types.ModuleType:

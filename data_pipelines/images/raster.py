@@ -42,8 +42,15 @@ def read(path: pathlib.Path, asked: Asked) -> Picture:
 def encode(
     picture: Picture, stem: str, masks: np.ndarray, names: Sequence[str], notes: Sequence[str]
 ) -> dict[str, bytes]:
-    """Returns one PNG of 0 and 255 for each mask, with name and note as its text chunks."""
+    """Returns one PNG for each mask; see `pngs`."""
     del picture  # a PNG has no geometry except its size
+    return pngs(stem, masks, names, notes)
+
+
+def pngs(
+    stem: str, masks: np.ndarray, names: Sequence[str], notes: Sequence[str]
+) -> dict[str, bytes]:
+    """Returns one PNG of 0 and 255 for each mask, with name and note as its text chunks."""
     files = {}
     for k, (mask, name, note) in enumerate(zip(masks, names, notes, strict=True), start=1):
         text = PngImagePlugin.PngInfo()

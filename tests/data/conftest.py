@@ -132,3 +132,29 @@ def make_enhanced(make_dicom):
         )
 
     return make
+
+
+@pytest.fixture
+def make_series(make_dicom, tmp_path):
+    """Writes slices 12x9 of one series to the folder `scan`, 2.5 mm apart along their normal."""
+
+    def make(count=5, *, skip=(), axes=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0), uid="1.2.3", **changes):
+        (tmp_path / "scan").mkdir(exist_ok=True)
+        normal = np.cross(axes[:3], axes[3:])
+        paths = []
+        for k in range(count):
+            stored = (np.arange(12 * 9).reshape(12, 9) * 7 - 300 + k).astype(np.int16)
+            place = np.array([10.0, 20.0, 30.0]) + 2.5 * k * normal
+            attributes = {
+                "SOPInstanceUID": f"{uid}.{k + 1}",
+                "SeriesInstanceUID": uid,
+                "InstanceNumber": 100 - k,  # counts from the head, as many scanners do
+                "ImagePositionPatient": place.round(6).tolist(),
+                "ImageOrientationPatient": list(axes),
+                **changes,
+            }
+            if k not in skip:
+                paths.append(make_dicom(f"scan/{uid}-{k}.dcm", stored=stored, **attributes))
+        return paths
+
+    return make
