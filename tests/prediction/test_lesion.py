@@ -1,5 +1,6 @@
 """Following an object through slices, with a drawer that knows where balls lie."""
 
+import dataclasses
 import pathlib
 
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from data_pipelines.scans import Scan
 from data_pipelines.scans.geometry import Geometry
 from data_pipelines.settings import Settings
 from prosona_jax.models.distributions import Gaussian
-from prosona_jax.prediction import lesion, scan_segmentation
+from prosona_jax.prediction import lesion, on_scan, scan_segmentation
 from prosona_jax.prediction.seen import Seen
 
 SIDE, SLICES = 40, 12
@@ -130,3 +131,18 @@ def test_a_slice_reaches_halfway_to_its_neighbours():
         found = scan_segmentation.volume_ml(scan, {k: mask})
         assert found == pytest.approx(mm / 1000)
     assert scan_segmentation.volume_ml(_measured(np.full(3, np.nan), None), {0: mask}) is None
+
+
+def test_a_margin_reaches_the_next_slices():
+    """Around a single voxel, a margin is a ball, to half a voxel."""
+    scan = _measured(np.array([2.0, 1.0, 1.0]), None)
+    scan = dataclasses.replace(scan, count=9, shape=(SIDE, SIDE))
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    mask[20, 11] = 1
+    grown = on_scan.add_margin({4: mask}, 4.5, scan)
+    assert list(grown) == [2, 3, 4, 5, 6]
+    grid = np.moveaxis(np.indices((9, SIDE, SIDE)), 0, -1) - np.array([4, 20, 11])
+    ball = np.linalg.norm(grid * scan.spacing_mm, axis=-1) <= 5
+    np.testing.assert_array_equal(np.stack(list(grown.values())), ball[2:7])
+    shrunk = on_scan.add_margin(grown, -1.6, scan)
+    assert 0 < sum(each.sum() for each in shrunk.values()) < ball.sum()
