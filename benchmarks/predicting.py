@@ -18,6 +18,7 @@ from configs import lidc
 from data_pipelines.images.picture import Picture
 from prosona_jax.experiments import build, predictions, prompt_sets
 from prosona_jax.prediction.model import Model
+from prosona_jax.prediction.trained import Trained
 from prosona_jax.runtime.workdir import Run
 from prosona_jax.text import degree_reader, encoder
 from prosona_jax.training import stage_two
@@ -63,7 +64,7 @@ def make_model(folder: pathlib.Path) -> Model:
     second = predictions.StageTwo(
         0, two, len(STYLES), {"train": text, "held_out": text, "degree_reader": read.flat}
     )
-    return Model(folder, run, one, second, steps={})
+    return Model(folder, Trained(run, 0, one, second, []))
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from prosona_jax.evaluation.masks import score
     from prosona_jax.experiments.grid import compare
     from prosona_jax.experiments.runs import evaluate, train
+    from prosona_jax.prediction.exporting import export
     from prosona_jax.prediction.loading import load
     from prosona_jax.prediction.model import Model
     from prosona_jax.prediction.saving import save
@@ -35,6 +36,7 @@ _WHERE = {  # {public name: (module, name in that module)}
     "examples": ("data_pipelines.examples", "examples"),
     "read_image": ("data_pipelines.images", "read"),
     "save": ("prosona_jax.prediction.saving", "save"),
+    "export": ("prosona_jax.prediction.exporting", "export"),
     "train": ("prosona_jax.experiments.runs", "train"),
     "evaluate": ("prosona_jax.experiments.runs", "evaluate"),
     "compare": ("prosona_jax.experiments.grid", "compare"),
@@ -56,6 +58,7 @@ __all__ = [
     "compare",
     "evaluate",
     "examples",
+    "export",
     "load",
     "read_image",
     "save",
@@ -77,7 +80,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """Keeps `compare` and `score` functions, also after the modules of these names are imported."""
+    """Keeps functions such as `compare`, also after the modules of these names are imported."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _WHERE and isinstance(value, ModuleType)):

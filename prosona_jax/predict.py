@@ -1,10 +1,10 @@
 r"""Draws contours on one image with a trained model: by sentences, by a style, or as samples.
 
-    python -m prosona_jax.predict --workdir=runs/demo --image=crop.png --output=out \
+    python -m prosona_jax.predict --model=runs/demo --image=crop.png --output=out \
       --prompt="hug the solid core" --prompt="leave a wide margin"
-    python -m prosona_jax.predict --workdir=runs/demo --image=ct.nii.gz --slice=40 --unit=HU \
+    python -m prosona_jax.predict --model=runs/demo --image=ct.nii.gz --slice=40 --unit=HU \
       --point=212,148 --output=out --style=core --strength=1.5
-    python -m prosona_jax.predict --workdir=runs/demo --image=1.dcm --output=out --samples=16
+    python -m prosona_jax.predict --model=runs/demo --image=1.dcm --output=out --samples=16
 
 The output folder gets the masks in the image's own format and geometry, `overlay.png` to look at,
 and `prediction.json` with the request, the model, and the caveats of the result.
@@ -24,9 +24,10 @@ from prosona_jax.prediction.segmentation import Segmentation
 from prosona_jax.types import InputError
 
 _FLAGS = flags.FlagValues()
-_WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder of the trained run.", required=True, flag_values=_FLAGS
-)
+_MODEL = flags.DEFINE_string(
+    "model", None, "Workdir of the trained run, model folder, or its name on the hub.",
+    required=True, flag_values=_FLAGS,
+)  # fmt: skip
 _IMAGE = flags.DEFINE_string(
     "image", None, "PNG, JPEG, TIFF, npz, NIfTI or DICOM.", required=True, flag_values=_FLAGS
 )
@@ -104,7 +105,7 @@ def main() -> None:
         value_range=cli.pair(_RANGE, "low,high, such as 0,4095"),
         point=cli.pair(_POINT, "row,col, such as 120,87"),
     )
-    model = load(_WORKDIR.value, encoder=_ENCODER.value)
+    model = load(_MODEL.value, encoder=_ENCODER.value)
     drawn: list[Segmentation]
     draw = functools.partial(
         model.segment, picture, strength=_STRENGTH.value, margin_mm=_MARGIN.value

@@ -5,7 +5,7 @@ r"""Trains a degree reader: it reads from a sentence how generous the outline sh
       --degrees=FOLDER --prompts=FILE
 
 It needs no image. `--degrees` is a folder of sentences with degrees (YAML) and a grammar.yaml, and
-the styles of `--prompts` may have a degree too. The reader averages `--members` networks (3), which
+the styles of `--prompts` may have a degree too. The reader averages `--members` networks (2), which
 differ in their seeds: with `--seed=s`, the m members have the seeds s m to s m + m - 1. Afterwards
 the reader is scored on the half of the probe that chooses between readers (configs/prompts/probe).
 A config names the file in `prompts.degree_reader`.
@@ -50,7 +50,7 @@ _STEPS = flags.DEFINE_integer(
     "steps", training.Settings().steps, "Optimiser updates.", flag_values=_FLAGS
 )
 _MEMBERS = flags.DEFINE_integer(
-    "members", 3, "Networks whose answers are averaged.", lower_bound=1, flag_values=_FLAGS
+    "members", 2, "Networks whose answers are averaged.", lower_bound=1, flag_values=_FLAGS
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Of all draws.", lower_bound=0, flag_values=_FLAGS)
 

@@ -15,14 +15,16 @@ COMMANDS = {
     "prosona_jax.main": ("config", "distributed", "mode", "workdir"),
     "prosona_jax.compare": ("config", "distributed", "folds", "methods", "seeds", "workdir"),
     "prosona_jax.predict": (
-        *("axis", "encoder", "force", "image", "margin_mm", "output", "point", "probability"),
-        *("prompt", "range", "samples", "slice", "spacing", "strength", "style", "unit", "workdir"),
+        *("axis", "encoder", "force", "image", "margin_mm", "model", "output", "point"),
+        *("probability", "prompt", "range", "samples", "slice", "spacing", "strength", "style"),
+        "unit",
     ),
-    "prosona_jax.probe": ("encoder", "half", "sentences", "workdir"),
+    "prosona_jax.export": ("data_license", "license", "output", "workdir"),
+    "prosona_jax.probe": ("encoder", "half", "output", "sentences", "workdir"),
     "prosona_jax.prompts": ("degree_reader", "encoder", "raters"),
     "prosona_jax.score": (),
     "prosona_jax.train_reader": (
-        *("degrees", "encoder", "output", "probe", "prompts", "seed", "steps"),
+        *("degrees", "encoder", "members", "output", "probe", "prompts", "seed", "steps"),
     ),
     "data_pipelines.prepare": ("config", "export"),
 }

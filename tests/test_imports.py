@@ -9,24 +9,26 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-NOUNS = "types rng unicode checksum"  # modules that all may import
+NOUNS = "types rng unicode checksum bundle hub"  # modules that all may import
 PARTS = f"{NOUNS} models text runtime training evaluation report"
 MAY_IMPORT = {  # {unit: units that it may import, besides itself}
     "types": "",
     "rng": "",
     "unicode": "types",
     "checksum": "types",
+    "bundle": "types",
+    "hub": "",
     "models": "types rng",
-    "text": "types unicode",
+    "text": "types unicode hub",
     "runtime": "types checksum __version__",
     "training": "types rng models text runtime",
     "evaluation": "types rng models runtime",
-    "report": "types unicode evaluation",
+    "report": "types unicode bundle evaluation",
     "experiments": f"{PARTS} data_pipelines configs",
-    "prediction": f"{PARTS} experiments data_pipelines",
+    "prediction": f"{PARTS} experiments data_pipelines __version__",
     "cli": "types",
     **dict.fromkeys(
-        ("main", "compare", "predict", "score", "probe", "prompts", "train_reader"),
+        ("main", "compare", "predict", "export", "score", "probe", "prompts", "train_reader"),
         f"{PARTS} experiments prediction cli data_pipelines configs",
     ),
 }
@@ -34,6 +36,7 @@ COMMANDS = {
     "main",
     "compare",
     "predict",
+    "export",
     "score",
     "probe",
     "prompts",
@@ -41,7 +44,8 @@ COMMANDS = {
     "cli",
 }  # only they may use flags
 CONFIGS = {"experiments", "prediction", *COMMANDS}  # only they may use configs
-FILES = {"text", "runtime", "report", "checksum", *CONFIGS}  # only they may access files or log
+# only they may access files or log
+FILES = {*("text", "runtime", "report", "checksum", "bundle", "hub"), *CONFIGS}
 FILES_AND_LOGS = {
     *("absl", "glob", "io", "logging", "os", "pathlib", "shutil", "tempfile", "tqdm"),
     *("open", "print"),

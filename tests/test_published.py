@@ -4,10 +4,12 @@ import csv
 import gzip
 import pathlib
 
+import numpy as np
 import pytest
 
 from configs import lidc
 from data_pipelines import splits
+from prosona_jax.evaluation import probe
 from prosona_jax.evaluation.catalogue import LEAVE_ONE_OUT, METRICS, RETRIEVAL, STYLE_METRICS, named
 from prosona_jax.evaluation.results import (
     HELD_OUT,
@@ -19,6 +21,7 @@ from prosona_jax.evaluation.results import (
     pool,
     share,
 )
+from prosona_jax.text import degrees
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SCORES = ROOT / "docs" / "results"
@@ -103,10 +106,10 @@ def styled(rows):
 
 
 @pytest.fixture(scope="module")
-def both(styled):
-    """Sentences by embedding, "prosona", and by degree, "degrees", on the same records."""
+def both():
+    """Sentences by degree, "degrees", and by embedding, "embedding", on the same first stages."""
     suffixes = {"prompts_mean": "", "prompts_train": TRAINED, "prompts_held_out": HELD_OUT}
-    return [*styled, *pool(_read("lidc_crops64_degrees.csv.gz"), suffixes)]
+    return pool(_read("lidc_crops64_degrees.csv.gz"), suffixes)
 
 
 def _cell(metric, interval, *, sign=False):
@@ -229,7 +232,7 @@ def test_sentences_by_degree(both, results):
     lines = []
     for label, suffix in BY_DEGREE.items():
         own = means(both, f"degrees{suffix}", metrics, BOOTSTRAP)
-        gain = differences(both, f"degrees{suffix}", f"prosona{suffix}", metrics, BOOTSTRAP)
+        gain = differences(both, f"degrees{suffix}", f"embedding{suffix}", metrics, BOOTSTRAP)
         cells = [_cell(metric, own[metric.name]) for metric in metrics]
         cells += [_cell(metric, gain[metric.name], sign=True) for metric in metrics]
         lines.append(_line(label, *cells))
@@ -242,6 +245,30 @@ def test_the_readme_says_what_reading_by_degree_gains(both):
     page = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     ordered = means(both, f"degrees{HELD_OUT}", (ORDERED,), BOOTSTRAP)["ordered"]
     assert f"by its degree, and then it is {_cell(ORDERED, ordered)}" in page
+
+
+def test_the_probe(results):
+    """The table of the half that no model was chosen on, from what each sentence drew."""
+    with gzip.open(SCORES / "lidc_crops64_probe.csv.gz", "rt", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    frozen = [s for s in degrees.read(ROOT / "configs/prompts/probe") if s.half == "report"]
+    assert [row["text"] for row in rows] == [sentence.text for sentence in frozen]
+    asked, area, answerable = (
+        np.array([float(row[name] or "nan") for row in rows])
+        for name in ("degree", "log_area", "answerable")
+    )
+    np.testing.assert_array_equal(asked, [np.nan if s.degree is None else s.degree for s in frozen])
+    lines = []
+    for score in probe.scores([row["category"] for row in rows], asked, area, answerable):
+        rank, auroc = (
+            "" if np.isnan(x.mean) else f"{x.mean:.2f} [{x.low:.2f}, {x.high:.2f}]"
+            for x in (score.spearman, score.auroc)
+        )
+        pairs = "" if np.isnan(score.pairs) else f"{100 * score.pairs:.0f}"
+        lines.append(
+            _line(score.category.replace("_", " "), str(score.sentences), rank, pairs, auroc)
+        )
+    assert [line for line in lines if line not in results] == []
 
 
 def _of_fold_0(patients, *parts):

@@ -79,7 +79,7 @@ def _head(header: Any, images: Sequence[Any], names: Sequence[str]) -> Any:
     data.SoftwareVersions = __version__
     data.StructureSetLabel = dicom_seg.PROGRAM
     data.StructureSetDate, data.StructureSetTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
-    data.ApprovalStatus = "UNAPPROVED"
+    data.ApprovalStatus, data.OperatorsName = "UNAPPROVED", ""
     series = _item(SeriesInstanceUID=header.SeriesInstanceUID, ContourImageSequence=images)
     study = _item(
         ReferencedSOPClassUID=_STUDY_CLASS,

@@ -15,7 +15,6 @@ from prosona_jax import unicode
 from prosona_jax.types import InputError
 
 REMEDY = "copy it again, or leave it out"
-_UNPLACED = "has no {}, so that its place is unknown; export it again, or leave it out"
 _SAME_SIZE = 1e-3  # relative
 _MOST_LISTED = 6  # series in a message
 _TABLE_OF_CONTENTS = "1.2.840.10008.1.3.10"  # the class of a DICOMDIR
@@ -84,10 +83,10 @@ def find(
             frame = Frame(file, header, k)
             by_series.setdefault(str(frame.header.get("SeriesInstanceUID")), []).append(frame)
     frames = _choose(path, by_series, series)
-    check_count(path, len(frames))
     for frame in frames:
         with dicom.reading(frame.path, REMEDY):
             _check(frame, frames[0])
+    check_count(path, len(frames))
     return _sort(frames)
 
 
@@ -105,11 +104,9 @@ def _header(file: pathlib.Path) -> Any:
 
 
 def _count(header: Any) -> int:
-    """Returns the number of frames, which may be nonsense unless each has its own attributes."""
-    count = dicom.count_frames(header)
-    if count > 1 and len(header.get("PerFrameFunctionalGroupsSequence") or []) != count:
-        raise InputError(_UNPLACED.format("ImagePositionPatient of each frame"))
-    return count
+    """Returns the number of frames that may have a place; what a header states may be nonsense."""
+    placed = len(header.get("PerFrameFunctionalGroupsSequence") or [])
+    return min(dicom.count_frames(header), max(placed, 1))
 
 
 def _choose(
@@ -140,7 +137,10 @@ def _check(frame: Frame, first: Frame) -> None:
     """Raises InputError unless the place of a frame is known and it fits the first one."""
     header = frame.header
     if absent := dicom_seg.unplaced(header, frame.frame):
-        raise InputError(_UNPLACED.format(" and no ".join(absent)))
+        raise InputError(
+            f"has no {' and no '.join(absent)}, so that its place is unknown; export it again, or "
+            "leave it out"
+        )
     dicom.spacing_mm(header, frame.frame)
     if header.get("PatientID") != first.header.get("PatientID"):
         raise InputError(f"is of another patient than {first}; leave one patient's files out")

@@ -241,10 +241,10 @@ def compare(
 
 
 def _whole(config: Config, cell: Cell) -> workdir.Run:
-    """Returns what all cells share, without seed, fold, the patients of a fold, and prompts."""
+    """Returns what all cells share, without seed, prompts, and the fold and its patients."""
     common = config.to_dict()
     del common["seed"], common["data"]["fold"]
-    return cell.run._replace(config=common, patients={}, prompts=None)
+    return cell.run._replace(config=common, patients={}, records=None, prompts=None)
 
 
 def _report(

@@ -123,6 +123,7 @@ def run_of(config: Config, data: Data, prompts: Prompts | None) -> Run:
             if prompts and prompts.degree_reader is not None
             else None
         ),
+        records={name: len(part) for name, part in data.indices.items()},
     )
 
 

@@ -1,5 +1,6 @@
 """Asks a trained model for test sentences and measures whether it draws what they ask for."""
 
+import csv
 import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -46,6 +47,13 @@ class _Drawn(NamedTuple):
     text: Float[np.ndarray, "n e"]
 
 
+class Measured(NamedTuple):
+    """What models make of n sentences."""
+
+    log_area: Float[np.ndarray, " n"]  # mean over the records of log(pixels + 1)
+    answerable: Float[np.ndarray, " n"]  # the models' mean confidence that it can be answered
+
+
 def read(path: str, half: str) -> list[Sentence]:
     """Returns the test sentences of a folder, all ("both") or those of one half.
 
@@ -58,10 +66,10 @@ def read(path: str, half: str) -> list[Sentence]:
     return found
 
 
-def scores(
+def measure(
     folders: Sequence[str], sentences: Sequence[Sentence], *, encoder: str | None = None
-) -> list[probe.Score]:
-    """Returns the scores of each category of sentences, drawn on the runs' test splits.
+) -> Measured:
+    """Draws sentences on the runs' test splits.
 
     Args:
         folders: workdirs of runs whose prompts are text, such as the folds of one method. Their
@@ -83,11 +91,31 @@ def scores(
         data = inputs.load_data(config, needed=("test",))
         trained = _Trained(folder, run, config, stage_one, second, data)
         drawn.append(_draw(trained, _spread(data.indices["test"]), sentences, encoder))
-    return _scores(
-        sentences,
-        np.concatenate([each.area for each in drawn]),
-        np.mean([each.confidence for each in drawn], axis=0),
-    )
+    return _measured(drawn)
+
+
+def scores(sentences: Sequence[Sentence], measured: Measured) -> list[probe.Score]:
+    """Returns the scores of each category of sentences."""
+    categories = [sentence.category for sentence in sentences]
+    return probe.scores(categories, _asked(sentences), measured.log_area, measured.answerable)
+
+
+def write(path: str, sentences: Sequence[Sentence], measured: Measured) -> None:
+    """Writes a CSV file with a line per sentence, in the order given.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    try:
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            lines = csv.writer(file, lineterminator="\n")
+            lines.writerow(("category", "text", "degree", *Measured._fields))
+            for sentence, *numbers in zip(sentences, *measured, strict=True):
+                asked = "" if sentence.degree is None else f"{sentence.degree:g}"
+                rounded = [f"{number:.6f}" for number in numbers]
+                lines.writerow((sentence.category, sentence.text, asked, *rounded))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error}); choose another --output") from None
 
 
 def of_run(
@@ -114,11 +142,12 @@ def of_run(
     indices = _spread(data.indices[config.data.split])
     trained = _Trained(folder, run, config, stage_one, second, data)
     drawn = _draw(trained, indices, sentences, None)
-    asked = np.array([np.nan if s.degree is None else s.degree for s in sentences])
+    asked, measured = _asked(sentences), _measured([drawn])
     can = np.array([n for n, s in enumerate(sentences) if s.category not in probe.UNANSWERABLE])
-    area = np.log(drawn.area + 1).mean(axis=0)
     # Ranks put areas and degrees on one scale, for any model.
-    wrong = np.abs(np.argsort(np.argsort(area[can])) - np.argsort(np.argsort(asked[can])))
+    wrong = np.abs(
+        np.argsort(np.argsort(measured.log_area[can])) - np.argsort(np.argsort(asked[can]))
+    )
     worst = can[np.argsort(-wrong, kind="stable")[:_WORST]]
     plain = np.array([n for n in can if sentences[n].category == "plain"])
     rising: list[int] = []
@@ -133,7 +162,7 @@ def of_run(
         for n, mask in zip(chosen, masks, strict=True)
     ]
     return Language(
-        scores=_scores(sentences, drawn.area, drawn.confidence),
+        scores=scores(sentences, measured),
         records=len(indices),
         rising=pictured[: len(rising)],
         worst=pictured[len(rising) :],
@@ -145,15 +174,15 @@ def _spread(indices: np.ndarray) -> np.ndarray:
     return indices[np.unique(np.linspace(0, len(indices) - 1, RECORDS).round().astype(int))]
 
 
-def _scores(
-    sentences: Sequence[Sentence],
-    area: Float[np.ndarray, "r n"],
-    confidence: Float[np.ndarray, " n"],
-) -> list[probe.Score]:
-    degree = np.array([np.nan if s.degree is None else s.degree for s in sentences])
-    # The mean of log areas: a large nodule must not decide alone. 1 keeps empty masks finite.
-    mean = np.log(area + 1).mean(axis=0)
-    return probe.scores([s.category for s in sentences], degree, mean, confidence)
+def _asked(sentences: Sequence[Sentence]) -> Float[np.ndarray, " n"]:
+    return np.array([np.nan if s.degree is None else s.degree for s in sentences])
+
+
+def _measured(drawn: Sequence[_Drawn]) -> Measured:
+    area = np.concatenate([each.area for each in drawn])
+    # The mean of logs: a large nodule must not decide alone. 1 keeps empty masks finite.
+    log_area = np.log(area + 1).mean(axis=0)
+    return Measured(log_area, np.mean([each.confidence for each in drawn], axis=0))
 
 
 def _draw(

@@ -92,11 +92,17 @@ def missing_kinds(sentences: Sequence[str]) -> list[str]:
     >>> missing_kinds(["Do not cut the rim, but keep it 2 mm tighter than usual."] * 9)
     ['a question', 'at most four words', 'more than twenty words']
     """
+    # The pattern knows digits, and the rules for lengths know "an eighth of an inch" too.
+    has_number = _KINDS["a number"].search
     found = {
         kind: sum(bool(pattern.search(sentence.lower())) for sentence in sentences)
         for kind, pattern in _KINDS.items()
+    } | {
+        "a number": sum(
+            bool(has_number(sentence.lower())) or lengths.find_mm(sentence) is not None
+            for sentence in sentences
+        )
     }
-    found["a number"] += sum(lengths.find_mm(sentence) is not None for sentence in sentences)
     return [kind for kind, count in found.items() if count < max(1, _FEW * len(sentences))]
 
 

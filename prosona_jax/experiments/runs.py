@@ -110,10 +110,9 @@ def _report(config: Config, folder: pathlib.Path, report_folder: pathlib.Path, d
     one, two = stages.stage_one_folder(folder, run), folder / "stage_two"
     best, params, second = stages.read_stages(folder, run)
     result = predictions.score_stage_one(config, params, data, split, samples=samples)
-    rows, checkpoints = list(result.rows), f"stage one: step {best}, lowest validation GED"
+    rows = list(result.rows)
     if second is not None:
         rows += predictions.score_prompts(config, params, second, data, split)
-        checkpoints += f"; stage two: step {second.step}, highest validation dice_mean"
     chosen = scoring.spread_by_score(result.rows, config.evaluate.panels)
     panels = _panels(config, params, second, data, np.array(chosen, np.int64))
     styled = _styled(config, params, second, data, run, rows, panels, chosen)
@@ -135,7 +134,7 @@ def _report(config: Config, folder: pathlib.Path, report_folder: pathlib.Path, d
         panels=panels,
         provenance=provenance.describe()
         | {
-            "checkpoint": checkpoints,
+            "checkpoint": checkpoint(best, second),
             "seed": config.seed,
             "training_seconds": round(sum(monitor.training_seconds(stage) for stage in (one, two))),
             "scoring_seconds": round(time.monotonic() - start),
@@ -155,6 +154,14 @@ def _report(config: Config, folder: pathlib.Path, report_folder: pathlib.Path, d
     )
     summary.write_report(report_folder, evaluated)
     _LOG.info("report: %s", report_folder / "report.html")
+
+
+def checkpoint(step: int, second: predictions.StageTwo | None) -> str:
+    """Returns which checkpoints a report scores, in words; `step` is stage one's."""
+    words = f"stage one: step {step}, lowest validation GED"
+    if second is None:
+        return words
+    return f"{words}; stage two: step {second.step}, highest validation dice_mean"
 
 
 def _scored(config: Config, data: Data) -> dict[str, Any]:

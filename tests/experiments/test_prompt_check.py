@@ -48,6 +48,14 @@ def test_a_kind_that_hardly_occurs_is_missing():
     assert "a question" not in prompt_check.missing_kinds([*many, "Wide?", "A bit wider?"])
 
 
+def test_a_sentence_with_a_length_has_one_number():
+    """Two of 60 sentences are needed: one is not enough, whatever form its number has."""
+    plain = ["Keep close."] * 59
+    for text in ("Go 2 mm wider.", "An eighth of an inch wider."):
+        assert "a number" in prompt_check.missing_kinds([*plain, text])
+        assert "a number" not in prompt_check.missing_kinds([*plain, text, text])
+
+
 def test_held_out_sentences_are_taken_for_the_style_of_the_nearest_sentence(bert):
     core = Style("core", SMALL, ("Draw a small contour.", "Only the solid core, please."))
     margin = Style("margin", LARGE, ("Draw a large contour.", "Keep the solid core only."))

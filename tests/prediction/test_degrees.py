@@ -83,7 +83,7 @@ def test_the_command_refuses_what_it_does_not_understand(reads_degrees, image, t
     out = tmp_path / "out"
     said = subprocess.run(
         [
-            *(sys.executable, "-m", "prosona_jax.predict", f"--workdir={reads_degrees}"),
+            *(sys.executable, "-m", "prosona_jax.predict", f"--model={reads_degrees}"),
             *(f"--image={image.path}", "--slice=5", f"--output={out}"),
             *("--prompt=Segment the heart.", *(["--force"] if force else [])),
         ],
@@ -99,17 +99,23 @@ def test_the_command_refuses_what_it_does_not_understand(reads_degrees, image, t
         )
 
 
-def test_a_probe_scores_what_is_drawn(reads_degrees):
+def test_a_probe_scores_what_is_drawn(reads_degrees, tmp_path):
     asked = [
         Sentence(text, degree, "plain", "a")
         for text, degree in zip(RISING, (-2.0, -0.5, 0.0, 0.5, 2.0), strict=True)
     ]
     asked += [Sentence("Segment the heart.", None, "offtopic", "a")]
-    plain, offtopic = probing.scores([str(reads_degrees)], asked)
-    assert plain.spearman == pytest.approx(1)
+    measured = probing.measure([str(reads_degrees)], asked)
+    plain, offtopic = probing.scores(asked, measured)
+    assert plain.spearman.mean == pytest.approx(1)
     assert plain.pairs == 1
-    assert offtopic.auroc == 1
-    assert probing.scores([str(reads_degrees)] * 2, asked) == [plain, offtopic]
+    assert offtopic.auroc.mean == 1
+    twice = probing.measure([str(reads_degrees)] * 2, asked)
+    np.testing.assert_allclose(twice, measured, rtol=1e-6)
+    probing.write(str(tmp_path / "probe.csv"), asked, measured)
+    first, *_, last = (tmp_path / "probe.csv").read_text().splitlines()[1:]
+    assert first == f"plain,{RISING[0]},-2,{measured[0][0]:.6f},{measured[1][0]:.6f}"
+    assert last.startswith("offtopic,Segment the heart.,,")
 
 
 def test_a_report_shows_rising_and_misread_sentences(reads_degrees, trained, tmp_path):

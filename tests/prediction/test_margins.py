@@ -61,6 +61,11 @@ def test_a_length_that_raters_differ_by_is_drawn_by_the_model_alone(model, image
     assert inside.mask.sum() < outside.mask.sum()
 
 
+def test_a_length_of_zero_is_the_usual_outline(model):
+    (reading,) = model.read(["Stay 0 mm inside of the edge."])
+    assert reading.understood.startswith("the usual outline, degree ")
+
+
 def test_a_users_margin_is_added_to_a_style(model, image):
     plain, grown = (model.segment(image, style="core", margin_mm=mm) for mm in (0.0, 2.8))
     np.testing.assert_array_equal(

@@ -42,10 +42,10 @@ def test_importing_the_package_is_light_and_lists_its_names():
 
 
 def test_a_command_and_a_function_may_have_the_same_name():
-    for name in ("score", "compare"):
+    for name in ("score", "compare", "export"):
         assert importlib.import_module(f"prosona_jax.{name}").main
         assert callable(getattr(pj, name))
-    for name in ("main", "predict", "compare", "score"):  # each with flags of its own
+    for name in ("main", "predict", "compare", "export", "score"):  # each with flags of its own
         importlib.import_module(f"prosona_jax.{name}")
 
 

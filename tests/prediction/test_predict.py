@@ -136,7 +136,7 @@ def test_the_record_names_the_prompts_the_image_and_the_model(trained, ask):
     assert json.loads(files[-1].read_text()) == record
     folder, data = trained
     assert sorted(file.name for file in files) == sorted(os.listdir(files[0].parent))
-    assert record["workdir"] == str(folder)
+    assert record["model"] == str(folder)
     assert record["checkpoint_steps"] == {"stage_one": 300, "stage_two": 300}
     assert record["training_data_sha256"] == data.dataset.fingerprint["sha256"]
     assert record["encoder"] == workdir.read(folder).prompts["encoder"]

@@ -92,7 +92,7 @@ def test_workdirs_that_cannot_draw(trained, tmp_path):
 
     assert line("none", without_text) == (
         "/none: was trained with config.stage_two.query = 'none', which reads no text; draw a "
-        "style or samples, or name a workdir trained with 'text'"
+        "style or samples, or name a model trained with 'text'"
     )
     digest = workdir.read(folder).prompts["encoder"]["digest"]
     assert line("other", lambda run: run["prompts"]["encoder"].update(digest="0" * 16)) == (
@@ -137,7 +137,7 @@ def test_the_command(trained, ask, disc, tmp_path):
     """It writes the same masks as this process; faulty input gives status 2 and one line."""
     Image.fromarray((255 * disc).astype(np.uint8)).save(tmp_path / "crop.png")
     common = (
-        f"--workdir={trained[0]}", f"--image={tmp_path / 'crop.png'}",
+        f"--model={trained[0]}", f"--image={tmp_path / 'crop.png'}",
         *(f"--prompt={sentence}" for sentence in SENTENCES),
     )  # fmt: skip
     good = start(*common, f"--output={tmp_path / 'good'}", "--point=20,20")
@@ -153,4 +153,4 @@ def test_the_command(trained, ask, disc, tmp_path):
         assert file.read_bytes() == (tmp_path / "good" / file.name).read_bytes()
     stored = json.loads((tmp_path / "good" / "prediction.json").read_text())
     assert stored["prompts"] == record["prompts"]
-    assert stored["command"].startswith("python -m prosona_jax.predict --workdir=")
+    assert stored["command"].startswith("python -m prosona_jax.predict --model=")
