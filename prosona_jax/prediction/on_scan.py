@@ -41,12 +41,11 @@ def segment(scan: Scan, point: Point, images: Images, asked: Asked) -> list[Scan
         return images.see(scan.picture(k)._replace(point=middle))
 
     slices = lesion.follow(start, place, scan.count, see, asked.draw)
-    probs = lesion.draw_together(slices, asked.draw)
     shown = {k: Shown(each.seen.shown, each.seen.placement) for k, each in slices.items()}
     of_slices = [caveat for each in slices.values() for caveat in each.seen.caveats]
     found = []
     for n, name in enumerate(asked.names):
-        masks: Masks = {k: (each[n] > 0.5).astype(np.uint8) for k, each in probs.items()}
+        masks: Masks = {k: (each.probs[n] > 0.5).astype(np.uint8) for k, each in slices.items()}
         if asked.one_object:
             masks = lesion.one_object(masks, start, place)
         if asked.fill_holes:

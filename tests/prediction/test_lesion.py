@@ -13,7 +13,6 @@ from data_pipelines.images.picture import Picture
 from data_pipelines.scans import Scan
 from data_pipelines.scans.geometry import Geometry
 from data_pipelines.settings import Settings
-from prosona_jax.models.distributions import Gaussian
 from prosona_jax.prediction import lesion, on_scan, scan_segmentation
 from prosona_jax.prediction.seen import Seen
 
@@ -39,10 +38,9 @@ def _scan(*balls):
         features = transforms.sample(
             volume[k][None].astype(np.float32), placement, background=np.float32(0)
         )
-        prior = Gaussian(jnp.full((1, 2), float(k)), jnp.zeros((1, 2)))
         empty = np.zeros((SIDE, SIDE, 1), np.float32)
         picture = Picture(empty, "HU", np.ones(2, np.float32), pathlib.Path("x"), "npz", None)
-        return Seen(picture, empty, placement, (jnp.asarray(features), prior), empty[..., 0], ())
+        return Seen(picture, empty, placement, (jnp.asarray(features), None), empty[..., 0], ())
 
     return see, lambda encoded: np.asarray(encoded[0]), seen
 
@@ -66,7 +64,8 @@ def test_it_follows_one_of_two_objects_to_both_ends():
     found = lesion.follow(6, (14.0, 15.0), SLICES, see, draw)
     assert list(found) == [2, 3, 4, 5, 6, 7, 8, 9, 10]
     expected = _ball(*near)
-    assert [each.area for each in found.values()] == [expected[k].sum() for k in found]
+    for k, each in found.items():
+        np.testing.assert_array_equal(each.probs[0], expected[k])
     # Both ends were looked at, around the middle of the slice before.
     assert {1, 11} < set(seen)
     assert seen[11] == pytest.approx((14, 15))
@@ -76,9 +75,7 @@ def test_the_slice_of_the_point_is_returned_if_nothing_is_there():
     see, draw, _ = _scan()
     found = lesion.follow(3, (5.0, 5.0), SLICES, see, draw)
     assert list(found) == [3]
-    assert found[3].area == 0
-    drawn = lesion.draw_together(found, draw)
-    assert not drawn[3].any()
+    assert not found[3].probs.any()
 
 
 def test_a_point_beside_an_object_takes_the_nearest():
@@ -87,29 +84,6 @@ def test_a_point_beside_an_object_takes_the_nearest():
     part = lesion.at_point(mask, (4.9, 5.0))
     assert part[6:8, 5:8].all()
     assert part.sum() == 6
-
-
-def test_the_pooled_prior_is_the_weighted_mean_of_means_and_variances():
-    priors = [
-        Gaussian(jnp.array([[1.0, 2.0]]), jnp.log(jnp.array([[1.0, 3.0]]))),
-        Gaussian(jnp.array([[5.0, 2.0]]), jnp.log(jnp.array([[2.0, 3.0]]))),
-    ]
-    pooled = lesion.pool(priors, np.array([30.0, 10.0]))
-    np.testing.assert_allclose(pooled.mu, [[2, 2]], rtol=1e-6)
-    np.testing.assert_allclose(np.exp(2 * pooled.log_sigma), [[7 / 4, 9]], rtol=1e-5)
-
-
-def test_all_slices_are_drawn_with_one_prior():
-    see, draw, _ = _scan(((6, 14, 15), 3.0))
-    slices = lesion.follow(6, (14.0, 15.0), SLICES, see, draw)
-    used = []
-
-    def drawing(encoded):
-        used.append(np.asarray(encoded[1].mu).tolist())
-        return draw(encoded)
-
-    lesion.draw_together(slices, drawing)
-    assert used == [[[6, 6]]] * 7  # the ball is symmetric around slice 6
 
 
 def test_one_object_is_connected_in_3d_and_has_no_holes():
