@@ -8,15 +8,16 @@ from scipy import ndimage
 
 from prosona_jax.types import Record
 
-Mask = Bool[np.ndarray, "h w"] | np.ndarray  # any numeric type; not 0 is inside
+Mask = Bool[np.ndarray, "*n h w"] | np.ndarray  # any numeric type; not 0 is inside
 
 
-def signed(mask: Mask, spacing_mm: Float[np.ndarray, " 2"]) -> Float[np.ndarray, "h w"]:
+def signed(mask: Mask, spacing_mm: Float[np.ndarray, " d"]) -> Float[np.ndarray, "*n h w"]:
     """Returns each pixel's distance in mm from the contour of a mask, negative inside.
 
     The distance is from the centre of a pixel. A contour runs between pixels, so half a pixel is
     subtracted from the distance to the nearest pixel of the other side. An empty mask has the
-    distance infinity everywhere, and a full one minus infinity.
+    distance infinity everywhere, and a full one minus infinity. A mask [n, h, w] is a volume, with
+    the spacing (slice, row, column); between slices, too, half a pixel is subtracted.
 
         >>> signed(np.array([[0, 0, 1, 1, 1]]), np.ones(2)).tolist()
         [[1.5, 0.5, -0.5, -1.5, -2.5]]
@@ -24,18 +25,18 @@ def signed(mask: Mask, spacing_mm: Float[np.ndarray, " 2"]) -> Float[np.ndarray,
     inside = np.asarray(mask) != 0
     if inside.all() or not inside.any():
         return np.full(inside.shape, -np.inf if inside.all() else np.inf)
-    half = np.sqrt(np.prod(spacing_mm)) / 2
+    half = np.sqrt(np.prod(spacing_mm[-2:])) / 2
     sampling = np.asarray(spacing_mm, float)
     outward = ndimage.distance_transform_edt(~inside, sampling=sampling)
     inward = ndimage.distance_transform_edt(inside, sampling=sampling)
     return np.where(inside, half - inward, outward - half)
 
 
-def add_margin(mask: Mask, mm: float, spacing_mm: Float[np.ndarray, " 2"]) -> np.ndarray:
+def add_margin(mask: Mask, mm: float, spacing_mm: Float[np.ndarray, " d"]) -> np.ndarray:
     """Returns the mask u8 {0, 1} [H, W] whose contour lies `mm` outside of a mask's contour.
 
     A negative distance lies inside. The new contour follows pixel edges, so it is exact to half a
-    pixel. An empty mask stays empty.
+    pixel. An empty mask stays empty. A mask may be a volume [n, H, W]; see `signed`.
 
         >>> add_margin(np.array([[0, 0, 0, 1, 0]]), 1.0, np.ones(2)).tolist()
         [[0, 0, 1, 1, 1]]

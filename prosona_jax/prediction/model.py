@@ -2,23 +2,31 @@
 
 import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ml_collections
 import numpy as np
 
 from data_pipelines.images.picture import Picture
+from data_pipelines.scans import Scan
 from prosona_jax.experiments import inputs, sentences
 from prosona_jax.experiments.sentences import Reading
-from prosona_jax.prediction import caveats, margins
-from prosona_jax.prediction.drawing import Drawer
+from prosona_jax.prediction import caveats, margins, on_scan
+from prosona_jax.prediction.drawing import Drawer, Encoded
 from prosona_jax.prediction.seen import Images, Seen, on_crop
 from prosona_jax.prediction.segmentation import Segmentation, Style, contours
 from prosona_jax.prediction.trained import Trained
 from prosona_jax.text.degree_reader import DegreeReader
 from prosona_jax.text.encoder import TextEncoder
 from prosona_jax.types import InputError
+
+Query = Callable[[Encoded], np.ndarray]  # f32 [s, d] on an image
+
+
+def is_several(prompts: str | Sequence[str] | None) -> bool:
+    """Returns whether a list of contours is asked for, and not one."""
+    return prompts is not None and not isinstance(prompts, str)
 
 
 class Model:
@@ -104,20 +112,63 @@ class Model:
                 self.segment(each, prompts, style=style, strength=strength, margin_mm=margin_mm)
                 for each in image
             ]
-        if (prompts is None) == (style is None):
-            raise InputError("give either sentences or the name of a style")
-        strength = self._checked_strength(strength)
         margin_mm = margins.check(margin_mm, image.spacing_mm)
+        names, query, readings = self._ask(prompts, style, strength)
         seen = self._images.see(image)
-        if style is not None:
-            probs = self._drawer.draw(seen.encoded, strength * self._style_query(seen, style))
-            return self._segmentations(seen, probs, [style], margin_mm=margin_mm)[0]
-        several = [prompts] if isinstance(prompts, str) else prompts or ()
-        checked, text, readings = self._read(several)
-        query = strength * self._drawer.queries(seen.encoded, text)
-        probs = self._drawer.draw(seen.encoded, query)
-        drawn = self._segmentations(seen, probs, checked, readings, margin_mm=margin_mm)
-        return drawn[0] if isinstance(prompts, str) else drawn
+        probs = self._drawer.draw(seen.encoded, query(seen.encoded))
+        drawn = self._segmentations(seen, probs, names, readings, margin_mm=margin_mm)
+        return drawn if is_several(prompts) else drawn[0]
+
+    def segment_scan(
+        self,
+        scan: Scan,
+        point: tuple[int, float, float],
+        prompts: str | Sequence[str] | None = None,
+        *,
+        style: str | None = None,
+        strength: float = 1.0,
+        margin_mm: float = 0.0,
+        one_object: bool = True,
+        fill_holes: bool = True,
+    ) -> Any:
+        """Draws the contours of sentences, or of a style, through all slices of one object.
+
+            >>> scan = scans.read("LIDC-IDRI-0001/")  # doctest: +SKIP
+            >>> drawn = model.segment_scan(scan, (7, 210, 143), "hug the core")  # doctest: +SKIP
+            >>> drawn.volume_ml  # doctest: +SKIP
+
+        Args:
+            scan: a scan from `data_pipelines.scans.read`.
+            point: (slice, row, column) in the object, as `data_pipelines.scans.locate` returns it.
+            prompts: a sentence, or several.
+            style: the name of a style, in place of sentences.
+            strength: as in `segment`.
+            margin_mm: as in `segment`, in 3-D.
+            one_object: keep only the part of each contour that is connected with the point.
+            fill_holes: fill the holes of each slice.
+
+        Returns:
+            A `ScanSegmentation` for one sentence or style; a list of them for several sentences.
+
+        Raises:
+            InputError: as in `segment`, or a slice cannot be read.
+        """
+        margin_mm = margins.check(margin_mm, scan.spacing_mm)
+        names, query, readings = self._ask(prompts, style, strength)
+        asked = on_scan.Asked(
+            names=names,
+            draw=lambda encoded: self._drawer.draw(encoded, query(encoded)),
+            readings=readings,
+            caveats=self._of_prompts(names, readings),
+            margin_mm=margin_mm,
+            one_object=one_object,
+            fill_holes=fill_holes,
+        )
+        drawn = [
+            each._replace(source=self.source, note=self._note())
+            for each in on_scan.segment(scan, point, self._images, asked)
+        ]
+        return drawn if is_several(prompts) else drawn[0]
 
     def sample(self, image: Picture, count: int = 16, *, seed: int | None = None) -> list[Any]:
         """Draws samples of the prior p(z|x), which are plausible contours without any prompt.
@@ -156,7 +207,7 @@ class Model:
         ends = []
         for prompt in (start, end):
             if prompt in (style.name for style in self.styles):
-                ends.append(self._style_query(seen, prompt))
+                ends.append(self._style_query(seen.encoded, prompt))
             else:
                 ends.append(self._drawer.queries(seen.encoded, self._read([prompt])[1]))
         share = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
@@ -201,7 +252,7 @@ class Model:
         if masks is not None:
             return self._drawer.posterior(seen.encoded, seen.crop, on_crop(masks, seen))
         if style is not None:
-            return self._drawer.project(seen.encoded, self._style_query(seen, style))
+            return self._drawer.project(seen.encoded, self._style_query(seen.encoded, style))
         query = self._drawer.queries(seen.encoded, self._read(prompts or ())[1])
         return self._drawer.project(seen.encoded, query)
 
@@ -242,6 +293,19 @@ class Model:
         text, readings = sentences.read(checked, run=self.run, second=self._second, reader=reader)
         return checked, text, readings
 
+    def _ask(
+        self, prompts: str | Sequence[str] | None, style: str | None, strength: float
+    ) -> tuple[Sequence[str], Query, list[Reading] | None]:
+        """Returns the names of contours, their queries on an image, and readings of sentences."""
+        if (prompts is None) == (style is None):
+            raise InputError("give either sentences or the name of a style")
+        strength = self._checked_strength(strength)
+        if style is not None:
+            return [style], lambda encoded: strength * self._style_query(encoded, style), None
+        several = [prompts] if isinstance(prompts, str) else prompts or ()
+        names, text, readings = self._read(several)
+        return names, lambda encoded: strength * self._drawer.queries(encoded, text), readings
+
     def _checked_strength(self, strength: float) -> float:
         if not np.isfinite(strength):
             raise InputError(f"strength is {strength}; give a finite number, 1 for the style")
@@ -252,7 +316,7 @@ class Model:
             )
         return strength
 
-    def _style_query(self, seen: Seen, style: str) -> np.ndarray:
+    def _style_query(self, encoded: Encoded, style: str) -> np.ndarray:
         """Returns a style's query f32 [1, d]: its own, or the mean query of its sentences."""
         names = [each.name for each in self.styles]
         if style not in names:
@@ -263,8 +327,8 @@ class Model:
         assert self._second is not None
         k = names.index(style)
         if not self._second.text:
-            return self._drawer.queries(seen.encoded, None)[k : k + 1]
-        queries = self._drawer.queries(seen.encoded, self._second.text["train"][k])
+            return self._drawer.queries(encoded, None)[k : k + 1]
+        queries = self._drawer.queries(encoded, self._second.text["train"][k])
         return queries.mean(axis=0, keepdims=True)
 
     def _segmentations(
@@ -277,15 +341,22 @@ class Model:
         margin_mm: float = 0.0,
     ) -> list[Segmentation]:
         """Returns contours on the image's grid from probabilities f32 [s, size, size]."""
-        of_prompts = [
+        return contours(
+            seen, probs, names, readings, self._of_prompts(names, readings),
+            margin_mm=margin_mm, source=self.source, note=self._note(),
+        )  # fmt: skip
+
+    def _of_prompts(
+        self, names: Sequence[str], readings: Sequence[Reading] | None
+    ) -> list[list[str]]:
+        """Returns the caveats of each sentence; an empty list if there is no sentence."""
+        return [
             sentences.caveats(name, reading, self._reader.max_tokens)
             for name, reading in zip(names, readings or (), strict=False)
         ]
-        note = " ".join(caveats.of_every_contour(self.run))
-        return contours(
-            seen, probs, names, readings, of_prompts,
-            margin_mm=margin_mm, source=self.source, note=note,
-        )  # fmt: skip
+
+    def _note(self) -> str:
+        return " ".join(caveats.of_every_contour(self.run))
 
     @property
     def source(self) -> dict[str, Any]:

@@ -1,0 +1,85 @@
+"""A trained model on a scan: a ball of soft edges, as a NIfTI volume."""
+
+import nibabel
+import numpy as np
+import pytest
+
+from data_pipelines import scans
+from prosona_jax.prediction import lesion
+from prosona_jax.types import InputError
+from tests.prediction.conftest import loaded
+from tests.programs import SIZE
+
+SLICES, MIDDLE = 11, (5, 18.0, 22.0)
+RISING = ["Draw a very small contour.", "Draw a very large contour."]
+
+
+@pytest.fixture(scope="module")
+def model(reads_degrees):
+    return loaded(reads_degrees)
+
+
+@pytest.fixture
+def scan(tmp_path):
+    """A ball whose radius differs by rater, of 3 mm thick slices and pixels of 1 mm."""
+    grid = np.moveaxis(np.indices((SLICES, SIZE, SIZE)), 0, -1).astype(float)
+    apart = np.linalg.norm((grid - MIDDLE) * (3, 1, 1), axis=-1)
+    volume = np.random.default_rng(1).normal(0.1, 0.03, apart.shape)
+    volume += 0.7 * np.mean([apart < radius for radius in (4, 6, 8, 10)], axis=0)
+    voxels = np.clip(volume, 0, 1).astype(np.float32).transpose(2, 1, 0)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.diag([1.0, 1.0, 3.0, 1.0])), tmp_path / "ball.nii")
+    return scans.read(tmp_path / "ball.nii", unit="unit")
+
+
+def _volume(drawn):
+    return sum(int(mask.sum()) for mask in drawn.masks.values())
+
+
+def test_it_draws_through_the_object(model, scan):
+    small, large = model.segment_scan(scan, MIDDLE, RISING)
+    assert {4, 5, 6} <= set(small.masks)
+    assert 4 / 3 * np.pi * 3**3 / 3 < _volume(small) < _volume(large)
+    assert large.volume_ml == pytest.approx(_volume(large) * 3 / 1000)
+    assert small.reading.degree < 0 < large.reading.degree
+    assert (small.prompt, large.prompt) == tuple(RISING)
+    assert small.note.startswith("Research use only")
+    assert small.source["model"]
+
+
+def test_it_stops_where_nothing_is_drawn(model, scan, monkeypatch):
+    """The tiny model, which has seen discs alone, draws on empty slices too: so they are taken."""
+    draw = model._drawer.draw
+    empty = {k: model._images.see(scan.picture(k)._replace(point=MIDDLE[1:])) for k in (2, 9)}
+
+    def drawn(encoded, query):
+        probs = draw(encoded, query)
+        same = [np.array_equal(encoded[0], seen.encoded[0]) for seen in empty.values()]
+        return 0 * probs if any(same) else probs
+
+    monkeypatch.setattr(model._drawer, "draw", drawn)
+    monkeypatch.setattr(lesion.ndimage, "center_of_mass", lambda mask: MIDDLE[1:])
+    assert set(model.segment_scan(scan, MIDDLE, style="core").masks) <= set(range(3, 9))
+
+
+def test_a_style_is_one_contour_and_a_margin_is_added(model, scan):
+    plain = model.segment_scan(scan, MIDDLE, style="core")
+    grown = model.segment_scan(scan, MIDDLE, style="core", margin_mm=3.0)
+    assert plain.prompt == "core"
+    assert grown.added_mm == 3.0
+    for k, mask in plain.masks.items():
+        assert (grown.masks[k] >= mask).all()
+    assert _volume(grown) > 1.5 * _volume(plain)
+    assert any("by geometry" in caveat for caveat in grown.caveats)
+
+
+def test_a_slice_is_drawn_as_an_image(model, scan):
+    drawn = model.segment_scan(scan, MIDDLE, RISING[1], one_object=False, fill_holes=False)
+    alone = model.segment(scan.picture(5)._replace(point=MIDDLE[1:]), RISING[1])
+    np.testing.assert_array_equal(drawn.masks[5], alone.mask)
+
+
+def test_faults_are_one_line(model, scan):
+    with pytest.raises(InputError, match="give either sentences or the name of a style"):
+        model.segment_scan(scan, MIDDLE)
+    with pytest.raises(InputError, match="has no style 'x'; choose one of core"):
+        model.segment_scan(scan, MIDDLE, style="x")
