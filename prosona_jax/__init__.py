@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from prosona_jax.prediction.exporting import export
     from prosona_jax.prediction.loading import load
     from prosona_jax.prediction.model import Model
+    from prosona_jax.prediction.profile import Profile
     from prosona_jax.prediction.saving import save
     from prosona_jax.prediction.segmentation import Segmentation
     from prosona_jax.types import InputError
@@ -42,6 +43,7 @@ _WHERE = {  # {public name: (module, name in that module)}
     "compare": ("prosona_jax.experiments.grid", "compare"),
     "score": ("prosona_jax.evaluation.masks", "score"),
     "Model": ("prosona_jax.prediction.model", "Model"),
+    "Profile": ("prosona_jax.prediction.profile", "Profile"),
     "Segmentation": ("prosona_jax.prediction.segmentation", "Segmentation"),
     "Example": ("data_pipelines.examples", "Example"),
     "Picture": ("data_pipelines.images.picture", "Picture"),
@@ -53,6 +55,7 @@ __all__ = [
     "InputError",
     "Model",
     "Picture",
+    "Profile",
     "Segmentation",
     "__version__",
     "compare",

@@ -19,6 +19,7 @@ from absl import flags
 from data_pipelines import images
 from prosona_jax import cli, unicode
 from prosona_jax.prediction.loading import load
+from prosona_jax.prediction.profile import SUFFIX, Profile
 from prosona_jax.prediction.saving import save
 from prosona_jax.prediction.segmentation import Segmentation
 from prosona_jax.types import InputError
@@ -38,8 +39,9 @@ _PROMPTS = flags.DEFINE_multi_string(
     "prompt", [], "A sentence that describes the contour", flag_values=_FLAGS
 )
 _STYLE = flags.DEFINE_string(
-    "style", None, "Name of a trained style, instead of sentences.", flag_values=_FLAGS
-)
+    "style", None, "Name of a trained style, or a profile's file (.json), instead of sentences.",
+    flag_values=_FLAGS,
+)  # fmt: skip
 _SAMPLES = flags.DEFINE_integer(
     "samples", None, "Number of contours to sample, instead of sentences.", flag_values=_FLAGS
 )
@@ -115,7 +117,8 @@ def main() -> None:
             raise InputError("--samples takes neither --strength nor --margin_mm; leave them out")
         drawn = model.sample(picture, _SAMPLES.value)
     elif _STYLE.value is not None:
-        drawn = [draw(style=_STYLE.value)]
+        own = _STYLE.value.endswith(SUFFIX)
+        drawn = [draw(style=Profile.load(_STYLE.value) if own else _STYLE.value)]
     else:
         drawn = draw(_PROMPTS.value)
         _check_understood(drawn)

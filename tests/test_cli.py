@@ -19,6 +19,9 @@ COMMANDS = {
         *("probability", "prompt", "range", "samples", "slice", "spacing", "strength", "style"),
         "unit",
     ),
+    "prosona_jax.fit_style": (
+        *("cases", "force", "model", "name", "range", "rater", "spacing", "unit"),
+    ),
     "prosona_jax.export": ("data_license", "license", "output", "workdir"),
     "prosona_jax.probe": ("encoder", "half", "output", "sentences", "workdir"),
     "prosona_jax.prompts": ("degree_reader", "encoder", "raters"),

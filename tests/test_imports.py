@@ -28,7 +28,17 @@ MAY_IMPORT = {  # {unit: units that it may import, besides itself}
     "prediction": f"{PARTS} experiments data_pipelines __version__",
     "cli": "types",
     **dict.fromkeys(
-        ("main", "compare", "predict", "export", "score", "probe", "prompts", "train_reader"),
+        (
+            "main",
+            "compare",
+            "predict",
+            "fit_style",
+            "export",
+            "score",
+            "probe",
+            "prompts",
+            "train_reader",
+        ),
         f"{PARTS} experiments prediction cli data_pipelines configs",
     ),
 }
@@ -36,6 +46,7 @@ COMMANDS = {
     "main",
     "compare",
     "predict",
+    "fit_style",
     "export",
     "score",
     "probe",

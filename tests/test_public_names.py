@@ -9,7 +9,7 @@ import pytest
 import prosona_jax as pj
 
 NAMES = [name for name in pj.__all__ if callable(getattr(pj, name)) and name[0].islower()]
-METHODS = ("segment", "sample", "interpolate")
+METHODS = ("segment", "fit_style", "sample", "interpolate")
 
 
 @pytest.mark.parametrize("name", NAMES)

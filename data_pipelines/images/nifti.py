@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from data_pipelines import file_formats, validation
-from data_pipelines.images.nifti_layout import Layout, lay_out
+from data_pipelines.images.nifti_layout import SAME, Layout, lay_out
 from data_pipelines.images.picture import (
     Asked,
     Picture,
@@ -34,6 +34,27 @@ def read(path: pathlib.Path, asked: Asked) -> Picture:
         layout = lay_out(path, volume, asked.axis)
         index = choose_slice(path, layout.slices, asked.slice_index, along=layout.along)
         return cut(path, volume, layout, index, str(asked.unit), volume.dataobj)
+
+
+def read_mask(path: pathlib.Path) -> Picture:
+    """Reads the slice on which a mask is largest; what is not 0 is drawn.
+
+    The picture says which slice it is, and along which axis slices are counted.
+    """
+    with opened(path, "arbitrary") as (volume, _):
+        layout = lay_out(path, volume, None)
+        voxels = np.asarray(volume.dataobj)
+        drawn = np.count_nonzero(voxels.reshape(layout.shape), axis=layout.axes)  # of each slice
+        index = int(np.argmax(drawn))
+        found = cut(path, volume, layout, index, "arbitrary", voxels)
+        return found._replace(slice_index=None if layout.axis is None else index)
+
+
+def on_one_grid(one: Picture, other: Picture) -> bool:
+    """Returns whether the files of two pictures have the same voxels at the same places."""
+    (a, _), (b, _) = one.origin, other.origin
+    size = np.linalg.norm(a.affine[:3, :3], axis=0).min()
+    return bool(a.shape == b.shape and np.allclose(a.affine, b.affine, rtol=0, atol=SAME * size))
 
 
 @contextlib.contextmanager

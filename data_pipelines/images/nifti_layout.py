@@ -20,7 +20,7 @@ _MM = {
     2: 1.0,
     3: 1e-3,
 }  # {code of the unit: mm}; like viewers, takes 0, unknown, as mm
-_SAME = 0.01  # relative difference of equal voxel sizes, since headers round them
+SAME = 0.01  # relative difference of equal voxel sizes, since headers round them
 _AXES = ("first", "second", "third")
 _LPS_OF_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -125,7 +125,7 @@ def _sizes(path: pathlib.Path, volume: Any) -> tuple[np.ndarray, list[str]]:
     caveats = (
         ["Header damaged: its qform is not a rotation; the sform was used."] if damaged else []
     )
-    if not np.allclose(sizes[:given], zooms[:given], rtol=_SAME, atol=0):
+    if not np.allclose(sizes[:given], zooms[:given], rtol=SAME, atol=0):
         caveats.append(
             f"Header disagrees: by its {used} voxels are {_span(sizes[:given] * millimetres)}, "
             f"and by pixdim {_span(zooms[:given] * millimetres)}; the {used} was used, as "
@@ -133,7 +133,7 @@ def _sizes(path: pathlib.Path, volume: Any) -> tuple[np.ndarray, list[str]]:
         )
     if sform[1] and qform[1]:
         moved = np.abs(sform[0] - qform[0])[:3]
-        if (moved[:, :3].max() > _SAME * sizes.max()) or (moved[:, 3].max() > sizes.max()):
+        if (moved[:, :3].max() > SAME * sizes.max()) or (moved[:, 3].max() > sizes.max()):
             caveats.append(
                 "Header disagrees: its sform and its qform place the image differently; the sform "
                 "was used, as viewers do."
@@ -165,7 +165,7 @@ def _axis(volume: Any, space: Sequence[int], sizes: np.ndarray) -> int:
         odd = [k for k in range(3) if space[k - 1] == space[k - 2] > space[k]]
         if odd:
             return odd[0]
-    largest = [k for k in range(3) if sizes[k] >= sizes.max() * (1 - _SAME)]
+    largest = [k for k in range(3) if sizes[k] >= sizes.max() * (1 - SAME)]
     if len(largest) == 1:
         return largest[0]
     height = np.abs(volume.affine[2, :3])  # component of each axis towards the head

@@ -91,6 +91,33 @@ def bootstrap_difference(
     return bootstrap_mean(a - b, patient_ids, resamples=resamples, seed=seed)
 
 
+def bootstrap_crossed(values: Float[np.ndarray, "r n"], *, resamples: int, seed: int) -> Interval:
+    """Returns the mean of the values of r raters on n images, and its percentile interval.
+
+    Each resample draws r raters and n images, each with replacement and independently of the other
+    (the pigeonhole bootstrap, Owen 2007), because values share their rater or their image. A value
+    that is NaN is left out. Without two raters and two images there is no interval, nor if a
+    resample draws no value.
+
+    Args:
+        values: a score for each rater and image, or the difference of two scores.
+        resamples: number of bootstrap resamples.
+        seed: seed of the draws.
+    """
+    known = ~np.isnan(values)
+    mean = float(values[known].mean()) if known.any() else math.nan
+    rng = np.random.default_rng(seed)
+    rows, columns = (rng.multinomial(m, np.full(m, 1 / m), resamples) for m in values.shape)
+    above, below = (
+        np.einsum("br,rn,bn->b", rows, x, columns, optimize=True)
+        for x in (np.where(known, values, 0.0), known.astype(float))
+    )
+    if min(values.shape) < 2 or not below.all():
+        return Interval(mean, None, None)
+    low, high = np.percentile(above / below, PERCENTILES)
+    return Interval(mean, float(low), float(high))
+
+
 def summarise(
     scores: Mapping[str, Float[np.ndarray, " n *k"]],
     patient_ids: PatientIds,

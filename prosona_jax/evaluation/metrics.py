@@ -72,6 +72,15 @@ def _shared_pixels(masks: jax.Array) -> jax.Array:
     return jnp.einsum("...ip,...jp->...ij", masks, masks)
 
 
+def dice(
+    a: Bool[np.ndarray, "h w"] | UInt8[np.ndarray, "h w"],
+    b: Bool[np.ndarray, "h w"] | UInt8[np.ndarray, "h w"],
+) -> float:
+    """Returns the Dice of two masks {0, 1}, as at the top of this module."""
+    shared = np.count_nonzero(np.logical_and(a, b))
+    return (2 * shared + EPSILON) / (np.count_nonzero(a) + np.count_nonzero(b) + EPSILON)
+
+
 def score_batch(overlaps: Overlaps, rater_valid: Bool[Array | np.ndarray, "b r"]) -> Scores:
     """Returns every score of the samples against the raters. R is the number of valid raters.
 

@@ -16,7 +16,14 @@ from prosona_jax.models import encoding
 from prosona_jax.models.prob_unet import ProbUNet
 from prosona_jax.models.projection import Projector
 from prosona_jax.models.query import Prompter
-from prosona_jax.training import augment, feature_cache, stage_one, stage_two, step
+from prosona_jax.training import (
+    augment,
+    feature_cache,
+    query_fit,
+    stage_one,
+    stage_two,
+    step,
+)
 from prosona_jax.types import Params
 
 Config: TypeAlias = ml_collections.ConfigDict
@@ -177,6 +184,14 @@ def posterior_step(config: Config) -> Callable[..., jax.Array]:
 def decode_step(config: Config) -> Callable[..., jax.Array]:
     """Returns the pure step that decodes latents, given as (z - mu) / sigma."""
     return sample_steps.make_decode_step(evaluated_model(config))
+
+
+def fit_step(config: Config) -> Callable[..., jax.Array]:
+    """Returns the pure step that fits one query to the contours of one person."""
+    two = config.stage_two
+    objective = query_fit.Objective(two.dice, two.cross_entropy, config.loss.kl)
+    loss = query_fit.make_loss(evaluated_model(config), projector(config), objective)
+    return query_fit.make_fit(loss)
 
 
 def sample_step(config: Config, samples: int) -> Callable[..., jax.Array]:

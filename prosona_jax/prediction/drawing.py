@@ -1,14 +1,19 @@
 """Both stages' parameters on one device, and their steps, compiled once for each shape."""
 
-from collections.abc import Callable, Hashable
+import functools
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from prosona_jax import checksum
 from prosona_jax.experiments import build
 from prosona_jax.experiments.build import Config
 from prosona_jax.experiments.predictions import StageTwo
+from prosona_jax.runtime import workdir
+from prosona_jax.training.query_fit import Contours
 from prosona_jax.types import Batch, Params
 
 Encoded = tuple[jax.Array, Any]  # U(x) [1, h, w, f] and p(z|x), as `encode_image` returns them
@@ -27,6 +32,16 @@ class Drawer:
         self._stage_two = jax.device_put(jax.device_get(second and second.params), device)
         self._root = jax.random.key(config.seed)
         self.compiled: dict[Hashable, Callable[..., Any]] = {}
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """The digest of the parameters of both stages, and of the config that they belong to.
+
+        It is that of float16, so that a model has the same one after its export.
+        """
+        leaves = jax.tree_util.tree_leaves_with_path((self._stage_one, self._stage_two))
+        arrays = [(jax.tree_util.keystr(path), x.astype(np.float16)) for path, x in leaves]
+        return checksum.seal(workdir.fields(self._config.to_dict()), arrays)["sha256"]
 
     def encode(self, crop: np.ndarray) -> Encoded:
         """Returns U(x) and p(z|x) of the model's input f32 [size, size, C]."""
@@ -69,6 +84,18 @@ class Drawer:
         step = self._step(build.draw_step)
         probs = step(self._stage_one, encoded, _padded(query)[None], self._root)
         return np.asarray(probs)[0, : len(query)]
+
+    def fit(self, encoded: Sequence[Encoded], masks: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        """Returns the query f32 [d] that draws a person's masks best.
+
+        Args:
+            encoded: n images.
+            masks: u8 {0, 1} [n, size, size], what the person drew on each.
+            starts: f32 [s, d], queries of which the best is where the fit starts.
+        """
+        features, prior = jax.tree.map(lambda *each: jnp.concatenate(each), *encoded)
+        contours = Contours(features, prior, jnp.asarray(masks))
+        return np.asarray(self._step(build.fit_step)(self._stage_one, contours, starts, self._root))
 
     def sample(self, encoded: Encoded, count: int, seed: int | None) -> np.ndarray:
         """Returns the probabilities f32 [count, size, size] of samples of the prior."""

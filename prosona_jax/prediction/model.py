@@ -10,12 +10,14 @@ import numpy as np
 
 from data_pipelines.images.picture import Picture
 from data_pipelines.scans import Scan
-from prosona_jax.experiments import inputs, sentences
+from prosona_jax.experiments import sentences
 from prosona_jax.experiments.sentences import Reading
-from prosona_jax.prediction import caveats, margins, on_scan
+from prosona_jax.prediction import caveats, fitting, margins, on_scan, styles
 from prosona_jax.prediction.drawing import Drawer, Encoded
+from prosona_jax.prediction.profile import Profile
 from prosona_jax.prediction.seen import Images, Seen, on_crop
-from prosona_jax.prediction.segmentation import Segmentation, Style, contours
+from prosona_jax.prediction.segmentation import Segmentation, contours
+from prosona_jax.prediction.styles import Style, Styles
 from prosona_jax.prediction.trained import Trained
 from prosona_jax.text.degree_reader import DegreeReader
 from prosona_jax.text.encoder import TextEncoder
@@ -46,15 +48,12 @@ class Model:
         self._steps = trained.steps()
         self._drawer = Drawer(self.config, trained.stage_one, self._second)
         self._images = Images(folder, self.run, self._drawer, self.caveats)
+        self._styles = Styles(folder, self.run, self._second, self._drawer)
 
     @property
     def styles(self) -> list[Style]:
         """The styles in order; an empty list if no second stage was trained."""
-        if self._second is None:
-            return []
-        names = inputs.style_names(self.run.prompts, self.run.raters)
-        styles = self.run.prompts["styles"] if self.run.prompts else [{"train": ()}] * len(names)
-        return [Style(name, tuple(each["train"])) for name, each in zip(names, styles, strict=True)]
+        return list(self._styles.all)
 
     @functools.cached_property
     def _reader(self) -> TextEncoder | DegreeReader:
@@ -74,7 +73,7 @@ class Model:
         image: Picture | list[Picture],
         prompts: str | Sequence[str] | None = None,
         *,
-        style: str | None = None,
+        style: str | Profile | None = None,
         strength: float = 1.0,
         margin_mm: float = 0.0,
     ) -> Any:
@@ -91,7 +90,7 @@ class Model:
             image: one image, or a list of them.
             prompts: a sentence, or several.
             style: the name of a style, in place of sentences. It draws the style's own contour, by
-                the mean query of its training sentences.
+                the mean query of its training sentences. Or a profile, which draws as its user.
             strength: factor on the shift from the prior's mean to the style: 0 gives the mean, 1
                 the style, and values above 1 go beyond the style. Other values than 1 need the
                 analytic projection.
@@ -103,9 +102,9 @@ class Model:
             list of images, a list of these results.
 
         Raises:
-            InputError: there is no sentence, or an empty one; the style is unknown; the image has
-                another number of channels; the strength needs another projection; or the margin
-                needs the pixel size, which is unknown.
+            InputError: there is no sentence, or an empty one; the style is unknown; the profile
+                belongs to another model; the image has another number of channels; the strength
+                needs another projection; or the margin needs the pixel size, which is unknown.
         """
         if isinstance(image, list):
             return [
@@ -113,11 +112,35 @@ class Model:
                 for each in image
             ]
         margin_mm = margins.check(margin_mm, image.spacing_mm)
-        names, query, readings = self._ask(prompts, style, strength)
+        names, query, known, readings = self._ask(prompts, style, strength)
         seen = self._images.see(image)
         probs = self._drawer.draw(seen.encoded, query(seen.encoded))
-        drawn = self._segmentations(seen, probs, names, readings, margin_mm=margin_mm)
+        drawn = self._segmentations(seen, probs, names, known, readings, margin_mm=margin_mm)
         return drawn if is_several(prompts) else drawn[0]
+
+    def fit_style(
+        self, images: Sequence[Picture], masks: Sequence[np.ndarray], *, name: str
+    ) -> Profile:
+        """Fits the style of one user to a few of their own contours; takes seconds.
+
+            >>> anna = model.fit_style(images, masks, name="anna")  # doctest: +SKIP
+            >>> anna.verdict  # doctest: +SKIP
+            >>> model.segment(image, style=anna)  # doctest: +SKIP
+
+        Only a query is fitted, and no parameter of the model changes.
+
+        Args:
+            images: n >= 3 different images; five to ten are enough.
+            masks: what the user drew on each, {0, 1} [H, W] on the image's own grid.
+            name: of the profile.
+
+        Raises:
+            InputError: there are fewer than 3 images, one occurs twice, a mask is empty or does not
+                fit its image, the name is that of a style, or the model has no styles.
+        """
+        return fitting.fit(
+            name, images, masks, images=self._images, drawer=self._drawer, styles=self._styles
+        )
 
     def segment_scan(
         self,
@@ -125,7 +148,7 @@ class Model:
         point: tuple[int, float, float],
         prompts: str | Sequence[str] | None = None,
         *,
-        style: str | None = None,
+        style: str | Profile | None = None,
         strength: float = 1.0,
         margin_mm: float = 0.0,
         one_object: bool = True,
@@ -141,7 +164,7 @@ class Model:
             scan: a scan from `data_pipelines.scans.read`.
             point: (slice, row, column) in the object, as `data_pipelines.scans.locate` returns it.
             prompts: a sentence, or several.
-            style: the name of a style, in place of sentences.
+            style: the name of a style, or a profile, in place of sentences.
             strength: as in `segment`.
             margin_mm: as in `segment`, in 3-D.
             one_object: keep only the part of each contour that is connected with the point.
@@ -154,12 +177,12 @@ class Model:
             InputError: as in `segment`, or a slice cannot be read.
         """
         margin_mm = margins.check(margin_mm, scan.spacing_mm)
-        names, query, readings = self._ask(prompts, style, strength)
+        names, query, known, readings = self._ask(prompts, style, strength)
         asked = on_scan.Asked(
             names=names,
             draw=lambda encoded: self._drawer.draw(encoded, query(encoded)),
             readings=readings,
-            caveats=self._of_prompts(names, readings),
+            caveats=known,
             margin_mm=margin_mm,
             one_object=one_object,
             fill_holes=fill_holes,
@@ -188,7 +211,7 @@ class Model:
         return self._segmentations(seen, probs, [f"sample {n}" for n in range(1, count + 1)])
 
     def interpolate(
-        self, image: Picture, start: str, end: str, *, steps: int = 20
+        self, image: Picture, start: str | Profile, end: str | Profile, *, steps: int = 20
     ) -> list[Segmentation]:
         """Walks in a straight line from one query to another.
 
@@ -197,8 +220,8 @@ class Model:
 
         Args:
             image: the image to draw on.
-            start: a sentence, or the name of a style.
-            end: a sentence, or the name of a style.
+            start: a sentence, the name of a style, or a profile.
+            end: likewise.
             steps: number of contours, with both ends; at least 2.
         """
         if steps < 2:
@@ -206,21 +229,23 @@ class Model:
         seen = self._images.see(image)
         ends = []
         for prompt in (start, end):
-            if prompt in (style.name for style in self.styles):
-                ends.append(self._style_query(seen.encoded, prompt))
+            if isinstance(prompt, Profile) or prompt in (style.name for style in self.styles):
+                ends.append(self._styles.query(seen.encoded, prompt))
             else:
                 ends.append(self._drawer.queries(seen.encoded, self._read([prompt])[1]))
         share = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
         probs = self._drawer.draw(seen.encoded, (1 - share) * ends[0] + share * ends[1])
-        names = [f"{start} → {end}, {part:.0%}" for part in share[:, 0]]
-        return self._segmentations(seen, probs, names)
+        way = f"{styles.name_of(start)} → {styles.name_of(end)}"
+        names = [f"{way}, {part:.0%}" for part in share[:, 0]]
+        known = [styles.caveats_of(start) + styles.caveats_of(end)] * steps
+        return self._segmentations(seen, probs, names, known)
 
     def latent(
         self,
         image: Picture,
         prompts: Sequence[str] | None = None,
         *,
-        style: str | None = None,
+        style: str | Profile | None = None,
         masks: np.ndarray | None = None,
     ) -> np.ndarray:
         """Returns the latents of sentences, of a style, or of raters' masks for an image.
@@ -235,7 +260,7 @@ class Model:
         Args:
             image: the image.
             prompts: n sentences.
-            style: the name of a style, in place of sentences; n is 1.
+            style: the name of a style, or a profile, in place of sentences; n is 1.
             masks: u8 {0, 1} [n, H, W] on the image's own grid, in place of sentences. A mask's
                 latent is the mean of the posterior that sees the image and this mask. If
                 `model.posterior_input` is "all", the posterior sees all n masks together.
@@ -252,7 +277,7 @@ class Model:
         if masks is not None:
             return self._drawer.posterior(seen.encoded, seen.crop, on_crop(masks, seen))
         if style is not None:
-            return self._drawer.project(seen.encoded, self._style_query(seen.encoded, style))
+            return self._drawer.project(seen.encoded, self._styles.query(seen.encoded, style))
         query = self._drawer.queries(seen.encoded, self._read(prompts or ())[1])
         return self._drawer.project(seen.encoded, query)
 
@@ -294,66 +319,46 @@ class Model:
         return checked, text, readings
 
     def _ask(
-        self, prompts: str | Sequence[str] | None, style: str | None, strength: float
-    ) -> tuple[Sequence[str], Query, list[Reading] | None]:
-        """Returns the names of contours, their queries on an image, and readings of sentences."""
+        self, prompts: str | Sequence[str] | None, style: str | Profile | None, strength: float
+    ) -> tuple[Sequence[str], Query, list[list[str]], list[Reading] | None]:
+        """Returns names of contours, their queries on an image, caveats, readings of sentences."""
         if (prompts is None) == (style is None):
             raise InputError("give either sentences or the name of a style")
-        strength = self._checked_strength(strength)
+        self._styles.check_strength(strength)
         if style is not None:
-            return [style], lambda encoded: strength * self._style_query(encoded, style), None
+            query: Query = lambda encoded: strength * self._styles.query(encoded, style)  # noqa: E731
+            return [styles.name_of(style)], query, [styles.caveats_of(style)], None
         several = [prompts] if isinstance(prompts, str) else prompts or ()
         names, text, readings = self._read(several)
-        return names, lambda encoded: strength * self._drawer.queries(encoded, text), readings
-
-    def _checked_strength(self, strength: float) -> float:
-        if not np.isfinite(strength):
-            raise InputError(f"strength is {strength}; give a finite number, 1 for the style")
-        if strength != 1 and self.config.stage_two.projection != "analytic":
-            raise InputError(
-                f"{self.folder}: strength {strength:g} needs the analytic projection, but this "
-                "model uses a bank of samples; leave it at 1"
-            )
-        return strength
-
-    def _style_query(self, encoded: Encoded, style: str) -> np.ndarray:
-        """Returns a style's query f32 [1, d]: its own, or the mean query of its sentences."""
-        names = [each.name for each in self.styles]
-        if style not in names:
-            remedy = (
-                f"choose one of {', '.join(names)}" if names else "it has no styles, draw samples"
-            )
-            raise InputError(f"{self.folder}: has no style {style!r}; {remedy}")
-        assert self._second is not None
-        k = names.index(style)
-        if not self._second.text:
-            return self._drawer.queries(encoded, None)[k : k + 1]
-        queries = self._drawer.queries(encoded, self._second.text["train"][k])
-        return queries.mean(axis=0, keepdims=True)
+        known = [
+            sentences.caveats(name, reading, self._reader.max_tokens)
+            for name, reading in zip(names, readings, strict=True)
+        ]
+        return (
+            names,
+            lambda encoded: strength * self._drawer.queries(encoded, text),
+            known,
+            readings,
+        )
 
     def _segmentations(
         self,
         seen: Seen,
         probs: np.ndarray,
         names: Sequence[str],
+        known: Sequence[Sequence[str]] = (),
         readings: Sequence[Reading] | None = None,
         *,
         margin_mm: float = 0.0,
     ) -> list[Segmentation]:
-        """Returns contours on the image's grid from probabilities f32 [s, size, size]."""
+        """Returns contours on the image's grid from probabilities f32 [s, size, size].
+
+        `known` holds the caveats of each prompt.
+        """
         return contours(
-            seen, probs, names, readings, self._of_prompts(names, readings),
+            seen, probs, names, readings, known,
             margin_mm=margin_mm, source=self.source, note=self._note(),
         )  # fmt: skip
-
-    def _of_prompts(
-        self, names: Sequence[str], readings: Sequence[Reading] | None
-    ) -> list[list[str]]:
-        """Returns the caveats of each sentence; an empty list if there is no sentence."""
-        return [
-            sentences.caveats(name, reading, self._reader.max_tokens)
-            for name, reading in zip(names, readings or (), strict=False)
-        ]
 
     def _note(self) -> str:
         return " ".join(caveats.of_every_contour(self.run))

@@ -1,4 +1,4 @@
-"""The contours that a model draws on one image, and the styles of a model."""
+"""The contours that a model draws on one image."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -12,17 +12,10 @@ from prosona_jax.prediction import margins
 from prosona_jax.prediction.seen import Seen
 
 
-class Style(NamedTuple):
-    """A style that a model was trained on."""
-
-    name: str
-    sentences: tuple[str, ...]  # of its training; empty if the model reads no text
-
-
 class Segmentation(NamedTuple):
     """One contour on one image; arrays are on the image's own grid [H, W]."""
 
-    prompt: str  # a sentence, or the name of a style or sample
+    prompt: str  # a sentence, or the name of a style, profile or sample
     mask: np.ndarray  # u8 {0, 1} [H, W]: probability > 1/2, then moved by `added_mm`
     probability: np.ndarray  # f32 [H, W], 0 outside of the model's input
     added_mm: float  # margin added to the model's contour by geometry; negative: cut off
@@ -53,7 +46,7 @@ def contours(
         probs: the probabilities.
         names: s prompts.
         readings: of sentences, None for styles and samples.
-        caveats: of each sentence, besides those of the image; empty for styles and samples.
+        caveats: of each prompt, besides those of the image; empty if there are none.
         margin_mm: margin to add to each contour, besides the part of a sentence's length that
             the model does not draw.
         source: the model's description.

@@ -7,6 +7,7 @@ import pytest
 
 from prosona_jax.evaluation.intervals import (
     Interval,
+    bootstrap_crossed,
     bootstrap_difference,
     bootstrap_mean,
     bootstrap_ratio,
@@ -141,3 +142,27 @@ def test_summary_is_plain_json():
             {"mean": None, "low": None, "high": None},
         ],
     }
+
+
+def test_raters_and_images_are_both_a_sample():
+    """The variance of the mean of a_i + b_j is that of both means; residuals add little."""
+    rng = np.random.default_rng(4)
+    raters, images = rng.normal(size=(60, 1)), rng.normal(size=(1, 80))
+    values = 1 + raters + images + 0.01 * rng.normal(size=(60, 80))
+    interval = bootstrap_crossed(values, **SETTINGS)
+    assert interval.mean == pytest.approx(values.mean(), rel=1e-12)
+    half = 1.96 * math.sqrt(raters.var() / 60 + images.var() / 80)
+    assert _width(interval) == pytest.approx(2 * half, rel=0.06)
+    assert _width(interval) > 1.2 * _width(bootstrap_mean(values.mean(axis=1), None, **SETTINGS))
+
+
+def test_of_raters_and_images_a_missing_value_is_left_out():
+    values = np.array([[1.0, 2.0, np.nan], [3.0, np.nan, np.nan]])
+    assert bootstrap_crossed(values, **SETTINGS) == (2.0, None, None)  # some draws hold no value
+    assert bootstrap_crossed(values[:1, :2], **SETTINGS) == (1.5, None, None)
+    filled = np.where(np.isnan(values), 2.0, values)
+    equal = bootstrap_crossed(np.full((3, 4), 0.5), **SETTINGS)
+    assert equal == pytest.approx((0.5, 0.5, 0.5))
+    assert (
+        bootstrap_crossed(filled, **SETTINGS).low < 2 < bootstrap_crossed(filled, **SETTINGS).high
+    )

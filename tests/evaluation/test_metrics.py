@@ -324,3 +324,18 @@ def test_leave_one_out_needs_two_raters():
         for value in scores.values():
             assert np.isnan(value[0])
             assert not np.isnan(value[1])
+
+
+def test_the_dice_of_two_masks_is_that_of_the_counts():
+    rng = np.random.default_rng(5)
+    masks = (rng.random((4, 9, 7)) < 0.4).astype(np.uint8)
+    masks[0] = 0
+    overlaps = metrics.count_overlaps(
+        masks[None].astype(np.float32), masks[None], np.ones((1, 4), bool)
+    )
+    table = metrics.style_scores(overlaps, np.ones((1, 4), bool))["dice_table"][0]
+    for (i, a), (j, b) in itertools.product(enumerate(masks), repeat=2):
+        assert metrics.dice(a, b) == pytest.approx(table[i, j], abs=1e-7)
+        assert metrics.dice(a > 0, b) == metrics.dice(a, b)
+    assert metrics.dice(masks[0], masks[0]) == 1
+    assert metrics.dice(masks[0], masks[1]) < 1e-8
