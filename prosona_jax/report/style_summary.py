@@ -75,7 +75,7 @@ def _styles(results: StyleResults, styled: Styled, note: str, png: Png) -> docum
         "query moves the prior's mean to another point of the latent space, and the mask at this "
         "point is the style's contour. "
         + (
-            "The query is computed from the embedding of a sentence. A style's own query, here and "
+            "The query is computed from a sentence. A style's own query, here and "
             "in the pictures below, is the mean over its training sentences. "
             if styled.sentences
             else "No sentence is read: this run is a baseline that knows a style by its number. "
