@@ -11,6 +11,18 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NOUNS = "types rng unicode checksum bundle hub"  # modules that all may import
 PARTS = f"{NOUNS} models text runtime training evaluation report"
+COMMANDS = {
+    "main",
+    "compare",
+    "predict",
+    "fit_style",
+    "export",
+    "score",
+    "probe",
+    "prompts",
+    "train_reader",
+    "cli",
+}  # only they may use flags
 MAY_IMPORT = {  # {unit: units that it may import, besides itself}
     "types": "",
     "rng": "",
@@ -28,32 +40,10 @@ MAY_IMPORT = {  # {unit: units that it may import, besides itself}
     "prediction": f"{PARTS} experiments data_pipelines __version__",
     "cli": "types",
     **dict.fromkeys(
-        (
-            "main",
-            "compare",
-            "predict",
-            "fit_style",
-            "export",
-            "score",
-            "probe",
-            "prompts",
-            "train_reader",
-        ),
+        COMMANDS - {"cli"},
         f"{PARTS} experiments prediction cli data_pipelines configs",
     ),
 }
-COMMANDS = {
-    "main",
-    "compare",
-    "predict",
-    "fit_style",
-    "export",
-    "score",
-    "probe",
-    "prompts",
-    "train_reader",
-    "cli",
-}  # only they may use flags
 CONFIGS = {"experiments", "prediction", *COMMANDS}  # only they may use configs
 # only they may access files or log
 FILES = {*("text", "runtime", "report", "checksum", "bundle", "hub"), *CONFIGS}

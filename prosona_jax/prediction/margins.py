@@ -18,6 +18,28 @@ def check(margin_mm: float, spacing_mm: np.ndarray) -> float:
     return float(margin_mm)
 
 
+def in_all(
+    name: str, margin_mm: float, beyond_mm: float, spacing_mm: np.ndarray
+) -> tuple[float, list[str]]:
+    """Returns the margin that geometry adds to the contour of a prompt, and its caveats.
+
+    Args:
+        name: the prompt.
+        margin_mm: margin that the user asks for.
+        beyond_mm: part of the length in a sentence that no rater drew; 0 for a style. It is not
+            added if the pixel size is unknown.
+        spacing_mm: size of a pixel or voxel; NaN: unknown.
+    """
+    found = []
+    if beyond_mm and np.isnan(spacing_mm).any():
+        found.append(unknown_pixels(name))
+        beyond_mm = 0.0
+    added_mm = margin_mm + beyond_mm
+    if added_mm:
+        found.append(added(name, added_mm))
+    return added_mm, found
+
+
 def added(name: str, mm: float) -> str:
     """Returns the caveat of a contour that was moved by geometry."""
     verb = "added to" if mm > 0 else "cut off"

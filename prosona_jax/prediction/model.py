@@ -186,11 +186,10 @@ class Model:
             margin_mm=margin_mm,
             one_object=one_object,
             fill_holes=fill_holes,
+            source=self.source,
+            note=self._note(),
         )
-        drawn = [
-            each._replace(source=self.source, note=self._note())
-            for each in on_scan.segment(scan, point, self._images, asked)
-        ]
+        drawn = on_scan.segment(scan, point, self._images, asked)
         return drawn if is_several(prompts) else drawn[0]
 
     def sample(self, image: Picture, count: int = 16, *, seed: int | None = None) -> list[Any]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,13 +28,12 @@ class Asked(NamedTuple):
     margin_mm: float  # to add to each contour
     one_object: bool  # keep only the part of a contour that is connected with the point
     fill_holes: bool  # of each slice
+    source: dict[str, Any]  # the model's description, ready for JSON
+    note: str  # the text at the start of the note in each file
 
 
 def segment(scan: Scan, point: Point, images: Images, asked: Asked) -> list[ScanSegmentation]:
-    """Returns the contours through all slices of the object at a point; see `lesion`.
-
-    `source` and `note` are left empty.
-    """
+    """Returns the contours through all slices of the object at a point; see `lesion`."""
     start, place = point[0], point[1:]
 
     def see(k: int, middle: tuple[float, float]) -> Seen:
@@ -51,14 +50,11 @@ def segment(scan: Scan, point: Point, images: Images, asked: Asked) -> list[Scan
         if asked.fill_holes:
             masks = lesion.without_holes(masks)
         beyond_mm = asked.readings[n].beyond_mm if asked.readings else 0.0
-        own = [*scan.caveats, *of_slices, *(asked.caveats[n] if asked.caveats else ())]
-        if beyond_mm and np.isnan(scan.spacing_mm).any():
-            own.append(margins.unknown_pixels(name))
-            beyond_mm = 0.0
-        added_mm = asked.margin_mm + beyond_mm
+        added_mm, of_margin = margins.in_all(name, asked.margin_mm, beyond_mm, scan.spacing_mm)
+        of_prompt = asked.caveats[n] if asked.caveats else ()
+        own = [*scan.caveats, *of_slices, *of_prompt, *of_margin]
         if added_mm:
             masks = add_margin(masks, added_mm, scan)
-            own.append(margins.added(name, added_mm))
         found.append(
             ScanSegmentation(
                 prompt=name,
@@ -67,8 +63,8 @@ def segment(scan: Scan, point: Point, images: Images, asked: Asked) -> list[Scan
                 volume_ml=volume_ml(scan, masks),
                 caveats=tuple(dict.fromkeys(own)),
                 reading=asked.readings[n] if asked.readings else None,
-                source={},
-                note="",
+                source=asked.source,
+                note=asked.note,
                 shown=shown,
             )
         )

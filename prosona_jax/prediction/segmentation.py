@@ -57,16 +57,12 @@ def contours(
     on_image = images.from_model(probs, seen.placement)
     found = []
     for n, name in enumerate(names):
-        own = [*(caveats[n] if caveats else ())]
         beyond_mm = readings[n].beyond_mm if readings else 0.0
-        if beyond_mm and np.isnan(pixel_mm2):
-            own.append(margins.unknown_pixels(name))
-            beyond_mm = 0.0
-        added_mm = margin_mm + beyond_mm
+        added_mm, of_margin = margins.in_all(name, margin_mm, beyond_mm, spacing_mm)
+        own = [*(caveats[n] if caveats else ()), *of_margin]
         mask = (on_image[n] > 0.5).astype(np.uint8)
         if added_mm:
             mask = distances.add_margin(mask, added_mm, spacing_mm)
-            own.append(margins.added(name, added_mm))
         found.append(
             Segmentation(
                 prompt=name,
