@@ -31,6 +31,8 @@ def _data() -> ml_collections.ConfigDict:
     data = ml_collections.ConfigDict()
     data.source = "simulated"  # simulated | dicom | npz | pickled | crops
     data.path = ""  # file or folder of the source; "simulated" needs none
+    data.train_path = ""  # a second one of the same source, whose records only train; "": none
+    data.leave_out = ()  # ids of patients that are in no split
     data.cache_dir = (
         "~/.cache/prosona_jax"  # prepared data sets, one folder per source and settings
     )

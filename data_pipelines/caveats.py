@@ -122,7 +122,8 @@ def of_splits(
             f"Few validation patients: {', '.join(few)}, so the checkpoint is chosen by chance; "
             f"{more} more patients."
         )
-    sizes = splits.fold_sizes(patient_ids, folds)
+    everyone = next(iter(parts.values()))["all"]
+    sizes = splits.fold_sizes([patient_ids[i] for i in everyone], folds)
     if sizes and max(sizes) > _FOLD_RATIO * min(sizes):
         found.append(
             f"Unequal folds: of {_records(sum(sizes))} the smallest of {folds} folds holds "

@@ -62,6 +62,7 @@ def describe(dataset: prepared.Dataset, data: Mapping[str, Any]) -> list[str]:
         folds=data["folds"],
         fold=data["fold"],
         validation_share=data["validation_share"],
+        leave_out=data["leave_out"],
         needed=("all",),
     )
     patients = np.array(dataset.patient_ids)

@@ -107,7 +107,7 @@ def raw_records(settings: Settings, tally: Tally) -> Iterator[Record]:
 def _records(settings: Settings, tally: Tally, *, windowed: bool) -> Iterator[Record]:
     """Yields checked records of one size; `tally` counts the records that are left out."""
     check = validation.Checker(settings.name)
-    for item in sources.records(settings, tally.skipped):
+    for item in _items(settings, tally):
         try:
             if isinstance(item, InputError):
                 raise item
@@ -133,6 +133,16 @@ def _records(settings: Settings, tally: Tally, *, windowed: bool) -> Iterator[Re
         tally.add(item)
         tally.masks_cut += cut
         yield styles.by_area(fitted) if windowed and settings.raters == "by_area" else fitted
+
+
+def _items(settings: Settings, tally: Tally) -> Iterator[Record | InputError]:
+    """Yields what the sources yield; records of `train_path` are declared to train only."""
+    first, *more = settings.parts()
+    yield from sources.records(first, tally.skipped)
+    for part in more:
+        for item in sources.records(part, tally.skipped):
+            only = isinstance(item, Record)
+            yield item._replace(split=validation.ONLY_TRAIN) if only else item
 
 
 def _write(settings: Settings, folder: pathlib.Path) -> None:
@@ -222,8 +232,10 @@ def _key(settings: Settings) -> str:
     code = sorted(pathlib.Path(__file__).parent.rglob("*.py"))
     for file in code:
         digest.update(file.read_bytes())
-    if settings.path:
-        location = settings.location()
+    for part in settings.parts():
+        if not part.path:
+            continue
+        location = part.location()
         for file in [location] if location.is_file() else folders.files(location):
             status = file.stat()
             digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())

@@ -33,6 +33,7 @@ class Settings:
     percentiles: tuple[float, float]
     raters: str
     on_error: str
+    train_path: str = ""  # workdirs from before this field have none
 
     def __post_init__(self) -> None:
         for name, choices in (
@@ -65,7 +66,15 @@ class Settings:
     @classmethod
     def from_config(cls, data: Mapping[str, Any]) -> Self:
         """Returns the settings in `config.data`; its other fields are ignored."""
-        return cls(**{field.name: data[field.name] for field in dataclasses.fields(cls)})
+        names = [field.name for field in dataclasses.fields(cls)]
+        return cls(**{name: data[name] for name in names if name in data})
+
+    def parts(self) -> list["Settings"]:
+        """Returns the settings of `path` and, if there is one, of `train_path`, one path each."""
+        own = dataclasses.replace(self, train_path="")
+        if not self.train_path:
+            return [own]
+        return [own, dataclasses.replace(own, path=self.train_path)]
 
     @property
     def name(self) -> str:

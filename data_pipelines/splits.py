@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from data_pipelines.validation import SPLITS
+from data_pipelines.validation import ONLY_TRAIN, SPLITS
 from prosona_jax.types import InputError
 
 
@@ -16,6 +16,7 @@ def assign(
     folds: int,
     fold: int,
     validation_share: float,
+    leave_out: Collection[str] = (),
     needed: Collection[str] = SPLITS,
 ) -> dict[str, np.ndarray]:
     """Returns the records of each split: {"train", "validation", "test", "all"} -> i64 [n].
@@ -25,17 +26,21 @@ def assign(
     below `validation_share` are the validation set. So the split of a patient does not depend on
     the other patients. With `folds` = 0 the source declares the splits.
 
+    A record that is declared "only_train" trains if its patient is a training patient, and is in no
+    split otherwise; it is not in "all" either.
+
     Args:
         patient_ids: the patient of each record.
         declared_splits: the split of each record that the source declares, "" for none.
         folds: number of folds, 0 for declared splits.
         fold: the test fold, 0-based.
         validation_share: in [0, 1).
+        leave_out: patients whose records are in no split.
         needed: splits that may not be empty.
 
     Raises:
         InputError: values out of range, an unknown split, no declared splits, a patient in two
-            splits, or an empty split.
+            splits, an unknown patient to leave out, or an empty split.
     """
     if folds < 0 or not (fold == 0 or 0 <= fold < folds):
         raise InputError(f"data.fold={fold} of data.folds={folds}: choose 0 <= fold < folds")
@@ -44,16 +49,23 @@ def assign(
             raise InputError(f"data.split={name!r}: choose one of {(*SPLITS, 'all')}")
     if not 0 <= validation_share < 1:
         raise InputError(f"data.validation_share={validation_share}: choose 0 <= share < 1")
+    only_train = [declared == ONLY_TRAIN for declared in declared_splits]
+    if unknown := sorted(set(leave_out) - set(patient_ids)):
+        raise InputError(f"data.leave_out names {unknown[0]!r}, and no record is of this patient")
     if folds:
-        names = [_split(patient, folds, fold, validation_share) for patient in patient_ids]
+        own = {p: _split(p, folds, fold, validation_share) for p in patient_ids}
     else:
-        names = list(declared_splits)
-    _check_leaks(patient_ids, names)
+        own = _declared(patient_ids, declared_splits)
+    names = [
+        "" if patient in leave_out or (only and own[patient] != "train") else own[patient]
+        for patient, only in zip(patient_ids, only_train, strict=True)
+    ]
     parts = {
         name: np.array([i for i, split in enumerate(names) if split == name], np.int64)
         for name in SPLITS
     }
-    parts["all"] = np.arange(len(names))
+    scorable = [i for i, name in enumerate(names) if name and not only_train[i]]
+    parts["all"] = np.array(scorable, np.int64)
     for name in needed:
         if not len(parts[name]):
             patients = len(set(patient_ids))
@@ -88,9 +100,12 @@ def _hash(purpose: str, patient: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{purpose}:{patient}".encode()).digest()[:8])
 
 
-def _check_leaks(patient_ids: Sequence[str], names: Sequence[str]) -> None:
+def _declared(patient_ids: Sequence[str], declared_splits: Sequence[str]) -> dict[str, str]:
+    """Returns the declared split of each patient, "train" if all records of one only train."""
     split_of: dict[str, str] = {}
-    for patient, name in zip(patient_ids, names, strict=True):
+    for patient, name in zip(patient_ids, declared_splits, strict=True):
+        if name == ONLY_TRAIN:
+            continue
         if not name:
             raise InputError(
                 f"patient {patient!r} has a record without declared split; set data.folds above 0 "
@@ -101,3 +116,4 @@ def _check_leaks(patient_ids: Sequence[str], names: Sequence[str]) -> None:
                 f"patient {patient!r} is in two splits, {split_of[patient]!r} and {name!r}; move "
                 "all records of a patient to one, or set data.folds above 0"
             )
+    return dict.fromkeys(patient_ids, "train") | split_of

@@ -8,6 +8,7 @@ from prosona_jax.types import InputError, Record
 
 UNITS = ("HU", "unit", "arbitrary")
 SPLITS = ("train", "validation", "test")
+ONLY_TRAIN = "only_train"  # declared split of a record that is never validated or scored
 
 # Limits beyond which the values of an image probably do not have the unit that the file or the
 # user states. They were measured on 1837 crops of lung CT (LIDC-IDRI, 71x71 pixels). In HU no crop
@@ -111,8 +112,9 @@ def _identity_fault(record: Record) -> str:
         return "the patient id is empty; records are split by patient and each needs one"
     if record.intensity_unit not in UNITS:
         return f"intensity_unit is {record.intensity_unit!r}; choose one of {UNITS}"
-    if record.split not in ("", *SPLITS):
-        return f"split is {record.split!r}; choose one of {SPLITS}, or leave it empty"
+    if record.split not in ("", *SPLITS, ONLY_TRAIN):
+        choices = (*SPLITS, ONLY_TRAIN)
+        return f"split is {record.split!r}; choose one of {choices}, or leave it empty"
     return ""
 
 

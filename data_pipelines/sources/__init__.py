@@ -48,12 +48,15 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
 
 def provenance(settings: Settings, patient_ids: Collection[str]) -> Provenance:
     """Returns the citation, by the source or the patient ids, and whether images are simulated."""
-    citation, simulated = "", False
+    citations, simulated = [], False
     if hasattr(module := _module(settings), "provenance"):
-        citation, simulated = module.provenance(settings)
-    if not citation and any(patient.startswith(_LIDC_PREFIXES) for patient in patient_ids):
-        citation = _LIDC_CITATION
-    return Provenance(citation, simulated)
+        for part in settings.parts():
+            citation, drawn = module.provenance(part)
+            citations += [citation] if citation else []
+            simulated |= drawn
+    if not citations and any(patient.startswith(_LIDC_PREFIXES) for patient in patient_ids):
+        citations = [_LIDC_CITATION]
+    return Provenance("; ".join(dict.fromkeys(citations)), simulated)
 
 
 def _module(settings: Settings) -> ModuleType:

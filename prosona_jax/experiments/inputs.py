@@ -76,6 +76,7 @@ def split_data(config: Config, dataset: prepared.Dataset, needed: Sequence[str])
         folds=config.data.folds,
         fold=config.data.fold,
         validation_share=config.data.validation_share,
+        leave_out=config.data.get("leave_out", ()),  # workdirs from before this field have none
         needed=needed,
     )
     return Data(dataset, indices)

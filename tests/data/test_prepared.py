@@ -62,6 +62,22 @@ def test_records_come_back_as_the_transforms_made_them(make_npz, make_settings, 
         dataset[n]
 
 
+def test_a_second_file_only_trains(make_npz, make_settings, cache):
+    ids = np.array([f"more {i}" for i in range(12)])
+    first = make_npz(citation=np.array("First"))
+    more = make_npz("more.npz", record_id=ids, citation=np.array("Second"))
+    dataset = prepared.prepare(make_settings(first, train_path=str(more)), cache)
+    assert dataset.record_ids[:12] == [f"r{i:02d}" for i in range(12)]
+    assert dataset.record_ids[12:] == ids.tolist()
+    assert dataset.declared_splits == [""] * 12 + ["only_train"] * 12
+    assert dataset.citation == "First; Second"
+    np.testing.assert_array_equal(dataset[3].image, dataset[15].image)
+    with pytest.raises(InputError, match=f"{first}: record 'r00': the id occurs twice"):
+        prepared.prepare(make_settings(first, train_path=str(first)), cache)
+    with pytest.raises(InputError, match="none.npz: no such file or folder; set data.path"):
+        prepared.prepare(make_settings(first, train_path="none.npz"), cache)
+
+
 def test_the_ends_of_the_window_come_back_exactly(make_npz, make_settings, changed, cache):
     image = changed("image", (slice(None), 0, slice(0, 2)), [-1000, 400])
     found = prepared.prepare(make_settings(make_npz(image=image)), cache)[0].image

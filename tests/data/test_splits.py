@@ -76,6 +76,38 @@ def test_declared_splits_are_used_unchanged():
     }
 
 
+def test_records_that_only_train_train_with_the_training_patients():
+    before = assign()
+    patients, declared = [*PATIENTS, *PATIENTS[::2], "new"], [""] * 800 + ["only_train"] * 401
+    parts = assign(patients, declared)
+    for name in ("validation", "test", "all"):
+        np.testing.assert_array_equal(parts[name], before[name])
+    added = parts["train"][len(before["train"]) :]
+    assert {patients[i] for i in added} - {"new"} == {PATIENTS[i] for i in before["train"]}
+    assert added.min() >= 800
+
+
+def test_records_that_only_train_follow_declared_splits():
+    declared = ["train", "validation", "test", *["only_train"] * 4]
+    parts = assign(["a", "b", "c", "a", "b", "c", "d"], declared, folds=0)
+    assert {name: list(part) for name, part in parts.items()} == {
+        "train": [0, 3, 6],
+        "validation": [1],
+        "test": [2],
+        "all": [0, 1, 2],
+    }
+
+
+def test_patients_that_are_left_out_are_in_no_split():
+    left = (PATIENTS[0], PATIENTS[7])
+    parts, before = assign(leave_out=left), assign()
+    for name, part in parts.items():
+        expected = [i for i in before[name] if PATIENTS[i] not in left]
+        np.testing.assert_array_equal(part, expected)
+    with pytest.raises(InputError, match="data.leave_out names 'nobody', and no record is of this"):
+        assign(leave_out=("nobody",))
+
+
 @pytest.mark.parametrize(
     ("declared", "message"),
     [
