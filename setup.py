@@ -38,6 +38,7 @@ setuptools.setup(
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["prosona_jax*", "data_pipelines*", "configs*"]),
     package_data={
+        "prosona_jax": ["pretrained/*/*"],
         "prosona_jax.report": ["templates/*"],
         "configs": ["prompts/*", "prompts/*/*"],
         "data_pipelines.examples": ["*.npz"],

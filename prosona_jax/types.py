@@ -44,7 +44,7 @@ class Record(NamedTuple):
     site: str  # hospital, scanner or collection; "" if unknown
     spacing_mm: np.ndarray  # f32 [2], (row, column) size of a pixel; NaN: unknown
     intensity_unit: str  # "HU", "unit" (already scaled to 0..1), or "arbitrary"
-    split: str = ""  # "train", "validation" or "test" if the source declares it; else ""
+    split: str = ""  # "train", "validation", "test" or "only_train" if declared; else ""
 
 
 class Batch(NamedTuple):

@@ -8,7 +8,7 @@
 | `intensity_unit` | "HU", "unit" (0..1) or "arbitrary" | needed |
 | `spacing_mm` | [N,2], row and column, NaN for unknown | NaN |
 | `rater_valid` | [N,R], False: the rater has no mask of the image | all True |
-| `site`, `split` | [N], text; splits are train, validation, test | "" |
+| `site`, `split` | [N], text; splits are train, validation, test, only_train | "" |
 | `citation` | text to show with the data | "" |
 | `simulated` | True: images rendered from the masks | False |
 

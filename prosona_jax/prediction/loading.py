@@ -1,4 +1,4 @@
-"""Loads a model from a trained workdir, from a model folder, or from the Hugging Face hub."""
+"""Loads a model: that of the package, a workdir, a model folder, or one of the Hugging Face hub."""
 
 import logging
 import pathlib
@@ -9,20 +9,26 @@ from prosona_jax.prediction import package, trained
 from prosona_jax.prediction.model import Model
 from prosona_jax.types import InputError, first_line
 
+PRETRAINED = "lidc"  # the model that comes with the package; docs/pretrained.md describes it
+_PRETRAINED = pathlib.Path(__file__).parents[1] / "pretrained"  # a model folder for each name
 _ON_HUB = re.compile(r"\w[\w.-]*/\w[\w.-]*")  # owner/name
 _LOG = logging.getLogger("prosona_jax")
 
 
-def load(name: str | pathlib.Path, *, encoder: str | None = None) -> Model:
+def load(name: str | pathlib.Path | None = None, *, encoder: str | None = None) -> Model:
     """Reads a trained model.
 
         >>> import prosona_jax as pj
-        >>> model = pj.load("runs/demo")  # doctest: +SKIP
+        >>> model = pj.load()
+        >>> [style.name for style in model.styles]
+        ['core', 'tight', 'full', 'margin']
+        >>> mine = pj.load("runs/demo")  # doctest: +SKIP
 
     Args:
-        name: the workdir of a run, or of one method of a comparison; a model folder that
-            `prosona_jax.export` wrote; or, where no such folder exists, the name "owner/name" of a
-            model on the Hugging Face hub.
+        name: None for the model that comes with the package, which was trained on real CT. Or the
+            workdir of a run, or of one method of a comparison; or a model folder that
+            `prosona_jax.export` wrote. Where no such folder exists: "lidc", the model of the
+            package, or the name "owner/name" of a model on the Hugging Face hub.
         encoder: folder or name of the text encoder, if it has moved since the training.
 
     Raises:
@@ -34,9 +40,13 @@ def load(name: str | pathlib.Path, *, encoder: str | None = None) -> Model:
     return Model(folder, read(folder), encoder=encoder)
 
 
-def _find(name: str | pathlib.Path) -> pathlib.Path:
+def _find(name: str | pathlib.Path | None) -> pathlib.Path:
     """Returns the folder of a model, which is fetched if only the hub has it."""
+    if name is None:
+        return _PRETRAINED / PRETRAINED
     folder = pathlib.Path(name).expanduser()
+    if name == PRETRAINED and not folder.exists():
+        return _PRETRAINED / PRETRAINED
     if folder.exists() or not isinstance(name, str) or not _ON_HUB.fullmatch(name):
         return folder
     try:
