@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from data_pipelines.settings import Settings
+from prosona_jax.types import InputError
 
 # A test's fixtures make files once; the test damages them many times.
 _COMMON = {
@@ -31,6 +32,21 @@ def arrays(n=12, raters=3, size=20):
         "spacing_mm": np.full((n, 2), 0.7, np.float32),
         "intensity_unit": np.array("HU"),
     }
+
+
+def refusal(read, path, **asked):
+    """Returns the line with which a function refuses to read a file."""
+    with pytest.raises(InputError) as error:
+        read(path, **asked)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def fault_of(read, path, **asked):
+    """Returns that line without the file's path, with which it begins."""
+    line = refusal(read, path, **asked)
+    assert line.startswith(f"{path}: ")
+    return line.removeprefix(f"{path}: ")
 
 
 @pytest.fixture
