@@ -1,5 +1,7 @@
 """Makes small files for the tests, and settings for the npz data set with several raters."""
 
+import pathlib
+
 import hypothesis
 import numpy as np
 import pytest
@@ -80,6 +82,17 @@ def make_settings():
         return Settings(**{**defaults, **changes})
 
     return make
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """Names a folder for prepared data sets."""
+    return str(tmp_path / "cache")
+
+
+def folders(cache):
+    """Returns the folders of the data sets that are in the cache."""
+    return [path for path in pathlib.Path(cache).iterdir() if path.is_dir()]
 
 
 @pytest.fixture
