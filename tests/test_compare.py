@@ -15,22 +15,14 @@ from configs.methods import METHODS
 from data_pipelines import splits
 from prosona_jax import checksum
 from prosona_jax.evaluation.results import BASELINES
-from prosona_jax.experiments import grid, runs
+from prosona_jax.experiments import runs
 from prosona_jax.prediction.loading import load
 from prosona_jax.runtime import workdir
 from prosona_jax.runtime.monitor import read_history
 from prosona_jax.types import InputError
-from tests.programs import FEW_PROMPTS, PATIENTS, configure, end, start, wait_until, write_discs
+from tests.comparing import FIELDS, compare, refusal
+from tests.programs import PATIENTS, end, start, wait_until, write_discs
 
-FIELDS = {  # two folds: the patients that one trains on are the test patients of the other
-    "prompts.path": FEW_PROMPTS,
-    "data.folds": 2,
-    "data.validation_share": 0.3,
-    "steps": 2,
-    "stage_two.steps": 2,
-    "stage_two.codes": 4,
-    "stage_two.test_codes": 4,
-}
 RECORDS = [f"{patient}-nodule" for patient in PATIENTS]
 INDICES = [
     splits.assign(PATIENTS, [""] * len(PATIENTS), folds=2, fold=fold, validation_share=0.3)
@@ -54,18 +46,6 @@ def folder(tmp_path_factory):
     write_discs(folder / "discs.npz", PATIENTS, seed=0)
     write_discs(folder / "other.npz", PATIENTS, seed=1)
     return folder
-
-
-def _compare(folder, name, *arguments):
-    return start("compare", folder, name, FIELDS, *arguments)
-
-
-def _refusal(folder, name, methods=(*METHODS,), seeds=(0,), folds=(0, 1), fields=FIELDS):
-    """Returns why a comparison is refused; runs in this process, since a new one is slow."""
-    config = configure(folder, fields)
-    with pytest.raises(InputError) as fault:
-        grid.compare(config, folder / name, methods=methods, seeds=seeds, folds=folds)
-    return str(fault.value)
 
 
 def _scored(place):
@@ -94,8 +74,8 @@ def both(folder):
     """
     whole, broken = folder / "whole", folder / "broken"
     moved = f"--config.data.path={shutil.copy(folder / 'discs.npz', folder / 'moved.npz')}"
-    uninterrupted = _compare(folder, "whole")
-    killed = _compare(folder, "broken", "--methods=expert_id,prosona")
+    uninterrupted = compare(folder, "whole")
+    killed = compare(folder, "broken", "--methods=expert_id,prosona")
     history = broken / "fold0-seed0" / "prosona" / "stage_two"
     wait_until(killed, lambda: read_history(history))
     killed.kill()
@@ -106,7 +86,7 @@ def both(folder):
         "files": _files_of_stages_one(broken, 0),
         "report": (broken / "report").exists(),
     }
-    end(_compare(folder, "broken", "--methods=prob_unet,expert_id,prosona", moved))
+    end(compare(folder, "broken", "--methods=prob_unet,expert_id,prosona", moved))
     end(uninterrupted)
     return whole, broken, left
 
@@ -199,54 +179,22 @@ def test_a_killed_comparison_is_continued(both):
     )
 
 
-@pytest.mark.parametrize(
-    ("asked", "said"),
-    [
-        (
-            {"methods": ["prosona", "unet"]},
-            "--methods: 'unet' is unknown; choose from prob_unet, dpersona, dpersona_heads, "
-            "dpersona_id, expert_id, prosona",
-        ),
-        (
-            {"methods": ["prosona", "expert_id", "prosona"]},
-            "--methods: prosona is named more than once; name it once",
-        ),
-        ({"folds": [0, 2]}, "data.fold=2 of data.folds=2: choose 0 <= fold < folds"),
-    ],
-)
-def test_a_refused_comparison_leaves_no_files(folder, asked, said):
-    assert _refusal(folder, "never", **asked) == said
-    assert not (folder / "never").exists()
-
-
-def test_the_program_refuses_in_one_line(folder):
-    asked = {
-        "--seeds=0,one": "--seeds=0,one: give whole numbers from 0, e.g. 0,1,2",
-        "--seeds=0,00": "--seeds: 0 is named more than once; name it once",
-        "--folds=": "--folds is empty; name at least one",
-    }
-    started = {flag: _compare(folder, "never", flag) for flag in asked}
-    for flag, said in asked.items():
-        assert end(started[flag], status=2).strip().splitlines()[-1] == said
-    assert not (folder / "never").exists()
-
-
 def test_a_workdir_has_one_config_and_data_set_and_a_fold_one_process(folder, both):
     whole, _, _ = both
     before = {path: path.stat().st_mtime_ns for path in whole.rglob("*.json")}
     # Also for new seeds, since their rows would have another config.
-    assert _refusal(folder, "whole", ["prob_unet"], seeds=[1], fields=FIELDS | {"steps": 5}) == (
+    assert refusal(folder, "whole", ["prob_unet"], seeds=[1], fields=FIELDS | {"steps": 5}) == (
         f"{whole / 'run.json'}: this workdir was trained with config.steps = 2, not 5; use its "
         "config again, or another --workdir"
     )
     other = FIELDS | {"data.path": str(folder / "other.npz")}
-    assert _refusal(folder, "whole", ["prob_unet"], fields=other).startswith(
+    assert refusal(folder, "whole", ["prob_unet"], fields=other).startswith(
         f"{whole / 'run.json'}: this workdir was trained on other data (digest "
     )
     held = whole / "fold0-seed1"
     held.mkdir()
     with workdir.hold(held):
-        assert _refusal(folder, "whole", ["prob_unet"], seeds=[1]) == (
+        assert refusal(folder, "whole", ["prob_unet"], seeds=[1]) == (
             f"{held}: another process is at work here; wait for it, or choose another --workdir"
         )
     shutil.rmtree(held)
@@ -264,20 +212,10 @@ def test_folds_trained_at_the_same_time_or_on_other_machines_are_joined(folder, 
         shutil.copy(path.with_name("rows.json"), copy)
     shutil.rmtree(joined / "fold1-seed0" / "expert_id")
     with workdir.hold(joined / "fold0-seed0"):
-        end(_compare(folder, "joined"))
+        end(compare(folder, "joined"))
     tables = [json.loads((at / "report" / "report.json").read_text()) for at in (whole, joined)]
     for kind in ("personalised", "differences", "diversified"):
         assert tables[0][kind] == tables[1][kind]
-
-
-def test_a_foreign_file_in_the_report_is_named_before_anything_is_trained(folder):
-    notes = folder / "noted" / "report" / "notes.txt"
-    notes.parent.mkdir(parents=True)
-    notes.write_text("mine")
-    said = _refusal(folder, "noted", ["prob_unet"])
-    assert said.startswith(f"{notes.parent}: 'notes.txt' is not part of a report")
-    assert notes.read_text() == "mine"
-    assert not list((folder / "noted").glob("fold*"))
 
 
 def test_a_method_can_be_evaluated_and_used_for_prediction_like_a_run(folder, both):
@@ -317,7 +255,7 @@ def test_rows_of_an_earlier_definition_of_a_method_are_refused(folder, both):
     before = workdir.read(path.parent)
     before.config["stage_two"]["tau"] = 0.2
     workdir.write(path.parent, before)
-    said = _refusal(folder, "whole", ["expert_id"])
+    said = refusal(folder, "whole", ["expert_id"])
     path.write_text(kept)
     assert said.startswith(f"{path}: this workdir was trained with config.stage_two.tau = 0.2, not")
 
@@ -329,7 +267,7 @@ def test_rows_that_other_code_scored_are_refused(folder, both):
     rows = json.loads(kept)["rows"]
     older = [{name: x for name, x in row.items() if name != "ged"} for row in rows]
     path.write_text(json.dumps(checksum.seal({"rows": older})))
-    said = _refusal(folder, "whole", ["expert_id"])
+    said = refusal(folder, "whole", ["expert_id"])
     path.write_text(kept)
     assert said.startswith(
         f"{path}: was scored by other code than earlier cells, because only some of them have 'ged'"
@@ -344,7 +282,7 @@ def test_rows_with_another_number_are_refused_before_anything_is_trained(folder,
     value = f'"ged": {json.loads(kept)["rows"][0]["ged"]!r}'
     changed = value[:-1] + str(int(value[-1]) ^ 1)  # the last digit, by one bit
     path.write_text(kept.replace(value, changed, 1))
-    said = _refusal(folder, "whole", seeds=[1, 0])
+    said = refusal(folder, "whole", seeds=[1, 0])
     path.write_text(kept)
     assert not list(whole.glob("fold*-seed1"))
     assert said == (

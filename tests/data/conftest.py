@@ -1,10 +1,13 @@
 """Makes small files for the tests, and settings for the npz data set with several raters."""
 
+import pathlib
+
 import hypothesis
 import numpy as np
 import pytest
 
 from data_pipelines.settings import Settings
+from prosona_jax.types import InputError
 
 # A test's fixtures make files once; the test damages them many times.
 _COMMON = {
@@ -31,6 +34,21 @@ def arrays(n=12, raters=3, size=20):
         "spacing_mm": np.full((n, 2), 0.7, np.float32),
         "intensity_unit": np.array("HU"),
     }
+
+
+def refusal(read, path, **asked):
+    """Returns the line with which a function refuses to read a file."""
+    with pytest.raises(InputError) as error:
+        read(path, **asked)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def fault_of(read, path, **asked):
+    """Returns that line without the file's path, with which it begins."""
+    line = refusal(read, path, **asked)
+    assert line.startswith(f"{path}: ")
+    return line.removeprefix(f"{path}: ")
 
 
 @pytest.fixture
@@ -64,6 +82,17 @@ def make_settings():
         return Settings(**{**defaults, **changes})
 
     return make
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """Names a folder for prepared data sets."""
+    return str(tmp_path / "cache")
+
+
+def folders(cache):
+    """Returns the folders of the data sets that are in the cache."""
+    return [path for path in pathlib.Path(cache).iterdir() if path.is_dir()]
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Frames and geometry of DICOM files from scanners and archives; errors are one line."""
 
+import functools
 import io
 
 import highdicom
@@ -10,10 +11,14 @@ import pytest
 
 from data_pipelines import images
 from prosona_jax.types import InputError
+from tests.data import conftest
+from tests.data.dicom_damage import DAMAGE, READ, damage
 
 RAMP = np.arange(12 * 9).reshape(12, 9) * 7
 MASK = np.zeros((12, 9), np.uint8)
 MASK[2:7, 3:5] = 1
+
+fault_of = functools.partial(conftest.fault_of, images.read)
 
 
 def write(picture, masks=MASK[None]):
@@ -25,15 +30,6 @@ def segmentation(picture):
     """Reads a written DICOM-SEG back with the library that viewers use."""
     (content,) = write(picture).values()
     return highdicom.seg.segread(io.BytesIO(content))
-
-
-def fault_of(path, **asked):
-    with pytest.raises(InputError) as error:
-        images.read(path, **asked)
-    message = str(error.value)
-    assert message.startswith(f"{path}: ")
-    assert "\n" not in message
-    return message.removeprefix(f"{path}: ")
 
 
 # Files with several frames.
@@ -243,47 +239,6 @@ def test_a_spacing_of_one_number(make_dicom):
     assert fault_of(make_dicom(PixelSpacing=[0.7, 0])) == (
         "PixelSpacing is [0.7, 0.0]; both sizes must be above 0: export it again"
     )
-
-
-READ = (
-    *("Modality", "PhotometricInterpretation", "SamplesPerPixel", "NumberOfFrames", "RescaleType"),
-    *("RescaleSlope", "RescaleIntercept", "PixelSpacing", "SliceThickness", "PixelPaddingValue"),
-    *("PixelPaddingRangeLimit", "SpacingBetweenSlices", "ImagePositionPatient", "Rows", "Columns"),
-    *("ImageOrientationPatient", "FrameOfReferenceUID", "StudyInstanceUID", "SeriesInstanceUID"),
-    *("SOPInstanceUID", "SOPClassUID", "PatientID", "PatientName", "PatientBirthDate", "StudyID"),
-    *("PatientSex", "AccessionNumber", "StudyDate", "StudyTime", "BitsAllocated", "BitsStored"),
-    *("HighBit", "PixelRepresentation", "PixelData", "ModalityLUTSequence"),
-    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
-)
-
-
-DAMAGE = {
-    "missing": None,
-    "empty": b"",
-    "blank": b"  ",
-    "word": b"abcdef",
-    "zero": b"0 ",
-    "negative": b"-1",
-    "huge": b"1e308 ",
-    "no number": b"NaN ",
-    "repeated": b"1\\2\\3\\4\\5 ",
-    "bytes": b"\xff\xfe\x00\x01",
-}
-
-
-def damage(dataset, name, content):
-    """Replaces the bytes of an attribute, also by bytes that pydicom refuses to write."""
-    tag = pydicom.tag.Tag(pydicom.datadict.tag_for_keyword(name))
-    vr = pydicom.datadict.dictionary_VR(tag).split(" or ")[0]
-    if content is None:
-        dataset._dict.pop(tag, None)
-    elif vr == "SQ":
-        dataset[tag] = pydicom.DataElement(tag, "SQ", [pydicom.Dataset()] if content else [])
-    else:
-        length = len(content)
-        dataset._dict[tag] = pydicom.dataelem.RawDataElement(
-            tag, vr, length, content, 0, False, True
-        )
 
 
 def ends_well(path, frame):

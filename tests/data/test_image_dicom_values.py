@@ -1,20 +1,18 @@
 """Values of DICOM files: units, slopes and tables, padding, and inverted gray values."""
 
+import functools
+
 import numpy as np
 import pydicom
 import pytest
 
 from data_pipelines import images
-from prosona_jax.types import InputError
+from tests.data import conftest
 from tests.data.conftest import item
 
 RAMP = np.arange(12 * 9).reshape(12, 9) * 7
 
-
-def fault_of(path, **asked):
-    with pytest.raises(InputError) as error:
-        images.read(path, **asked)
-    return str(error.value).removeprefix(f"{path}: ")
+fault_of = functools.partial(conftest.fault_of, images.read)
 
 
 @pytest.mark.parametrize("stated", [None, "", "HU", "hu", " Hu "])

@@ -1,6 +1,7 @@
 """An unreadable file, or masks that cannot be written, give an error of one line."""
 
 import bz2
+import functools
 import gzip
 import os
 import struct
@@ -13,17 +14,11 @@ from PIL import Image
 from data_pipelines import images
 from data_pipelines.images import output
 from prosona_jax.types import InputError
+from tests.data import conftest
 
 NOISE = np.random.default_rng(0).integers(-1000, 400, (9, 12, 5)).astype(np.int16)
 
-
-def fault_of(path, **arguments):
-    with pytest.raises(InputError) as error:
-        images.read(path, **arguments)
-    message = str(error.value)
-    assert message.startswith(f"{path}: ")
-    assert "\n" not in message
-    return message.removeprefix(f"{path}: ")
+fault_of = functools.partial(conftest.fault_of, images.read)
 
 
 @pytest.fixture

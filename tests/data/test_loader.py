@@ -13,8 +13,8 @@ INDICES = np.array([0, 2, 3, 4, 6, 7, 8, 9, 10, 11])
 
 
 @pytest.fixture
-def dataset(make_npz, make_settings, tmp_path):
-    return prepared.prepare(make_settings(make_npz()), str(tmp_path / "cache"))
+def dataset(make_npz, make_settings, cache):
+    return prepared.prepare(make_settings(make_npz()), cache)
 
 
 def train(dataset, process_index=0, process_count=1, **changes):

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.metrics import loop_scores
 from prosona_jax.evaluation import metrics
+from tests.masks import all_valid, assert_equal_scores, boxes, random_masks, score
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden"
 REFERENCE = json.loads((GOLDEN / "metric_reference.json").read_text())
@@ -28,56 +29,10 @@ def cases():
         return dict(file)
 
 
-def _random(*, samples, raters, records=5, size=12):
-    """Blocky masks with real overlap; some are empty and some raters missing."""
-    rng = np.random.default_rng([samples, raters])
-    base = rng.random((records, 1, size, size))
-    probs = 0.6 * base + 0.4 * rng.random((records, samples, size, size))
-    labels = 0.6 * base + 0.4 * rng.random((records, raters, size, size)) > 0.5
-    probs[0, 0] = 0.0
-    labels[0, -1] = False
-    valid = rng.random((records, raters)) > 0.3
-    valid[:, 0] = True
-    valid[1] = True
-    return probs.astype(np.float32), labels.astype(np.uint8), valid
-
-
-def _score(probs, labels, valid):
-    return metrics.score_batch(metrics.count_overlaps(probs, labels, valid), valid)
-
-
-def _samples_leave_one_out(probs, labels, valid):
-    return metrics.samples_leave_one_out(metrics.count_overlaps(probs, labels, valid), valid)
-
-
-def _raters_leave_one_out(labels, valid):
-    """Adds two samples, which must not change the scores."""
-    probs = np.ones((len(labels), 2, *labels.shape[2:]), np.float32)
-    return metrics.raters_leave_one_out(metrics.count_overlaps(probs, labels, valid), valid)
-
-
-def _all_valid(labels):
-    return np.ones(labels.shape[:2], bool)
-
-
-def _boxes(*columns, size=8):
-    """One record of masks [1, m, size, size], each the half-open column range (start, stop)."""
-    masks = np.zeros((1, len(columns), size, size), np.uint8)
-    for mask, (start, stop) in zip(masks[0], columns, strict=True):
-        mask[:, start:stop] = 1
-    return masks
-
-
-def _equal(actual, expected, **tolerance):
-    assert actual.keys() == expected.keys()
-    for name, value in actual.items():
-        np.testing.assert_allclose(value, expected[name], err_msg=name, **tolerance)
-
-
 @pytest.mark.parametrize("case", REFERENCE)
 def test_dpersona_reference(cases, case):
     probs, labels = cases[f"{case}/probs"][None], cases[f"{case}/labels"][None]
-    scores = _score(probs, labels, _all_valid(labels))
+    scores = score(probs, labels, all_valid(labels))
     for theirs, ours in NAMES.items():
         assert (theirs in REFERENCE[case]) == (ours in scores)
         if theirs in REFERENCE[case]:
@@ -88,8 +43,8 @@ def test_dpersona_reference(cases, case):
 
 @pytest.mark.parametrize(("samples", "raters"), [(1, 4), (3, 4), (4, 4), (9, 2), (5, 1), (10, 10)])
 def test_loops_over_pairs_with_missing_raters(samples, raters):
-    probs, labels, valid = _random(samples=samples, raters=raters)
-    scores = _score(probs, labels, valid)
+    probs, labels, valid = random_masks(samples=samples, raters=raters)
+    scores = score(probs, labels, valid)
     for i in range(len(probs)):
         expected = loop_scores(probs[i], labels[i, valid[i]])
         np.testing.assert_allclose(
@@ -98,8 +53,8 @@ def test_loops_over_pairs_with_missing_raters(samples, raters):
 
 
 def test_perfect_samples():
-    labels = _boxes((0, 2), (0, 3), (1, 5), (0, 0))
-    scores = _score(labels.astype(np.float32), labels, _all_valid(labels))
+    labels = boxes((0, 2), (0, 3), (1, 5), (0, 0))
+    scores = score(labels.astype(np.float32), labels, all_valid(labels))
     assert 0 <= scores.pop("ged")[0] < 1e-15
     assert 0 <= scores.pop("ged_dpersona")[0] < 1e-8
     for name, value in scores.items():
@@ -109,8 +64,8 @@ def test_perfect_samples():
 def test_disjoint_samples():
     # A sample and a rater have distance 1. Of the pairs of two samples, or of two raters, half have
     # distance 0 and half 1/2.
-    labels, samples = _boxes((0, 1), (0, 2)), _boxes((4, 5), (4, 6))
-    scores = _score(samples.astype(np.float32), labels, _all_valid(labels))
+    labels, samples = boxes((0, 1), (0, 2)), boxes((4, 5), (4, 6))
+    scores = score(samples.astype(np.float32), labels, all_valid(labels))
     np.testing.assert_allclose(scores.pop("ged"), 2 - 0.25 - 0.25, rtol=1e-12)
     np.testing.assert_allclose(scores.pop("ged_dpersona"), 1.5, rtol=1e-8)
     for name, value in scores.items():
@@ -118,8 +73,8 @@ def test_disjoint_samples():
 
 
 def test_partial_overlap():
-    labels, samples = _boxes((0, 4)), _boxes((2, 6))  # IoU 2/6, Dice 4/8
-    scores = _score(samples.astype(np.float32), labels, _all_valid(labels))
+    labels, samples = boxes((0, 4)), boxes((2, 6))  # IoU 2/6, Dice 4/8
+    scores = score(samples.astype(np.float32), labels, all_valid(labels))
     np.testing.assert_allclose(scores.pop("ged"), 2 * (1 - 1 / 3), rtol=1e-12)
     np.testing.assert_allclose(scores.pop("ged_dpersona"), 4 / 3, rtol=1e-8)
     for name, value in scores.items():
@@ -135,8 +90,8 @@ def test_partial_overlap():
     ],
 )
 def test_empty_masks_in_both_conventions(sample, label, ged, dpersona, dice):
-    labels = _boxes(label)
-    scores = _score(_boxes(sample).astype(np.float32), labels, _all_valid(labels))
+    labels = boxes(label)
+    scores = score(boxes(sample).astype(np.float32), labels, all_valid(labels))
     np.testing.assert_allclose(scores.pop("ged"), ged, rtol=1e-12)
     np.testing.assert_allclose(scores.pop("ged_dpersona"), dpersona, rtol=1e-8)
     for name, value in scores.items():
@@ -144,59 +99,59 @@ def test_empty_masks_in_both_conventions(sample, label, ged, dpersona, dice):
 
 
 def test_a_probability_of_one_half_is_background():
-    labels = _boxes((0, 4))
+    labels = boxes((0, 4))
     probs = np.where(labels, np.float32(0.5), np.float32(0.0))
-    assert _score(probs, labels, _all_valid(labels))["dice_match"][0] < 1e-9
+    assert score(probs, labels, all_valid(labels))["dice_match"][0] < 1e-9
     above = np.where(labels, np.nextafter(np.float32(0.5), np.float32(1)), np.float32(0))
-    assert _score(above, labels, _all_valid(labels))["dice_match"][0] == 1
+    assert score(above, labels, all_valid(labels))["dice_match"][0] == 1
 
 
 def test_soft_dice_takes_values_above_a_threshold_not_at_it():
     # 3 of 10 raters and 3 of 10 samples draw the left half: 0.3 is above the threshold 0.1 only.
     # At the other thresholds both masks are empty. With one more sample, 0.4 is also above 0.3,
     # where the raters' mask is still empty.
-    labels = _boxes(*[(0, 4)] * 3, *[(0, 0)] * 7)
-    four = _boxes(*[(0, 4)] * 4, *[(0, 0)] * 6)
+    labels = boxes(*[(0, 4)] * 3, *[(0, 0)] * 7)
+    four = boxes(*[(0, 4)] * 4, *[(0, 0)] * 6)
     for samples, expected in ((labels, 1.0), (four, 0.8)):
-        scores = _score(samples.astype(np.float32), labels, _all_valid(labels))
+        scores = score(samples.astype(np.float32), labels, all_valid(labels))
         np.testing.assert_allclose(scores["dice_soft"], expected, rtol=1e-9)
 
 
 def test_missing_raters_do_not_count():
-    probs, labels, valid = _random(samples=6, raters=4)
+    probs, labels, valid = random_masks(samples=6, raters=4)
     valid[:] = [True, False, True, True]
-    kept = _score(probs, labels[:, [0, 2, 3]], np.ones((5, 3), bool))
-    _equal(_score(probs, labels, valid), kept, rtol=1e-12)
+    kept = score(probs, labels[:, [0, 2, 3]], np.ones((5, 3), bool))
+    assert_equal_scores(score(probs, labels, valid), kept, rtol=1e-12)
     labels[:, 1] = 255  # the content of a missing rater's mask
-    _equal(_score(probs, labels, valid), kept, rtol=1e-12)
+    assert_equal_scores(score(probs, labels, valid), kept, rtol=1e-12)
 
 
 def test_dice_style_keeps_its_column_if_a_rater_is_missing():
-    labels = _boxes((0, 2), (0, 4), (0, 6))
-    samples = _boxes((0, 2), (0, 4), (0, 2)).astype(np.float32)
-    scores = _score(samples, labels, np.array([[True, False, True]]))
+    labels = boxes((0, 2), (0, 4), (0, 6))
+    samples = boxes((0, 2), (0, 4), (0, 2)).astype(np.float32)
+    scores = score(samples, labels, np.array([[True, False, True]]))
     np.testing.assert_allclose(scores["dice_style"], [[1.0, np.nan, 0.5]], rtol=1e-9)
     np.testing.assert_allclose(scores["dice_mean"], [0.75], rtol=1e-9)
 
 
 def test_dice_style_does_not_match_masks():
-    labels = _boxes((0, 2), (0, 6))
+    labels = boxes((0, 2), (0, 6))
     samples = labels[:, ::-1].astype(np.float32)
-    scores = _score(samples, labels, _all_valid(labels))
+    scores = score(samples, labels, all_valid(labels))
     np.testing.assert_allclose(scores["dice_style"], [[0.5, 0.5]], rtol=1e-9)
     np.testing.assert_allclose(scores["dice_match"], [1.0], rtol=1e-9)
 
 
 def test_dice_style_needs_as_many_samples_as_raters():
-    probs, labels, valid = _random(samples=3, raters=4)
-    assert not {"dice_style", "dice_mean"} & _score(probs, labels, valid).keys()
+    probs, labels, valid = random_masks(samples=3, raters=4)
+    assert not {"dice_style", "dice_mean"} & score(probs, labels, valid).keys()
 
 
 def test_only_the_record_without_a_rater_is_nan():
-    probs, labels, valid = _random(samples=4, raters=4)
-    expected = _score(probs, labels, valid)
+    probs, labels, valid = random_masks(samples=4, raters=4)
+    expected = score(probs, labels, valid)
     valid[2] = False
-    for name, value in _score(probs, labels, valid).items():
+    for name, value in score(probs, labels, valid).items():
         assert np.isnan(value[2]).all()
         rest = [0, 1, 3, 4]
         np.testing.assert_array_equal(value[rest], expected[name][rest])
@@ -204,8 +159,8 @@ def test_only_the_record_without_a_rater_is_nan():
 
 @pytest.mark.parametrize(("samples", "raters"), [(2, 4), (4, 4), (5, 3)])
 def test_match_is_the_best_of_all_assignments(samples, raters):
-    probs, labels, _ = _random(samples=samples, raters=raters)
-    found = _score(probs, labels, _all_valid(labels))["dice_match"]
+    probs, labels, _ = random_masks(samples=samples, raters=raters)
+    found = score(probs, labels, all_valid(labels))["dice_match"]
     for i in range(len(probs)):
         one = probs[i, :, None] > 0.5
         both = (one & (labels[i] > 0)).sum((2, 3))
@@ -219,111 +174,35 @@ def test_match_is_the_best_of_all_assignments(samples, raters):
 
 
 def test_scores_do_not_depend_on_the_order_of_samples_and_raters():
-    probs, labels, valid = _random(samples=5, raters=4)
+    probs, labels, valid = random_masks(samples=5, raters=4)
     order, raters = [3, 0, 4, 2, 1], [2, 0, 3, 1]
-    permuted = _score(probs[:, order], labels[:, raters], valid[:, raters])
-    _equal(permuted, _score(probs, labels, valid), rtol=1e-9, atol=1e-15)
+    permuted = score(probs[:, order], labels[:, raters], valid[:, raters])
+    assert_equal_scores(permuted, score(probs, labels, valid), rtol=1e-9, atol=1e-15)
 
 
 def test_dice_style_follows_a_common_order_of_samples_and_raters():
-    probs, labels, valid = _random(samples=4, raters=4)
-    scores = _score(probs, labels, valid)
+    probs, labels, valid = random_masks(samples=4, raters=4)
+    scores = score(probs, labels, valid)
     order = [2, 0, 3, 1]
-    permuted = _score(probs[:, order], labels[:, order], valid[:, order])
+    permuted = score(probs[:, order], labels[:, order], valid[:, order])
     np.testing.assert_array_equal(permuted["dice_style"], scores["dice_style"][:, order])
     np.testing.assert_allclose(permuted["dice_mean"], scores["dice_mean"], rtol=1e-12)
 
 
 def test_more_background_changes_no_score():
-    probs, labels, valid = _random(samples=4, raters=4)
+    probs, labels, valid = random_masks(samples=4, raters=4)
     margin = ((0, 0), (0, 0), (3, 1), (0, 5))
-    padded = _score(np.pad(probs, margin), np.pad(labels, margin), valid)
-    _equal(padded, _score(probs, labels, valid), rtol=1e-12)
+    padded = score(np.pad(probs, margin), np.pad(labels, margin), valid)
+    assert_equal_scores(padded, score(probs, labels, valid), rtol=1e-12)
 
 
 def test_a_record_has_the_same_scores_alone_and_in_a_batch():
-    probs, labels, valid = _random(samples=4, raters=4)
-    together = _score(probs, labels, valid)
+    probs, labels, valid = random_masks(samples=4, raters=4)
+    together = score(probs, labels, valid)
     for i in range(len(probs)):
         one = slice(i, i + 1)
-        alone = _score(probs[one], labels[one], valid[one])
-        _equal(alone, {name: value[one] for name, value in together.items()}, rtol=0)
-
-
-def test_leave_one_out_by_hand():
-    # Widths 2, 4, 8. The pairs 01, 02 and 12 have IoU 1/2, 1/4 and 1/2, and Dice 2/3, 2/5 and 2/3.
-    labels = _boxes((0, 2), (0, 4), (0, 8))
-    scores = _raters_leave_one_out(labels, _all_valid(labels))
-    # 2 E d(y_r, y) - E d(y, y'): the second term is half the distance of the two other raters.
-    ged = [(0.5 + 0.75) - 0.25, (0.5 + 0.5) - 0.375, (0.75 + 0.5) - 0.25]
-    _equal(
-        scores,
-        {
-            "ged": [np.mean(ged)],
-            "dice": [(2 / 3 + 2 / 5 + 2 / 3) / 3],
-            "dice_max": [2 / 3],
-        },
-        rtol=1e-8,
-    )
-
-
-def _single_sample_mean(probs, labels, valid, name):
-    """Mean over left-out raters r and samples s of the plain score of s against the others."""
-    found = []
-    for r in np.flatnonzero(valid):
-        others = valid.copy()
-        others[r] = False
-        for sample in probs:
-            scores = _score(sample[None, None], labels[None], others[None])
-            found.append(scores[name][0])
-    return np.mean(found)
-
-
-def test_samples_leave_one_out_is_the_mean_of_single_samples():
-    probs, labels, valid = _random(samples=3, raters=4, records=3)
-    scores = _samples_leave_one_out(probs, labels, valid)
-    for i in range(3):
-        record = probs[i], labels[i], valid[i]
-        ged = _single_sample_mean(*record, "ged")
-        best = _single_sample_mean(*record, "dice_max_raters_per_sample")
-        mean = _single_sample_mean(*record, "dice_max_samples_per_rater")  # S = 1: no choice
-        np.testing.assert_allclose(scores["ged"][i], ged, rtol=1e-9)
-        np.testing.assert_allclose(scores["dice_max"][i], best, rtol=1e-9)
-        np.testing.assert_allclose(scores["dice"][i], mean, rtol=1e-9)
-
-
-def test_raters_leave_one_out_is_each_rater_as_the_single_sample():
-    _, labels, valid = _random(samples=1, raters=4)
-    scores = _raters_leave_one_out(labels, valid)
-    for i in range(len(labels)):
-        expected = []
-        for r in np.flatnonzero(valid[i]):
-            others = valid[i].copy()
-            others[r] = False
-            sample = labels[i, r].astype(np.float32)[None, None]
-            expected.append(_score(sample, labels[i][None], others[None])["ged"][0])
-        np.testing.assert_allclose(scores["ged"][i], np.mean(expected), rtol=1e-9)
-
-
-def test_leave_one_out_of_raters_who_agree_is_perfect():
-    labels = np.repeat(_boxes((1, 5)), 3, axis=1)
-    expected = {"ged": [0.0], "dice": [1.0], "dice_max": [1.0]}
-    _equal(_raters_leave_one_out(labels, _all_valid(labels)), expected, atol=1e-15)
-    samples = np.repeat(labels[:, :1], 5, axis=1).astype(np.float32)
-    found = _samples_leave_one_out(samples, labels, _all_valid(labels))
-    _equal(found, expected, atol=1e-15)
-
-
-def test_leave_one_out_needs_two_raters():
-    probs, labels, valid = _random(samples=2, raters=4)
-    valid[0] = [False, True, False, False]
-    for scores in (
-        _raters_leave_one_out(labels, valid),
-        _samples_leave_one_out(probs, labels, valid),
-    ):
-        for value in scores.values():
-            assert np.isnan(value[0])
-            assert not np.isnan(value[1])
+        alone = score(probs[one], labels[one], valid[one])
+        assert_equal_scores(alone, {name: value[one] for name, value in together.items()}, rtol=0)
 
 
 def test_the_dice_of_two_masks_is_that_of_the_counts():

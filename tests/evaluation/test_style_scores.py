@@ -7,27 +7,15 @@ import pytest
 from scipy.stats import spearmanr
 
 from prosona_jax.evaluation import metrics
+from tests.masks import random_masks, score
 
 K = 4
 
 
-def _random(records=5, size=12):
-    """Blocky masks with real overlap; one mask is empty, some raters are missing."""
-    rng = np.random.default_rng(0)
-    base = rng.random((records, 1, size, size))
-    probs = 0.6 * base + 0.4 * rng.random((records, K, size, size))
-    labels = 0.6 * base + 0.4 * rng.random((records, K, size, size)) > 0.5
-    probs[0, 0] = 0.0
-    labels[0, -1] = False
-    valid = rng.random((records, K)) > 0.3
-    valid[:, 0] = True
-    valid[1] = True
+def _random():
+    probs, labels, valid = random_masks(samples=K, raters=K)
     assert not valid.all()
-    return probs.astype(np.float32), labels.astype(np.uint8), valid
-
-
-def _score(probs, labels, valid):
-    return metrics.score_batch(metrics.count_overlaps(probs, labels, valid), valid)
+    return probs, labels, valid
 
 
 def _style_scores(probs, labels, valid):
@@ -69,7 +57,7 @@ def test_others_is_the_mean_over_all_shuffles_that_leave_no_prompt_in_place():
         if all(style != prompt for style, prompt in enumerate(order))
     ]
     assert len(shuffles) == 9
-    shuffled = [_score(probs[:, list(order)], labels, valid)["dice_mean"] for order in shuffles]
+    shuffled = [score(probs[:, list(order)], labels, valid)["dice_mean"] for order in shuffles]
     found = _style_scores(probs, labels, valid)["dice_others"]
     np.testing.assert_allclose(found, np.mean(shuffled, axis=0), rtol=1e-12)
 
@@ -77,7 +65,7 @@ def test_others_is_the_mean_over_all_shuffles_that_leave_no_prompt_in_place():
 def test_dice_table_and_style_gain_agree_with_the_other_scores():
     probs, labels, valid = _random()
     scores = _style_scores(probs, labels, valid)
-    other = _score(probs, labels, valid)
+    other = score(probs, labels, valid)
     diagonal = np.diagonal(scores["dice_table"], axis1=1, axis2=2)
     np.testing.assert_array_equal(diagonal, other["dice_style"])
     gain = other["dice_mean"] - scores["dice_others"]

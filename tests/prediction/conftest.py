@@ -11,9 +11,11 @@ import yaml
 from configs import lidc
 from data_pipelines import images
 from prosona_jax.experiments import inputs, prompt_sets, stages
+from prosona_jax.prediction.exporting import export
 from prosona_jax.prediction.loading import load
 from prosona_jax.prediction.saving import save
 from prosona_jax.runtime import workdir
+from prosona_jax.types import InputError
 from tests.programs import PATIENTS, ROOT, SIZE, write_discs
 
 SENTENCES = ("Draw a very small contour.", "Draw a very large contour.", "hug the solid core")
@@ -64,6 +66,12 @@ def reads_degrees(trained, tmp_path_factory):
     return own
 
 
+@pytest.fixture(scope="session")
+def model_folder(trained, tmp_path_factory):
+    """The workdir as a model folder; whoever changes it, copies it before."""
+    return export(trained[0], tmp_path_factory.mktemp("exported") / "model")
+
+
 loaded = functools.cache(load)  # a workdir does not change within a test
 
 
@@ -72,6 +80,14 @@ def draw(folder, image, sentences, output, *, encoder=None, **options):
     picture = images.read(image, **options)
     model = loaded(folder, encoder=encoder)
     return save(model.segment(picture, sentences), picture, output)
+
+
+def refusal(call, *arguments, **named):
+    """Returns the line with which a function refuses what it is given."""
+    with pytest.raises(InputError) as error:
+        call(*arguments, **named)
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 @pytest.fixture
