@@ -78,7 +78,7 @@ def save(
     # Bytes of a path that are not UTF-8 become JSON escapes.
     files[_RECORD] = f"{text}\n".encode(errors="backslashreplace")
     earlier = _earlier(folder, {name: record[name] for name in ("image", "slice", "axis")})
-    for path in output.write(folder, files, image, earlier=earlier):
+    for path in output.write(folder, files, [image.path], earlier=earlier):
         _LOG.info("%s", path)
     return record
 
