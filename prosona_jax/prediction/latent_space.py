@@ -167,6 +167,11 @@ class LatentSpace:
         """
         return self._read(prompts)[2]
 
+    def check_style(self, style: str | Profile, strength: float = 1.0) -> None:
+        """Raises InputError if the model cannot draw a style or a profile; no image is needed."""
+        self._styles.check(style)
+        self._styles.check_strength(strength)
+
     def _read(self, prompts: Sequence[str]) -> tuple[list[str], np.ndarray, list[Reading]]:
         """Returns checked sentences, what the second stage gets of them, and their readings."""
         checked, reader = sentences.check(prompts), self._reader
