@@ -179,8 +179,9 @@ def image_fault(image: np.ndarray, intensity_unit: str) -> str:
 
 
 def is_constant(image: np.ndarray) -> bool:
-    """Returns whether a channel of an image f32 [H, W, C] has one value alone."""
-    return bool((image.min(axis=(0, 1)) == image.max(axis=(0, 1))).any())
+    """Returns whether a channel of an image f32 [H, W, C] has one value alone, or NaN alone."""
+    same = image.min(axis=(0, 1)) == image.max(axis=(0, 1))
+    return bool((same | np.isnan(image).all(axis=(0, 1))).any())
 
 
 class Intensities(NamedTuple):

@@ -52,9 +52,7 @@ class _Object(NamedTuple):
     @property
     def caveats(self) -> list[str]:
         """What a user must know, whatever was request."""
-        found = list(self.scan.caveats)
-        for each in self.followed.slices.values():
-            found += each.seen.caveats
+        found = [*self.scan.caveats, *_of_slices(self.followed)]
         found += [
             f"Slice {k} is constant, as padding is, so the object was taken to end before it."
             for k in self.followed.padding
@@ -79,6 +77,19 @@ class _Object(NamedTuple):
             except ConstantImage:
                 continue
         return found
+
+
+def _of_slices(followed: lesion.Followed) -> list[str]:
+    """Returns the caveats of all slices, "Short claim: explanation", each claim once."""
+    by_claim: dict[str, list[str]] = {}
+    for each in followed.slices.values():
+        for caveat in each.seen.caveats:
+            by_claim.setdefault(caveat.partition(":")[0], []).append(caveat)
+    found = []
+    for first, *others in by_claim.values():
+        more = sum(other != first for other in others)
+        found.append(first + f" Likewise on {more} more slices, with other numbers." * (more > 0))
+    return found
 
 
 def segment(scan: Scan, point: Point, images: Images, request: Request) -> list[ScanSegmentation]:
