@@ -59,6 +59,12 @@ class Request(NamedTuple):
                     "shall be; reword it, or draw it anyway with --force"
                 )
 
+    def described(self) -> dict[str, Any]:
+        """Returns the request for JSON, with a profile's query, since its file may change."""
+        style = None if self.style is None else self._style()
+        query = list(style.query) if isinstance(style, Profile) else None
+        return self._asdict() | {"prompts": list(self.prompts), "profile": query}
+
     def draw(self, model: Model, picture: Picture) -> list[Segmentation]:
         """Returns the contours on an image."""
         if self.samples is not None:

@@ -33,8 +33,7 @@ class Job(NamedTuple):
     def asked(self, point: str) -> dict[str, Any]:
         """Returns what is asked at a point, ready for JSON."""
         plain = {name: list(x) if isinstance(x, tuple) else x for name, x in self.options.items()}
-        asked = self.request._asdict() | {"point": point, "point_in": self.frame} | plain
-        return asked | {"prompts": list(self.request.prompts)}
+        return self.request.described() | {"point": point, "point_in": self.frame} | plain
 
     def is_done(self, path: pathlib.Path, point: str, folder: pathlib.Path) -> bool:
         """Returns whether a folder holds all files of the same request to the same model."""
@@ -87,7 +86,9 @@ def draw_all(job: Job, path: str, points: str, folder: str) -> None:
                     _LOG.error("%s, lesion %d: failed: %s", case, number, fault)
                 bar.update()
     if skipped:
-        _LOG.info("%d points were skipped: their folders hold the same request", skipped)
+        _LOG.info(
+            "skipped %d of %d points: their folders hold the same request", skipped, bar.total
+        )
     if failed:
         raise InputError(f"{failed} of {bar.total} points failed; each has its line above")
 

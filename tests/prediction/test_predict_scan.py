@@ -179,7 +179,7 @@ def test_a_folder_of_cases(command, ball_file, tmp_path, caplog):
     second.unlink()
     with pytest.raises(InputError, match="3 of 5 points failed"):
         command(*common)
-    assert "1 points were skipped: their folders hold the same request" in caplog.text
+    assert "skipped 1 of 5 points: their folders hold the same request" in caplog.text
     assert record.stat().st_mtime_ns == written
     assert second.exists()
     with pytest.raises(InputError):
