@@ -5,8 +5,9 @@ from typing import NamedTuple, Self
 import numpy as np
 from scipy import ndimage
 
+from data_pipelines import validation
 from data_pipelines.settings import Settings
-from prosona_jax.types import InputError, Record
+from prosona_jax.types import ConstantImage, Record
 
 
 def limits(
@@ -36,17 +37,17 @@ def scale(image: np.ndarray, intensity_unit: str, settings: Settings, *, where: 
     """Clips an image f32 [H, W, C] at its limits and scales it: -1 + 2 (x - low) / (high - low).
 
     Raises:
-        InputError: the image is constant between the limits; the message starts with `where`.
+        ConstantImage: the image is constant between the limits; the message starts with `where`.
     """
     low, high = limits(image, intensity_unit, settings)
     if (low >= high).any():
-        raise InputError(
+        raise ConstantImage(
             f"{where}: percentiles {settings.percentiles} of the image are equal; "
             "widen data.percentiles"
         )
     image = np.clip(image, low, high)
-    if (image.min(axis=(0, 1)) == image.max(axis=(0, 1))).any():
-        raise InputError(
+    if validation.is_constant(image):
+        raise ConstantImage(
             f"{where}: the image is constant between {low.tolist()} and {high.tolist()} "
             f"({intensity_unit}); check intensity_unit and data.window_hu"
         )

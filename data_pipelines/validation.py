@@ -167,7 +167,7 @@ def image_fault(image: np.ndarray, intensity_unit: str) -> str:
     if not np.isfinite(image).all():
         return "the image holds NaN or infinite values; fix it or leave it out"
     low, high = image.min(axis=(0, 1)), image.max(axis=(0, 1))
-    if (low == high).any():
+    if is_constant(image):
         channel = int(np.argmax(low == high))
         return (
             f"channel {channel} of the image is constant ({low[channel]:g}); fix it or leave it out"
@@ -178,6 +178,12 @@ def image_fault(image: np.ndarray, intensity_unit: str) -> str:
             "'unit'; scale it, or declare 'arbitrary'"
         )
     return ""
+
+
+def is_constant(image: np.ndarray) -> bool:
+    """Returns whether a channel of an image f32 [H, W, C] has one value alone, or NaN alone."""
+    same = image.min(axis=(0, 1)) == image.max(axis=(0, 1))
+    return bool((same | np.isnan(image).all(axis=(0, 1))).any())
 
 
 class Intensities(NamedTuple):

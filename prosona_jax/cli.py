@@ -9,7 +9,7 @@ import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from absl import flags
 from absl import logging as absl_logging
@@ -82,15 +82,58 @@ def _parse(values: flags.FlagValues) -> list[str]:
         stop(fault)
 
 
-def pair(flag: flags.FlagHolder, example: str) -> tuple[float, float] | None:
-    """Returns a flag's two numbers, or None without the flag; InputError for any other value."""
+class Inputs(NamedTuple):
+    """The flags of all commands that draw on a user's images with a trained model."""
+
+    model: flags.FlagHolder
+    unit: flags.FlagHolder
+    spacing: flags.FlagHolder
+    range: flags.FlagHolder
+
+    def options(self, sizes: str = "row,col") -> dict[str, Any]:
+        """Returns what readers of images take; `sizes` names the numbers of --spacing."""
+        count = len(sizes.split(","))
+        example = ",".join(["0.7"] * count)
+        return {
+            "unit": self.unit.value,
+            "spacing_mm": numbers(self.spacing, count, f"{sizes} in mm, such as {example}"),
+            "value_range": numbers(self.range, 2, "low,high, such as 0,4095"),
+        }
+
+
+def define_inputs(values: flags.FlagValues) -> Inputs:
+    """Defines --model, --unit, --spacing and --range."""
+    return Inputs(
+        flags.DEFINE_string(
+            "model", None, "Workdir of the trained run, model folder, or its name on the hub.",
+            required=True, flag_values=values,
+        ),
+        flags.DEFINE_string(
+            "unit", None, "Unit of the values if the files do not state it: HU, unit (0..1) or "
+            "arbitrary.", flag_values=values,
+        ),
+        flags.DEFINE_list(
+            "spacing", None, "row,col: size of a pixel in mm, if the files do not state it; of a "
+            "folder of slices slice,row,col.", flag_values=values,
+        ),
+        flags.DEFINE_list(
+            "range", None, "low,high: the stored values that become 0 and 1, if the files state no "
+            "unit.", flag_values=values,
+        ),
+    )  # fmt: skip
+
+
+def numbers(flag: flags.FlagHolder, count: int, example: str) -> Any:
+    """Returns a flag's `count` numbers as a tuple, None without the flag; or InputError."""
     if flag.value is None:
         return None
     try:
-        first, second = map(float, flag.value)
+        found = tuple(map(float, flag.value))
     except ValueError:
-        raise InputError(f"--{flag.name}={','.join(flag.value)}: give {example}") from None
-    return first, second
+        found = ()
+    if len(found) != count:
+        raise InputError(f"--{flag.name}={','.join(flag.value)}: give {example}")
+    return found
 
 
 def stop(fault: object, status: int = INPUT_STATUS) -> NoReturn:

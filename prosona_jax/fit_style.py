@@ -24,10 +24,7 @@ from prosona_jax.prediction.profile import SUFFIX, Profile
 from prosona_jax.types import InputError
 
 _FLAGS = flags.FlagValues()
-_MODEL = flags.DEFINE_string(
-    "model", None, "Workdir of the trained run, model folder, or its name on the hub.",
-    required=True, flag_values=_FLAGS,
-)  # fmt: skip
+_INPUTS = cli.define_inputs(_FLAGS)
 _CASES = flags.DEFINE_string(
     "cases", None, "Folder of images and masks, or an npz data set.", required=True,
     flag_values=_FLAGS,
@@ -38,18 +35,6 @@ _NAME = flags.DEFINE_string(
 _RATER = flags.DEFINE_integer(
     "rater", None, "Index of the rater in an npz data set, 0-based.", flag_values=_FLAGS
 )
-_UNIT = flags.DEFINE_string(
-    "unit", None, "Unit of the values if the files do not state it: HU, unit (0..1) or arbitrary.",
-    flag_values=_FLAGS,
-)  # fmt: skip
-_SPACING = flags.DEFINE_list(
-    "spacing", None, "row,col: size of a pixel in mm, if the files do not state it.",
-    flag_values=_FLAGS,
-)  # fmt: skip
-_RANGE = flags.DEFINE_list(
-    "range", None, "low,high: the stored values that become 0 and 1, if the files state no unit.",
-    flag_values=_FLAGS,
-)  # fmt: skip
 _FORCE = flags.DEFINE_bool(
     "force", False, "Also write a profile that does not help.", flag_values=_FLAGS
 )
@@ -59,14 +44,8 @@ _LOG = logging.getLogger("prosona_jax.fit_style")
 
 def main() -> None:
     """Prints the table and writes the profile."""
-    found = cases.read(
-        _CASES.value,
-        rater=_RATER.value,
-        unit=_UNIT.value,
-        spacing_mm=cli.pair(_SPACING, "row,col in mm, such as 0.7,0.7"),
-        value_range=cli.pair(_RANGE, "low,high, such as 0,4095"),
-    )
-    model = load(_MODEL.value)
+    found = cases.read(_CASES.value, rater=_RATER.value, **_INPUTS.options())
+    model = load(_INPUTS.model.value)
     profile = model.fit_style(
         [case.image for case in found], [case.mask for case in found], name=_NAME.value
     )

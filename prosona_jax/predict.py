@@ -1,50 +1,62 @@
-r"""Draws contours on one image with a trained model: by sentences, by a style, or as samples.
+r"""Draws contours with a trained model: by sentences, by a style, or as samples.
+
+On one image:
 
     python -m prosona_jax.predict --model=runs/demo --image=crop.png --output=out \
       --prompt="hug the solid core" --prompt="leave a wide margin"
     python -m prosona_jax.predict --model=runs/demo --image=ct.nii.gz --slice=40 --unit=HU \
       --point=212,148 --output=out --style=core --strength=1.5
-    python -m prosona_jax.predict --model=runs/demo --image=1.dcm --output=out --samples=16
+
+Through all slices of an object in a scan, and in many scans:
+
+    python -m prosona_jax.predict --model=runs/demo --image=scan_folder/ --point=57,143,210 \
+      --output=out --prompt="hug the solid core"
+    python -m prosona_jax.predict --model=runs/demo --image=cases/ --points=points.csv \
+      --prompts=prompts.txt --output=out
 
 The output folder gets the masks in the image's own format and geometry, `overlay.png` to look at,
 and `prediction.json` with the request, the model, and the caveats of the result.
 """  # fmt: skip
 
-import functools
 import logging
-from collections.abc import Sequence
+import pathlib
+from typing import Any
 
 from absl import flags
 
-from data_pipelines import images
+from data_pipelines import images, scans
+from data_pipelines.images.picture import Picture
 from prosona_jax import cli, unicode
+from prosona_jax.prediction import saving, whole_scan
 from prosona_jax.prediction.loading import load
-from prosona_jax.prediction.profile import SUFFIX, Profile
-from prosona_jax.prediction.saving import save
-from prosona_jax.prediction.segmentation import Segmentation
+from prosona_jax.prediction.model import Model
+from prosona_jax.prediction.request import Request
 from prosona_jax.types import InputError
 
 _FLAGS = flags.FlagValues()
-_MODEL = flags.DEFINE_string(
-    "model", None, "Workdir of the trained run, model folder, or its name on the hub.",
+_INPUTS = cli.define_inputs(_FLAGS)
+_IMAGE = flags.DEFINE_string(
+    "image", None, "PNG, JPEG, TIFF, npz, NIfTI or DICOM; a scan: a folder of DICOM or PNG slices, "
+    "NIfTI, or DICOM of several frames; with --points: the folder of the scans.",
     required=True, flag_values=_FLAGS,
 )  # fmt: skip
-_IMAGE = flags.DEFINE_string(
-    "image", None, "PNG, JPEG, TIFF, npz, NIfTI or DICOM.", required=True, flag_values=_FLAGS
-)
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Folder for the files that are written.", required=True, flag_values=_FLAGS
 )
 _PROMPTS = flags.DEFINE_multi_string(
     "prompt", [], "A sentence that describes the contour", flag_values=_FLAGS
 )
+_PROMPT_FILE = flags.DEFINE_string(
+    "prompts", None, "File with a sentence on each line.", flag_values=_FLAGS
+)
 _STYLE = flags.DEFINE_string(
     "style", None, "Name of a trained style, or a profile's file (.json), instead of sentences.",
     flag_values=_FLAGS,
 )  # fmt: skip
 _SAMPLES = flags.DEFINE_integer(
-    "samples", None, "Number of contours to sample, instead of sentences.", flag_values=_FLAGS
-)
+    "samples", None, "Number of contours to sample, instead of sentences. Of a scan, maps of their "
+    "agreement and entropy are written.", flag_values=_FLAGS,
+)  # fmt: skip
 _STRENGTH = flags.DEFINE_float(
     "strength", 1.0, "Above 1 exaggerates the style that is asked for; below 1 weakens it.",
     flag_values=_FLAGS,
@@ -54,33 +66,41 @@ _MARGIN = flags.DEFINE_float(
     flag_values=_FLAGS,
 )  # fmt: skip
 _PROBABILITY = flags.DEFINE_bool(
-    "probability", False, "Also write the probabilities, as one npz file.", flag_values=_FLAGS
-)
+    "probability", False, "Also write the probabilities of one image, as an npz file.",
+    flag_values=_FLAGS,
+)  # fmt: skip
 _FORCE = flags.DEFINE_bool(
     "force", False, "Also draw prompts that the model does not understand.", flag_values=_FLAGS
 )
 _POINT = flags.DEFINE_list(
-    "point", None, "row,col: the pixel to crop around, 0-based; default: the middle.",
+    "point", None, "row,col: the pixel to crop around, 0-based; default: the middle. Three "
+    "numbers: a point of the object in a whole scan, see --point_in.", flag_values=_FLAGS,
+)  # fmt: skip
+_POINT_IN = flags.DEFINE_enum(
+    "point_in", "index", scans.FRAMES, "What three numbers are: index: slice,row,col, 0-based; "
+    "xyz: col,row,slice, 0-based; LPS or RAS: x,y,z in mm of the patient.", flag_values=_FLAGS,
+)  # fmt: skip
+_POINTS = flags.DEFINE_string(
+    "points", None, "CSV file of points in many scans: columns case and slice,row,column, or case "
+    "and x,y,z.", flag_values=_FLAGS,
+)  # fmt: skip
+_ONE_OBJECT = flags.DEFINE_bool(
+    "one_object", True, "Of a scan, keep only the part of a contour that is connected with the "
+    "point.", flag_values=_FLAGS,
+)  # fmt: skip
+_FILL_HOLES = flags.DEFINE_bool(
+    "fill_holes", True, "Of a scan, fill the holes of each slice.", flag_values=_FLAGS
+)
+_SLICE = flags.DEFINE_integer(
+    "slice", None, "Index of the slice, page or frame to draw on alone, 0-based.",
     flag_values=_FLAGS,
 )  # fmt: skip
-_SLICE = flags.DEFINE_integer(
-    "slice", None, "Index of the slice, page or frame, 0-based.", flag_values=_FLAGS
+_SERIES = flags.DEFINE_string(
+    "series", None, "SeriesInstanceUID, if a folder holds several.", flag_values=_FLAGS
 )
 _AXIS = flags.DEFINE_integer(
     "axis", None, "0, 1 or 2: the axis along which NIfTI slices are counted; by default slices "
     "have the finest pixels.", flag_values=_FLAGS,
-)  # fmt: skip
-_UNIT = flags.DEFINE_string(
-    "unit", None, "Unit of the values if the file does not state it: HU, unit (0..1) or arbitrary.",
-    flag_values=_FLAGS,
-)  # fmt: skip
-_SPACING = flags.DEFINE_list(
-    "spacing", None, "row,col: size of a pixel in mm, if the file does not state it.",
-    flag_values=_FLAGS,
-)  # fmt: skip
-_RANGE = flags.DEFINE_list(
-    "range", None, "low,high: the stored values that become 0 and 1, if the file states no unit.",
-    flag_values=_FLAGS,
 )  # fmt: skip
 _ENCODER = flags.DEFINE_string(
     "encoder", None, "Folder of the text encoder, if it is not where training found it.",
@@ -92,53 +112,103 @@ _LOG = logging.getLogger("prosona_jax.predict")
 
 def main() -> None:
     """Draws the contours and writes all files, or none on an error."""
-    given = [bool(_PROMPTS.value), _STYLE.value is not None, _SAMPLES.value is not None]
-    if sum(given) != 1:
-        raise InputError(
-            'give exactly one of --prompt="hug the solid core" (may be repeated), --style=NAME and '
-            "--samples=NUMBER"
-        )
-    picture = images.read(
-        _IMAGE.value,
-        slice_index=_SLICE.value,
-        axis=_AXIS.value,
-        unit=_UNIT.value,
-        spacing_mm=cli.pair(_SPACING, "row,col in mm, such as 0.7,0.7"),
-        value_range=cli.pair(_RANGE, "low,high, such as 0,4095"),
-        point=cli.pair(_POINT, "row,col, such as 120,87"),
+    request = Request(
+        prompts=_prompts(),
+        style=_STYLE.value,
+        samples=_SAMPLES.value,
+        strength=_STRENGTH.value,
+        margin_mm=_MARGIN.value,
+        force=_FORCE.value,
+        one_object=_ONE_OBJECT.value,
+        fill_holes=_FILL_HOLES.value,
     )
-    model = load(_MODEL.value, encoder=_ENCODER.value)
-    drawn: list[Segmentation]
-    draw = functools.partial(
-        model.segment, picture, strength=_STRENGTH.value, margin_mm=_MARGIN.value
-    )
-    if _SAMPLES.value is not None:
-        if _STRENGTH.value != 1 or _MARGIN.value:
-            raise InputError("--samples takes neither --strength nor --margin_mm; leave them out")
-        drawn = model.sample(picture, _SAMPLES.value)
-    elif _STYLE.value is not None:
-        own = _STYLE.value.endswith(SUFFIX)
-        drawn = [draw(style=Profile.load(_STYLE.value) if own else _STYLE.value)]
-    else:
-        drawn = draw(_PROMPTS.value)
-        _check_understood(drawn)
-    record = save(drawn, picture, _OUTPUT.value, probability=_PROBABILITY.value)
+    request.check()
+    if _POINTS.value is not None:
+        _draw_in_scans(request, _POINTS.value)
+        return
+    record = _draw_in_scan(request) if len(_POINT.value or ()) == 3 else _draw_on_image(request)
+    for name in record["files"]:
+        _LOG.info("%s", pathlib.Path(_OUTPUT.value) / name)
     for caveat in record["caveats"]:
         _LOG.warning("%s", caveat)
 
 
-def _check_understood(drawn: Sequence[Segmentation]) -> None:
-    """Logs how the prompts were understood; InputError if one was not, unless --force."""
-    for each in drawn:
-        reading = each.reading
-        assert reading is not None
-        _LOG.info("%r: %s", each.prompt, reading.understood)
-        if reading.degree is not None and reading.far and not _FORCE.value:
-            raise InputError(
-                f"the prompt {unicode.shorten(each.prompt, 80)!r} was not understood: it "
-                "contradicts itself, is not English, or does not say how generous the outline "
-                "shall be; reword it, or draw it anyway with --force"
-            )
+def _prompts() -> list[str]:
+    """Returns the sentences of the command line and of the file."""
+    if _PROMPT_FILE.value is None:
+        return list(_PROMPTS.value)
+    path = pathlib.Path(_PROMPT_FILE.value).expanduser()
+    try:
+        text = unicode.decode(path.read_bytes(), str(path))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error}); name a file of sentences") from error
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise InputError(f"{path}: holds no sentence; write one on each line")
+    return [*_PROMPTS.value, *lines]
+
+
+def _model(request: Request) -> Model:
+    """Loads the model; InputError if it cannot draw what is asked."""
+    model = load(_INPUTS.model.value, encoder=_ENCODER.value)
+    request.check_model(model)
+    return model
+
+
+def _draw_on_image(request: Request) -> dict[str, Any]:
+    _refuse("of a whole scan", _POINT_IN, _ONE_OBJECT, _FILL_HOLES)
+    picture = _picture()
+    drawn = request.draw(_model(request), picture)
+    return saving.save(drawn, picture, _OUTPUT.value, probability=_PROBABILITY.value)
+
+
+def _picture() -> Picture:
+    """Reads the image, or a slice of a folder."""
+    point = cli.numbers(_POINT, 2, "row,col, such as 120,87")
+    path = pathlib.Path(_IMAGE.value).expanduser()
+    if not path.is_dir():
+        _refuse("of a folder", _SERIES)
+        return images.read(
+            path, slice_index=_SLICE.value, axis=_AXIS.value, **_INPUTS.options(), point=point
+        )
+    if _SLICE.value is None:
+        raise InputError(
+            f"{path}: is a folder; give --point=SLICE,ROW,COL to draw through all slices of an "
+            "object, or --slice=NUMBER to draw on one slice"
+        )
+    scan = scans.read(path, **_of_scan())
+    k, row, column = scans.locate(scan, (_SLICE.value, *(point or (0.0, 0.0))))
+    return scan.picture(k)._replace(slice_index=k, point=(row, column) if point else None)
+
+
+def _draw_in_scan(request: Request) -> dict[str, Any]:
+    _refuse("of one image", _SLICE, _PROBABILITY)
+    point = ",".join(_POINT.value or ())
+    return whole_scan.draw_one(_job(request), _IMAGE.value, point, _OUTPUT.value)
+
+
+def _draw_in_scans(request: Request, points: str) -> None:
+    _refuse("of one image", _SLICE, _PROBABILITY)
+    _refuse("of one scan", _POINT, _SERIES)
+    whole_scan.draw_all(_job(request), _IMAGE.value, points, _OUTPUT.value)
+
+
+def _job(request: Request) -> whole_scan.Job:
+    options = _of_scan()
+    return whole_scan.Job(_model(request), request, _POINT_IN.value, options)
+
+
+def _of_scan() -> dict[str, Any]:
+    """Returns what the reader of scans takes."""
+    own = {"axis": _AXIS.value, "series": _SERIES.value}
+    return own | _INPUTS.options("slice,row,col")
+
+
+def _refuse(kind: str, *given: flags.FlagHolder) -> None:
+    """Raises InputError if one of these flags is given."""
+    for flag in given:
+        if flag.value != flag.default:
+            raise InputError(f"--{flag.name} is {kind}; leave it out")
 
 
 if __name__ == "__main__":

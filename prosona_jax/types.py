@@ -17,6 +17,10 @@ class InputError(ValueError):
     """
 
 
+class ConstantImage(InputError):
+    """An image shows nothing, such as a slice of padding: its values are constant."""
+
+
 class Diverged(RuntimeError):
     """A loss term is not finite any more; the message names the step and the term."""
 

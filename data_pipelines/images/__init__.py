@@ -172,8 +172,12 @@ def from_model(probs: np.ndarray, placement: Placement) -> np.ndarray:
 
 
 def stem(picture: Picture) -> str:
-    """Returns the start of the names of all files that belong to an image."""
-    return file_stem(pathlib.Path(picture.path.name.removesuffix(".gz")).stem)
+    """Returns the start of the names of all files that belong to an image.
+
+    It has the slice, so that files of two slices may lie in one folder.
+    """
+    end = "" if picture.slice_index is None else f"_slice{picture.slice_index}"
+    return file_stem(pathlib.Path(picture.path.name.removesuffix(".gz")).stem, end)
 
 
 def encode_probabilities(

@@ -7,7 +7,7 @@ import numpy as np
 
 from data_pipelines import validation
 from data_pipelines.images.picture import Picture, bright, scaled
-from prosona_jax.types import InputError
+from prosona_jax.types import ConstantImage, InputError
 
 _SAME_SPACING = 1e-3  # relative
 
@@ -45,7 +45,8 @@ class Given(NamedTuple):
         """Returns what a format's reader read, with the range and the spacing, high values bright.
 
         Raises:
-            InputError: a statement contradicts the file, or the image is constant or holds NaN.
+            InputError: a statement contradicts the file, or the image is constant (then it is a
+                `ConstantImage`) or holds NaN.
         """
         path = picture.path
         if self.stored_unit not in (None, picture.intensity_unit):
@@ -64,7 +65,8 @@ class Given(NamedTuple):
             validation.image_fault(picture.image, picture.intensity_unit),
         ):
             if fault:
-                raise InputError(f"{path}: {fault}")
+                kind = ConstantImage if validation.is_constant(picture.image) else InputError
+                raise kind(f"{path}: {fault}")
         return picture
 
 

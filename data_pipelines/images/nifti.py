@@ -121,25 +121,26 @@ def pack(
     names: Sequence[str],
     notes: Sequence[str],
 ) -> dict[str, bytes]:
-    """Returns one .nii.gz u8 of the volume's shape and geometry for each of K masks.
+    """Returns one .nii.gz of the volume's shape and geometry for each of K masks or maps.
 
     The header's description is the start of the note.
 
     Args:
         volume: the image that was read.
         stem: start of the files' names.
-        slices: where a slice lies in the volume, and its masks u8 {0, 1} [K, H, W]; all other
-            voxels are 0.
+        slices: where a slice lies in the volume, and its masks u8 {0, 1} or maps f32 0..1
+            [K, H, W]; all other voxels are 0.
         names: [K].
         notes: [K].
     """
     files = {}
+    kind = slices[0][1].dtype if slices else np.dtype(np.uint8)
     for k, (name, note) in enumerate(zip(names, notes, strict=True)):
-        voxels = np.zeros(volume.shape, np.uint8)
+        voxels = np.zeros(volume.shape, kind)
         for inside, masks in slices:
             voxels[inside] = masks[k].T
         header = volume.header.copy()
-        header.set_data_dtype(np.uint8)
+        header.set_data_dtype(kind)
         header["cal_min"], header["cal_max"] = 0, 1  # what viewers show as black and white
         header["descrip"] = unicode.start(
             note, _NOTE_BYTES, lambda part: len(part.encode())

@@ -1,36 +1,37 @@
-"""The files that belong to an image, such as its masks: all of them are written, or none."""
+"""The files that belong to an image or a scan, such as masks: all of them are written, or none."""
 
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
-from data_pipelines.images.picture import Picture
 from prosona_jax.types import InputError
 
 
 def write(
     folder: str | os.PathLike[str],
     files: Mapping[str, bytes],
-    picture: Picture,
+    sources: Sequence[pathlib.Path],
     *,
     earlier: Sequence[str] = (),
 ) -> list[pathlib.Path]:
-    """Writes files {name: content} that belong to an image: all of them, or none on an error.
+    """Writes files {name: content} of an image or a scan: all of them, or none on an error.
 
     Args:
         folder: folder to write to; it is made if it does not exist.
         files: the files; existing files of these names are replaced.
-        picture: the image, which is never replaced or deleted.
+        sources: the files of the image or of the scan, which are never replaced or deleted.
         earlier: names of files that an earlier call wrote to the folder; those that are not written
             again are deleted.
 
     Raises:
-        InputError: the folder cannot be written to, or a file would replace the image or a folder.
+        InputError: the folder cannot be written to, or a file would replace a source or a folder.
     """
     folder = pathlib.Path(folder).expanduser()
     paths = {folder / name: content for name, content in files.items()}
-    if picture.path.resolve() in (path.resolve() for path in paths):
-        raise InputError(f"{picture.path}: would be replaced; choose another folder for the masks")
+    resolved = {path.resolve() for path in paths}
+    for source in sources:
+        if source.resolve() in resolved:
+            raise InputError(f"{source}: would be replaced; choose another folder for the masks")
     for path in paths:
         if os.path.isdir(path):
             raise InputError(
@@ -39,7 +40,7 @@ def write(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _write_whole(paths)
-        _remove(folder, earlier, kept=[*paths, picture.path])
+        _remove(folder, earlier, kept=[*paths, *sources])
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error}); choose another") from error
     return list(paths)

@@ -127,9 +127,12 @@ def file_name(stem: str, number: int, name: str, suffix: str) -> str:
     return "_".join((stem, str(number), *filter(None, [readable]))) + suffix
 
 
-def file_stem(stem: str) -> str:
-    """Returns the start of files' names, without leading "." (hidden file) and "-" (option)."""
-    return unicode.start(stem.lstrip("-."), _STEM_BYTES, _size) or "image"
+def file_stem(stem: str, end: str = "") -> str:
+    """Returns the start of files' names, without leading "." (hidden file) and "-" (option).
+
+    If the stem is cut because it is long, its end stays.
+    """
+    return (unicode.start(stem.lstrip("-."), _STEM_BYTES - _size(end), _size) or "image") + end
 
 
 def _in_file_name(cluster: str) -> str:

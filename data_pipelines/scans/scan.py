@@ -54,12 +54,13 @@ class Scan:
         """Reads slice k as `images.read` does: the same values, unit and spacing.
 
         Raises:
-            InputError: the slice cannot be read, or it is constant, as air beyond the body may be.
+            InputError: the slice cannot be read.
+            ConstantImage: it is constant, as padding or air beyond the body may be.
         """
         try:
             picture = self.read_slice(range(self.count)[k])
         except InputError as fault:
-            raise InputError(
+            raise type(fault)(
                 f"{self.path}: slice {k}: {str(fault).removeprefix(f'{self.path}: ')}"
             ) from fault
         if picture.image.shape[:2] != self.shape:

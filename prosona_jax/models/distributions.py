@@ -24,11 +24,14 @@ def gaussian(mu: Float[Array, "b d"], log_sigma: Float[Array, "b d"]) -> Gaussia
     )
 
 
+def draws(keys: Key[Array, " b"], count: int, dim: int) -> Float[Array, "b count dim"]:
+    """Returns standard normal draws, ``count`` per record, with the record's key."""
+    return jax.vmap(lambda key: jax.random.normal(key, (count, dim)))(keys)
+
+
 def sample(p: Gaussian, keys: Key[Array, " b"], count: int) -> Float[Array, "b count d"]:
     """Returns z = mu + sigma * eps: ``count`` samples per record, drawn with the record's key."""
-    shape = (count, p.mu.shape[-1])
-    epsilon = jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
-    return p.mu[:, None, :] + jnp.exp(p.log_sigma)[:, None, :] * epsilon
+    return unwhiten(p, draws(keys, count, p.mu.shape[-1]))
 
 
 def kl_divergence(q: Gaussian, p: Gaussian) -> Float[Array, "b d"]:

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from prosona_jax import checksum
+from prosona_jax import checksum, rng
 from prosona_jax.experiments import build
 from prosona_jax.experiments.build import Config
 from prosona_jax.experiments.predictions import StageTwo
+from prosona_jax.models import distributions
 from prosona_jax.runtime import workdir
 from prosona_jax.training.query_fit import Contours
 from prosona_jax.types import Batch, Params
@@ -102,6 +103,12 @@ class Drawer:
         root = self._root if seed is None else jax.random.key(seed)
         step = self._step(build.sample_step, count)
         return np.asarray(step(self._stage_one, encoded, root))[0]
+
+    def draws(self, count: int, seed: int | None) -> np.ndarray:
+        """Returns the latents f32 [count, d] of the same samples, as (z - mu) / sigma."""
+        root = self._root if seed is None else jax.random.key(seed)
+        keys = rng.example_keys(root, "evaluate", 0, jnp.arange(1))
+        return np.asarray(distributions.draws(keys, count, self._config.model.latent_dim))[0]
 
     def _step(self, make: Callable[..., Callable[..., Any]], *options: Any) -> Any:
         """Returns the step that `make` builds of the config; the same one for equal arguments."""

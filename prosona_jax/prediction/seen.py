@@ -75,6 +75,12 @@ class Images:
             self._kept.popitem(last=False)
         return seen
 
+    def scaled(self, image: Picture) -> np.ndarray:
+        """Returns an image f32 [H, W, C] as the model scales it, -1..1, without encoding it."""
+        return transforms.scale(
+            image.image, image.intensity_unit, self._settings, where=str(image.path)
+        )
+
     def _encode(self, image: Picture) -> Seen:
         if image.image.shape[-1] != self._run.channels:
             raise InputError(

@@ -72,12 +72,18 @@ class Styles:
         """
         if not isinstance(style, Profile):
             return self._of(encoded, self.find(style))
-        if style.model_sha256 != self._drawer.sha256:
+        self.check(style)
+        return np.array([style.query], np.float32)
+
+    def check(self, style: str | Profile) -> None:
+        """Raises InputError if the style is unknown, or the profile belongs to another model."""
+        if not isinstance(style, Profile):
+            self.find(style)
+        elif style.model_sha256 != self._drawer.sha256:
             raise InputError(
                 f"{self._folder}: the profile {style.name!r} was fitted with another model; name "
                 "that model, or fit the profile again with this one"
             )
-        return np.array([style.query], np.float32)
 
     def queries(self, encoded: Encoded) -> np.ndarray:
         """Returns the queries f32 [K, d] of all styles on an image; InputError if K is 0."""

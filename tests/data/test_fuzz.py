@@ -150,7 +150,7 @@ def test_images(sound, tmp_path, data):
         drawn = np.zeros((2, *picture.image.shape[:2]), np.uint8)
         drawn[0, 1:3] = 1
         files = images.encode_masks("x", drawn, picture, names=["a", "b"], notes=["c", "d"])
-        assert sorted(output.write(out, files, picture)) == sorted(out.iterdir())
+        assert sorted(output.write(out, files, [picture.path])) == sorted(out.iterdir())
 
     if not ends_well(path, work):
         assert not out.exists()

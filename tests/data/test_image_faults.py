@@ -38,7 +38,7 @@ def picture(make_dicom):
 def write(picture, folder, stem="case"):
     masks = np.ones((1, *picture.image.shape[:2]), np.uint8)
     files = images.encode_masks(stem, masks, picture, names=["wide"], notes=["note"])
-    return output.write(folder, files, picture)
+    return output.write(folder, files, [picture.path])
 
 
 def test_no_file_and_a_folder(tmp_path):
@@ -242,7 +242,7 @@ def test_a_file_that_would_replace_a_folder(make_png, tmp_path):
     (out / "mask.png").write_bytes(b"earlier")
     files = {"mask.png": b"new", "overlay.png": b"new"}
     with pytest.raises(InputError) as error:
-        output.write(out, files, picture, earlier=["mask.png"])
+        output.write(out, files, [picture.path], earlier=["mask.png"])
     assert str(error.value) == (
         f"{out / 'overlay.png'}: is a folder; move it, or choose another folder for the masks"
     )

@@ -28,7 +28,7 @@ def masks_for(picture):
 def write(picture, folder):
     masks = masks_for(picture)
     files = images.encode_masks("case", masks, picture, names=NAMES, notes=NOTES)
-    paths = output.write(folder, files, picture)
+    paths = output.write(folder, files, [picture.path])
     assert sorted(folder.iterdir()) == sorted(paths)  # and no half-written files
     return masks, paths
 
@@ -82,7 +82,7 @@ def test_names_are_short_enough_for_a_disk_and_hide_nothing(stem, tmp_path):
     masks = np.ones((1, 3, 4), np.uint8)
     for each in (picture, picture._replace(format="npz")):
         files = images.encode_masks(stem, masks, each, names=["\U00020000" * 99], notes=["n"])
-        (path,) = output.write(tmp_path / "out", files, picture)
+        (path,) = output.write(tmp_path / "out", files, [picture.path])
         assert path.name[0] == {"-": "x", ".": "i"}.get(stem[0], stem[0])
         assert path.name.endswith(("\U00020000.png", "_masks.npz"))
         assert len(os.fsencode(f".{path.name}.part")) <= 255
@@ -236,13 +236,15 @@ def test_high_values_are_bright_unless_they_are_hu(make_dicom):
 
 def test_a_second_call_replaces_only_the_files_of_the_first(make_npz, tmp_path):
     source, out = images.read(make_npz(), slice_index=0), tmp_path / "out"
-    output.write(out, {"a.png": b"1", "b.png": b"1", "c.png": b"1"}, source)
+    output.write(out, {"a.png": b"1", "b.png": b"1", "c.png": b"1"}, [source.path])
     (out / "notes.txt").write_text("mine")
     (out / "folder").mkdir()
     (tmp_path / "beside.png").write_text("mine")
     image = source._replace(path=out / "c.png")  # masks of the first that are now predicted on
     earlier = ["a.png", "b.png", "c.png", "gone.png", "folder", "..", "", "../beside.png"]
-    written = output.write(out, {"a.png": b"2"}, image, earlier=[*earlier, str(source.path), "\0"])
+    written = output.write(
+        out, {"a.png": b"2"}, [image.path], earlier=[*earlier, str(source.path), "\0"]
+    )
     assert written == [out / "a.png"]
     assert sorted(path.name for path in out.iterdir()) == ["a.png", "c.png", "folder", "notes.txt"]
     assert (out / "a.png").read_bytes() == b"2"
@@ -257,7 +259,7 @@ def test_an_empty_mask_is_a_segment_too_and_long_names_are_cut(make_dicom, tmp_p
     files = images.encode_masks(
         "x", masks, picture, names=("a\\b" * 30, "c"), notes=("n" * 2000, "m")
     )
-    (path,) = output.write(tmp_path, files, picture)
+    (path,) = output.write(tmp_path, files, [picture.path])
     found = pydicom.dcmread(path)
     np.testing.assert_array_equal(found.pixel_array, masks)
     assert found.SegmentSequence[0].SegmentLabel == ("a/b" * 30)[:64]
@@ -265,7 +267,7 @@ def test_an_empty_mask_is_a_segment_too_and_long_names_are_cut(make_dicom, tmp_p
     files = images.encode_masks(
         "x", masks, picture, names=("か\u3099" * 33, "a\x1bb"), notes=("n", "\x1b")
     )
-    (path,) = output.write(tmp_path, files, picture)
+    (path,) = output.write(tmp_path, files, [picture.path])
     first, second = pydicom.dcmread(path).SegmentSequence
     assert first.SegmentLabel == "か\u3099" * 32
     assert (second.SegmentLabel, second.SegmentDescription) == ("a/x1bb", r"\x1b")

@@ -4,6 +4,7 @@ import functools
 import pathlib
 
 import ml_collections
+import nibabel
 import numpy as np
 import pytest
 import yaml
@@ -18,6 +19,7 @@ from prosona_jax.runtime import workdir
 from prosona_jax.types import InputError
 from tests.programs import PATIENTS, ROOT, SIZE, write_discs
 
+SLICES, MIDDLE = 11, (5, 18.0, 22.0)  # of the ball
 SENTENCES = ("Draw a very small contour.", "Draw a very large contour.", "hug the solid core")
 
 
@@ -111,3 +113,22 @@ def disc():
     distance = np.hypot(rows - 18, columns - 22)
     grey = np.mean([distance < radius for radius in (4, 6, 8, 10)], axis=0)
     return np.clip(0.1 + 0.7 * grey + np.random.default_rng(1).normal(0, 0.05, grey.shape), 0, 1)
+
+
+@pytest.fixture(scope="session")
+def ball():
+    """A ball whose radius differs by rater, f32 [slice, row, column] of 3 x 1 x 1 mm, 0 to 1."""
+    grid = np.moveaxis(np.indices((SLICES, SIZE, SIZE)), 0, -1).astype(float)
+    apart = np.linalg.norm((grid - MIDDLE) * (3, 1, 1), axis=-1)
+    volume = np.random.default_rng(1).normal(0.1, 0.03, apart.shape)
+    volume += 0.7 * np.mean([apart < radius for radius in (4, 6, 8, 10)], axis=0)
+    return np.clip(volume, 0, 1).astype(np.float32)
+
+
+@pytest.fixture
+def ball_file(ball, tmp_path):
+    """The ball as a NIfTI volume, placed in the patient."""
+    affine = np.diag([1.0, 1.0, 3.0, 1.0])
+    affine[:3, 3] = 10, 20, 30
+    nibabel.save(nibabel.Nifti1Image(ball.transpose(2, 1, 0), affine), tmp_path / "ball.nii")
+    return tmp_path / "ball.nii"

@@ -15,6 +15,7 @@ from data_pipelines.scans.geometry import Geometry
 from data_pipelines.settings import Settings
 from prosona_jax.prediction import lesion, on_scan, scan_segmentation
 from prosona_jax.prediction.seen import Seen
+from prosona_jax.types import ConstantImage
 
 SIDE, SLICES = 40, 12
 
@@ -61,21 +62,59 @@ def _measured(spacing_mm, geometry):
 def test_it_follows_one_of_two_objects_to_both_ends():
     near, far = ((6, 14, 15), 4.2), ((6, 32, 33), 3.0)
     see, draw, seen = _scan(near, far)
-    found = lesion.follow(6, (14.0, 15.0), SLICES, see, draw)
-    assert list(found) == [2, 3, 4, 5, 6, 7, 8, 9, 10]
+    found = lesion.follow(6, (14.0, 15.0), SLICES, see, draw).slices
+    assert list(found) == [3, 4, 5, 6, 7, 8, 9]  # 5 of 57 pixels are left on slices 2 and 10
     expected = _ball(*near)
     for k, each in found.items():
-        np.testing.assert_array_equal(each.probs[0], expected[k])
+        np.testing.assert_array_equal(each.mask(0), expected[k])
     # Both ends were looked at, around the middle of the slice before.
-    assert {1, 11} < set(seen)
-    assert seen[11] == pytest.approx((14, 15))
+    assert {2, 10} < set(seen)
+    assert seen[10] == pytest.approx((14, 15))
 
 
 def test_the_slice_of_the_point_is_returned_if_nothing_is_there():
     see, draw, _ = _scan()
-    found = lesion.follow(3, (5.0, 5.0), SLICES, see, draw)
+    found = lesion.follow(3, (5.0, 5.0), SLICES, see, draw).slices
     assert list(found) == [3]
-    assert not found[3].probs.any()
+    assert not found[3].mask(0).any()
+
+
+def test_a_contour_ends_below_a_tenth_of_its_largest_area():
+    """A vessel leaves a disc of 49 pixels; whether it is followed depends on its own contour."""
+    areas = {4: (49, 49), 5: (49, 49), 6: (4, 5), 7: (49, 5), 8: (0, 4), 9: (0, 5)}
+    see, _, seen = _scan()
+    nearest = np.linalg.norm(np.indices((24, 24)) - 12.0, axis=0).ravel().argsort(kind="stable")
+
+    def drawn(encoded):
+        (k,) = [k for k in seen if k not in done]
+        done.add(k)
+        probs = np.zeros((2, 24, 24), np.float32)
+        for n, area in enumerate(areas.get(k, (0, 0))):
+            probs[n].flat[nearest[:area]] = 1
+        return probs
+
+    done = set()
+    found = lesion.follow(5, (20.0, 20.0), SLICES, see, drawn).slices
+    assert {k: each.reached.tolist() for k, each in found.items()} == {
+        4: [True, True], 5: [True, True], 6: [False, True], 7: [False, True],
+    }  # fmt: skip
+    assert {k: int(each.mask(1).sum()) for k, each in found.items()} == {4: 49, 5: 49, 6: 5, 7: 5}
+    assert not found[7].mask(0).any()
+
+
+def test_padding_ends_an_object_but_not_at_the_point():
+    see, draw, _ = _scan(((6, 14, 15), 4.2))
+
+    def padded(k, point):
+        if k >= 8:
+            raise ConstantImage("constant")
+        return see(k, point)
+
+    found = lesion.follow(6, (14.0, 15.0), SLICES, padded, draw)
+    assert list(found.slices) == [3, 4, 5, 6, 7]
+    assert found.padding == [8]
+    with pytest.raises(ConstantImage):
+        lesion.follow(8, (14.0, 15.0), SLICES, padded, draw)
 
 
 def test_a_point_beside_an_object_takes_the_nearest():

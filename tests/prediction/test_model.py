@@ -173,11 +173,11 @@ def test_saving_writes_the_files_of_the_command(model, image, tmp_path):
     drawn = model.segment(image, list(SENTENCES))
     record = pj.save(drawn, image, tmp_path / "out", probability=True)
     assert record["files"] == [
-        "discs_masks.npz", "discs_probability.npz", "overlay.png", "prediction.json",
+        "discs_slice5_masks.npz", "discs_slice5_probability.npz", "overlay.png", "prediction.json",
     ]  # fmt: skip
-    with np.load(tmp_path / "out" / "discs_masks.npz") as stored:
+    with np.load(tmp_path / "out" / "discs_slice5_masks.npz") as stored:
         np.testing.assert_array_equal(stored["masks"], [each.mask for each in drawn])
-    with np.load(tmp_path / "out" / "discs_probability.npz") as stored:
+    with np.load(tmp_path / "out" / "discs_slice5_probability.npz") as stored:
         np.testing.assert_array_equal(stored["probability"], [each.probability for each in drawn])
         assert stored["names"].tolist() == list(SENTENCES)
 

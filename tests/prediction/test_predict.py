@@ -306,4 +306,6 @@ def test_a_workdir_trained_under_pmap_draws_the_same_masks(trained, ask, tmp_pat
     image = str(folder.parent / "discs.npz")
     draw(tmp_path / "run", image, SENTENCES, str(tmp_path / "pmap"), slice_index=0)
     expected = masks_of(ask()[1])
-    np.testing.assert_array_equal(masks_of([tmp_path / "pmap" / "discs_masks.npz"]), expected)
+    np.testing.assert_array_equal(
+        masks_of([tmp_path / "pmap" / "discs_slice0_masks.npz"]), expected
+    )

@@ -8,10 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prosona_jax.prediction import caveats, saving
+from prosona_jax.prediction import caveats, records, saving
 from prosona_jax.prediction.segmentation import Segmentation
 from prosona_jax.report import figures
+from prosona_jax.types import InputError
 from tests.prediction.conftest import SENTENCES, SIZE
+
+
+@pytest.fixture
+def make_npz_of_two(disc, tmp_path):
+    np.savez(tmp_path / "two.npz", image=np.stack([disc, disc[::-1]]), intensity_unit="unit")
+    return tmp_path / "two.npz"
 
 
 def test_png(ask, disc, tmp_path):
@@ -92,24 +99,67 @@ def test_areas_in_the_legend_have_three_digits(pixel_mm, shown):
 
 
 def test_another_prediction_on_the_image_removes_the_masks_of_the_last_one(ask, disc, tmp_path):
-    """Files that no prediction on the image wrote stay; a damaged record gives an empty list."""
+    """Files that no prediction on the image wrote stay."""
     for name in ("crop.png", "other.png"):
         Image.fromarray((255 * disc).astype(np.uint8)).save(tmp_path / name)
-    other = ask(SENTENCES[:1], image=tmp_path / "other.png")[1][0]
+    other = ask(SENTENCES[:1], image=tmp_path / "other.png")[1]
     first = ask(SENTENCES[:2], image=tmp_path / "crop.png")[1]
     (tmp_path / "out" / "notes.txt").write_text("mine")
     record, second = ask(SENTENCES[1:], image=tmp_path / "crop.png")
-    kept = ["notes.txt", other.name, *(path.name for path in second)]
+    kept = ["notes.txt", *(path.name for path in (*other, *second))]
     assert sorted(os.listdir(tmp_path / "out")) == sorted(kept)
     assert not first[0].exists()
-    image = {"image": record["image"]}
-    assert saving._earlier(str(tmp_path / "out"), image) == record["files"]
-    for files in ({"notes.txt": 1}, [["x"], 1], None):
-        second[-1].write_text(json.dumps(image | {"files": files}))
-        assert saving._earlier(str(tmp_path / "out"), image) == []
-    for damaged in (b"\xff{", b"[]"):
-        second[-1].write_bytes(damaged)
-        assert saving._earlier(str(tmp_path / "out"), image) == []
+    assert [path.name for path in second[-2:]] == ["overlay_crop.png", "prediction_crop.json"]
+    assert records.read(tmp_path / "out")["prediction_crop.json"] == record
+    assert json.loads(other[-1].read_text())["files"] == [path.name for path in other]
+
+
+def test_damaged_records_list_no_files(tmp_path):
+    path, image = tmp_path / "prediction.json", {"image": "a.png"}
+    path.write_text(json.dumps(image | {"files": [["x"], 1, "y"]}))
+    assert records.read(tmp_path) == {"prediction.json": image | {"files": ["y"]}}
+    for content in ({"files": {"notes.txt": 1}}, {"files": None}, image, []):
+        path.write_text(json.dumps(content))
+        assert records.read(tmp_path) == {}
+    path.write_bytes(b"\xff{")
+    assert records.read(tmp_path) == {}
+
+
+def test_slices_of_one_volume_lie_in_one_folder(make_npz_of_two, ask):
+    """The same sentence on two slices, and on the first one again: no file is lost."""
+    first, second, again = (
+        ask(SENTENCES[:1], image=make_npz_of_two, slice_index=k) for k in (0, 1, 0)
+    )
+    assert [path.name for path in first[1]] == [
+        "two_slice0_masks.npz", "overlay.png", "prediction.json",
+    ]  # fmt: skip
+    assert [path.name for path in second[1]] == [
+        "two_slice1_masks.npz", "overlay_two_slice1.png", "prediction_two_slice1.json",
+    ]  # fmt: skip
+    assert again[1] == first[1]
+    for (record, files), k in ((first, 0), (second, 1)):
+        assert json.loads(files[-1].read_text()) == record
+        assert record["slice"] == k
+
+
+def test_a_file_of_another_prediction_is_not_replaced(ask, disc, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        Image.fromarray((255 * disc).astype(np.uint8)).save(tmp_path / name / "crop.png")
+    _, files = ask(SENTENCES[:1], image=tmp_path / "one" / "crop.png")
+    with pytest.raises(InputError) as fault:
+        ask(SENTENCES[:1], image=tmp_path / "two" / "crop.png")
+    assert str(fault.value) == (
+        f"{files[0]}: belongs to the prediction on {tmp_path / 'one' / 'crop.png'} in "
+        "prediction.json; choose another folder"
+    )
+    assert sorted(os.listdir(tmp_path / "out")) == sorted(path.name for path in files)
+
+
+def test_no_file_starts_with_a_dash(ask, disc, tmp_path):
+    Image.fromarray((255 * disc).astype(np.uint8)).save(tmp_path / "-crop.png")
+    _, files = ask(["-2 mm"], image=tmp_path / "-crop.png")
+    assert files[0].name == "crop_1_2-mm.png"
 
 
 def test_a_slice_along_another_axis_is_another_image(make_nifti, ask, disc):
@@ -133,7 +183,7 @@ def test_nifti(make_nifti, ask, disc):
     path = make_nifti(np.swapaxes(voxels, 0, 1).astype(np.float32), "ct.nii.gz")
     record, files = ask(image=path, slice_index=1, unit="unit")
     source = nibabel.load(path)
-    assert files[0].name == "ct_1_Draw-a-very-small-contour.nii.gz"
+    assert files[0].name == "ct_slice1_1_Draw-a-very-small-contour.nii.gz"
     for each, file in zip(record["prompts"], files, strict=False):
         found = nibabel.load(file)
         assert found.shape == source.shape

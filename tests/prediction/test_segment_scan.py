@@ -6,11 +6,9 @@ import pytest
 
 from data_pipelines import scans
 from prosona_jax.prediction import lesion
-from prosona_jax.types import InputError
-from tests.prediction.conftest import loaded
-from tests.programs import SIZE
+from prosona_jax.types import ConstantImage, InputError
+from tests.prediction.conftest import MIDDLE, loaded
 
-SLICES, MIDDLE = 11, (5, 18.0, 22.0)
 RISING = ["Draw a very small contour.", "Draw a very large contour."]
 
 
@@ -20,15 +18,8 @@ def model(reads_degrees):
 
 
 @pytest.fixture
-def scan(tmp_path):
-    """A ball whose radius differs by rater, of 3 mm thick slices and pixels of 1 mm."""
-    grid = np.moveaxis(np.indices((SLICES, SIZE, SIZE)), 0, -1).astype(float)
-    apart = np.linalg.norm((grid - MIDDLE) * (3, 1, 1), axis=-1)
-    volume = np.random.default_rng(1).normal(0.1, 0.03, apart.shape)
-    volume += 0.7 * np.mean([apart < radius for radius in (4, 6, 8, 10)], axis=0)
-    voxels = np.clip(volume, 0, 1).astype(np.float32).transpose(2, 1, 0)
-    nibabel.save(nibabel.Nifti1Image(voxels, np.diag([1.0, 1.0, 3.0, 1.0])), tmp_path / "ball.nii")
-    return scans.read(tmp_path / "ball.nii", unit="unit")
+def scan(ball_file):
+    return scans.read(ball_file, unit="unit")
 
 
 def _volume(drawn):
@@ -83,3 +74,47 @@ def test_faults_are_one_line(model, scan):
         model.segment_scan(scan, MIDDLE)
     with pytest.raises(InputError, match="has no style 'x'; choose one of core"):
         model.segment_scan(scan, MIDDLE, style="x")
+
+
+def test_samples_are_shares_of_the_same_draws(model, scan):
+    """On the slice of the point they are the samples of an image."""
+    plain = {"one_object": False, "fill_holes": False}
+    found = model.sample_scan(scan, MIDDLE, 5, seed=3, **plain)
+    alone = model.sample(scan.picture(5)._replace(point=MIDDLE[1:]), 5, seed=3)
+    share = np.mean([each.mask for each in alone], axis=0)
+    np.testing.assert_allclose(found.agreement[5], share, atol=1e-6)
+    assert 0 < share[share > 0].min() < 1
+    p = np.array([share, 1 - share])
+    entropy = -(p * np.log2(np.where(p > 0, p, 1))).sum(axis=0)
+    np.testing.assert_allclose(found.entropy[5], entropy, atol=1e-5)
+    assert len(found.volumes_ml) == 5
+    total = sum(each.sum() for each in found.agreement.values())
+    assert np.mean(found.volumes_ml) == pytest.approx(total * 3 / 1000, rel=1e-5)
+    for share, counts in ((0.2, 1), (0.5, 3), (1.0, 5)):
+        expected = np.round(5 * found.agreement[5]) >= counts
+        np.testing.assert_array_equal(found.at_least(share)[5], expected)
+    with pytest.raises(InputError, match="the number of samples is 0; it must be at least 1"):
+        model.sample_scan(scan, MIDDLE, 0)
+
+
+def test_padding_ends_the_object_with_a_caveat(model, ball, tmp_path):
+    padded = ball.copy()
+    padded[7:] = 0.25
+    image = nibabel.Nifti1Image(padded.transpose(2, 1, 0), np.diag([1.0, 1.0, 3.0, 1.0]))
+    nibabel.save(image, tmp_path / "padded.nii")
+    scan = scans.read(tmp_path / "padded.nii", unit="unit")
+    drawn = model.segment_scan(scan, MIDDLE, style="margin")
+    assert max(drawn.masks) == 6
+    expected = "Slice 7 is constant, as padding is, so the object was taken to end before it."
+    assert expected in drawn.caveats
+    with pytest.raises(ConstantImage, match="slice 8: channel 0 of the image is constant"):
+        model.segment_scan(scan, (8, 18.0, 22.0), style="margin")
+
+
+def test_an_object_at_the_end_of_the_scan_has_a_caveat(model, ball, tmp_path):
+    image = nibabel.Nifti1Image(ball[4:].transpose(2, 1, 0), np.diag([1.0, 1.0, 3.0, 1.0]))
+    nibabel.save(image, tmp_path / "cut.nii")
+    scan = scans.read(tmp_path / "cut.nii", unit="unit")
+    drawn = model.segment_scan(scan, (1, 18.0, 22.0), style="full")
+    expected = "The object reaches slice 0, an end of the scan, and may go on beyond it."
+    assert expected in drawn.caveats
