@@ -52,7 +52,8 @@ def segment(scan: Scan, point: Point, images: Images, asked: Asked) -> list[Scan
         beyond_mm = asked.readings[n].beyond_mm if asked.readings else 0.0
         added_mm, of_margin = margins.in_all(name, asked.margin_mm, beyond_mm, scan.spacing_mm)
         of_prompt = asked.caveats[n] if asked.caveats else ()
-        own = [*scan.caveats, *of_slices, *of_prompt, *of_margin]
+        doubts = slices[start].seen.doubts(slices[start].probs[n] > 0.5)
+        own = [*scan.caveats, *of_slices, *doubts, *of_prompt, *of_margin]
         if added_mm:
             masks = add_margin(masks, added_mm, scan)
         found.append(
