@@ -37,6 +37,7 @@ CLAIMS = {  # of the caveats, and their columns
     "Contour beside the point": "beside",
     "Cut contour": "cut",
 }
+SPLITS = ("train", "validation", "test")
 KINDS = {"lung tissue": 1, "vessels of the lungs": 1, "outside of the lungs": 2}  # shares of places
 APART_MM, TOGETHER_MM, MOVED_PX = 20.0, 10.0, 3
 _LUNG_HU, _BODY_HU = -400, -300
@@ -66,7 +67,7 @@ def of_splits(model: Model) -> Iterator[tuple[str, Picture]]:
     patients = npz.texts(path, "patient_id", npz.read(path, ("patient_id",))["patient_id"])
     for image, _ in cases.read(path, rater=0):
         patient = patients[image.slice_index]
-        (split,) = (name for name, ids in model.run.patients.items() if patient in ids)
+        (split,) = (name for name in SPLITS if patient in model.run.patients[name])
         yield f"{split} images", image
 
 
@@ -118,7 +119,7 @@ def places(
     regions = [_regions(scan.picture(k)) for k in range(scan.count)]
     for kind, share in KINDS.items():
         inside = np.argwhere([region[kind] for region in regions])  # [p, 3]
-        wanted = count * share // sum(KINDS.values())
+        wanted = -(-count * share // sum(KINDS.values()))
         for k, row, column in rng.permutation(inside):
             here = np.array([scan.positions[k, 2], row, column])
             apart = (contours - here) * np.insert(scan.spacing_mm[1:], 0, 1)
@@ -178,12 +179,12 @@ def main() -> None:
         run, _, folder = pair.partition("=")
         model, scan = load(pathlib.Path(run)), scans.read(folder)
         found = marked(asked.nodules, pathlib.Path(folder).name)
-        own = collections.defaultdict(list)
+        own = collections.defaultdict(list, {f"{split} images": [] for split in SPLITS})
         for kind, image in (*of_splits(model), *clicks(scan, found)):
             own[kind].append(claims(model, image))
         for kind, image in places(scan, found, asked.places // len(asked.runs), rng):
-            for name in (kind, "all places beside nodules"):
-                own[name].append(claims(model, image))
+            own[kind].append(claims(model, image))
+        own["all places"] = [each for kind in KINDS for each in own[kind]]
         print(f"\n{pair}\n\n{_table(own)}", flush=True)
         for kind, each in own.items():
             whole[kind] += each

@@ -31,6 +31,7 @@ from prosona_jax.types import Batch, Params
 SAMPLES = 16  # of the prior
 _PERCENT = 95  # of the validation images that lie below the limits
 _SHRINKAGE = 0.1
+_SLACK = 1e-3  # of the limits, since an image is rounded otherwise in another batch
 _LEAST_SCALE = 1e-3  # of the largest scale: a feature that hardly varies says nothing
 
 
@@ -65,7 +66,7 @@ class InDistribution(NamedTuple):
         found = cls(pooled.mean(axis=0), precision, 1.0, 1.0)
         scores = np.stack([found.distance(validation), np.asarray(validation.disagreement)])
         limits = np.maximum(_quantile(scores), 1e-6)
-        factor = _quantile(np.max(scores / limits[:, None], axis=0))
+        factor = (1 + _SLACK) * _quantile(np.max(scores / limits[:, None], axis=0))
         return found._replace(
             distance_limit=float(factor * limits[0]), disagreement_limit=float(factor * limits[1])
         )

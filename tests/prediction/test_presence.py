@@ -24,7 +24,7 @@ def _claims(caveats):
 
 
 def _contour(*pixels):
-    """The model's input covers rows 10 to 24 and columns 6 to 13; its middle is (18, 10)."""
+    """The model's input covers rows 9 to 25 and columns 6 to 13; its middle is (18, 10)."""
     mask = np.zeros((40, 30), np.uint8)
     for pixel in pixels:
         mask[pixel] = 1
@@ -36,7 +36,8 @@ def _contour(*pixels):
     [
         ([(18, 10)], []),
         ([(18, 10), (18, 12)], []),
-        ([(24, 10)], ["Cut contour"]),  # three pixels of the model's grid below the middle
+        ([(25, 10), (18, 10)], ["Cut contour"]),
+        ([(24, 10)], []),  # three pixels of the model's grid below the middle
         ([(18, 7)], []),
         ([(16, 7)], ["Contour beside the point"]),  # sqrt(10) pixels away
         ([(18, 6)], ["Cut contour", "Contour beside the point"]),

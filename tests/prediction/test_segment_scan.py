@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from data_pipelines import scans
-from prosona_jax.prediction import lesion
+from prosona_jax.prediction import lesion, presence
+from prosona_jax.prediction.loading import load
 from prosona_jax.types import InputError
 from tests.prediction.conftest import loaded
 from tests.programs import SIZE
@@ -83,3 +84,19 @@ def test_faults_are_one_line(model, scan):
         model.segment_scan(scan, MIDDLE)
     with pytest.raises(InputError, match="has no style 'x'; choose one of core"):
         model.segment_scan(scan, MIDDLE, style="x")
+
+
+def test_only_the_slice_of_the_point_is_judged_for_the_presence_of_an_object(
+    reads_degrees, scan, monkeypatch
+):
+    """The ends of an object are unlike the training images, which are its largest slices."""
+    said = lambda known, image: [f"Unlike: {image.pooled.sum():.9f}"]  # noqa: E731
+    monkeypatch.setattr(presence, "about_image", said)
+    model = load(reads_degrees)
+    drawn = model.segment_scan(scan, MIDDLE, style="core")
+    (own,) = (caveat for caveat in drawn.caveats if caveat.startswith("Unlike"))
+    assert len(drawn.masks) > 1
+    assert own in model.segment(scan.picture(5)._replace(point=MIDDLE[1:]), style="core").caveats
+    away = model.segment_scan(scan, (5, 3.0, 36.0), style="core")
+    beside = [caveat.partition(":")[0] for caveat in away.caveats]
+    assert {"Contour beside the point", "Empty contour", "Cut contour"} & set(beside)
