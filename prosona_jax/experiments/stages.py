@@ -92,6 +92,8 @@ def fit_stage_one(config: Config, folder: pathlib.Path, data: Data) -> None:
     """Trains the probabilistic U-Net of the config in the folder, or continues its training."""
     network, tx = build.model(config), build.optimizer(config)
     devices = parallel.create(config.parallel)
+    # Before the training, so that all processes find the same: the first one writes it at the end.
+    measured = training_images.is_kept(folder)
     samples = config.evaluate.validation_samples
 
     def validate(params: Params) -> dict[str, float]:
@@ -117,7 +119,7 @@ def fit_stage_one(config: Config, folder: pathlib.Path, data: Data) -> None:
         cost=lambda scores: scores["ged"],
         schedule=_schedule(config, config.steps),
     )
-    if not training_images.is_kept(folder):
+    if not measured:
         _, best = read_stage_one(config, folder, channels=data.channels, raters=data.raters)
         training_images.keep(folder, training_images.measure(config, best, data))
 
