@@ -105,7 +105,8 @@ def _stage_two() -> ml_collections.ConfigDict:
     """Queries, projection and objective of stage two."""
     two = ml_collections.ConfigDict()
     two.query = "text"  # text | id (a learned vector per style) | heads (D-Persona's) | none
-    two.text_noise = 0.4  # norm of the noise that training adds to prompt embeddings of norm 1
+    # Norm of the noise that training adds to prompt embeddings of norm 1, or to degrees.
+    two.text_noise = 0.4
     two.width = 128  # units of the query's hidden layer and of the contrastive space
     two.projection = "analytic"  # "analytic", or "bank": softmax over samples of the prior
     two.tau = 0.1  # temperature of the projection; it also scales how fast the query learns

@@ -141,8 +141,11 @@ def _items(settings: Settings, tally: Tally) -> Iterator[Record | InputError]:
     yield from sources.records(first, tally.skipped)
     for part in more:
         for item in sources.records(part, tally.skipped):
-            only = isinstance(item, Record)
-            yield item._replace(split=validation.ONLY_TRAIN) if only else item
+            yield item if isinstance(item, InputError) else _only_train(item)
+
+
+def _only_train(record: Record) -> Record:
+    return record._replace(split=validation.ONLY_TRAIN)
 
 
 def _write(settings: Settings, folder: pathlib.Path) -> None:

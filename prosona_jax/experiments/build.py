@@ -10,7 +10,8 @@ import ml_collections
 import numpy as np
 import optax
 
-from prosona_jax.evaluation import sample_steps, style_steps
+from prosona_jax.evaluation import in_distribution, sample_steps, style_steps
+from prosona_jax.evaluation.in_distribution import Appearance
 from prosona_jax.experiments import second_stages
 from prosona_jax.models import encoding
 from prosona_jax.models.prob_unet import ProbUNet
@@ -157,6 +158,16 @@ def eval_step_of_stage_two(
 def encode_image_step(config: Config) -> Callable[..., Any]:
     """Returns ``step(params, image) -> (U(x), p(z|x))``, the inputs of the drawing steps."""
     return functools.partial(encoding.encode_image, evaluated_model(config))
+
+
+def appearance_step(config: Config) -> Callable[..., Appearance]:
+    """Returns the pure step from an encoded image to how it appears to stage one."""
+    return in_distribution.make_appearance_step(evaluated_model(config))
+
+
+def appearance_step_of_batch(config: Config) -> Callable[..., Appearance]:
+    """Returns the same step for a batch that is not yet encoded."""
+    return in_distribution.make_batch_step(evaluated_model(config))
 
 
 def query_step(config: Config, styles: int) -> Callable[..., jax.Array]:

@@ -9,6 +9,7 @@ import ml_collections
 import numpy as np
 
 from prosona_jax.evaluation import scoring, style_steps
+from prosona_jax.evaluation.in_distribution import Appearance
 from prosona_jax.evaluation.sample_steps import Prediction
 from prosona_jax.experiments import build, inputs, second_stages
 from prosona_jax.experiments.build import Config
@@ -59,6 +60,14 @@ def predict_stage_one(
     eval_step = _step(config, build.eval_step, samples=samples, drawn=drawn)
     batches = inputs.eval_batches(config, data.dataset, indices, everywhere=drawn)
     return _predict(config, params, batches, eval_step)
+
+
+def appearances(config: Config, params: Params, data: Data, indices: np.ndarray) -> Appearance:
+    """Returns how the records of `indices` appear to stage one, on every process."""
+    step = _step(config, build.appearance_step_of_batch)
+    batches = inputs.eval_batches(config, data.dataset, indices, everywhere=True)
+    found = [each for _, each in _predict(config, params, batches, step)]
+    return jax.tree.map(lambda *each: np.concatenate(each), *found)
 
 
 def score_stage_two(

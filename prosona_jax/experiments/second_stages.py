@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 import flax.linen as nn
 import ml_collections
 
-from prosona_jax.models.query import HeadsQuery, IdQuery, TextQuery
+from prosona_jax.models.query import DegreeQuery, HeadsQuery, IdQuery, TextQuery
 
 Config: TypeAlias = ml_collections.ConfigDict
 
@@ -27,7 +27,11 @@ class Method(NamedTuple):
 METHODS = {
     "text": Method(
         "ProSona",
-        lambda c, styles: TextQuery(c.model.latent_dim, c.stage_two.width),
+        lambda c, styles: (
+            DegreeQuery(c.model.latent_dim)
+            if c.prompts.get("degree_reader")  # workdirs from before this field have none
+            else TextQuery(c.model.latent_dim, c.stage_two.width)
+        ),
         reads_text=True,
         unscaled=False,
     ),

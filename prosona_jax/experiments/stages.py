@@ -18,7 +18,15 @@ import numpy as np
 
 from data_pipelines import loader
 from prosona_jax.evaluation import scoring
-from prosona_jax.experiments import build, inputs, limits, predictions, prompt_sets, second_stages
+from prosona_jax.experiments import (
+    build,
+    inputs,
+    limits,
+    predictions,
+    prompt_sets,
+    second_stages,
+    training_images,
+)
 from prosona_jax.experiments.build import Config
 from prosona_jax.experiments.inputs import Data
 from prosona_jax.models import encoding
@@ -84,6 +92,8 @@ def fit_stage_one(config: Config, folder: pathlib.Path, data: Data) -> None:
     """Trains the probabilistic U-Net of the config in the folder, or continues its training."""
     network, tx = build.model(config), build.optimizer(config)
     devices = parallel.create(config.parallel)
+    # Before the training, so that all processes find the same: the first one writes it at the end.
+    measured = training_images.is_kept(folder)
     samples = config.evaluate.validation_samples
 
     def validate(params: Params) -> dict[str, float]:
@@ -109,6 +119,9 @@ def fit_stage_one(config: Config, folder: pathlib.Path, data: Data) -> None:
         cost=lambda scores: scores["ged"],
         schedule=_schedule(config, config.steps),
     )
+    if not measured:
+        _, best = read_stage_one(config, folder, channels=data.channels, raters=data.raters)
+        training_images.keep(folder, training_images.measure(config, best, data))
 
 
 def shared_name(config: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from prosona_jax.models.encoding import Encoded
 
 LEVELS = ("latent", "visual")  # of the contrastive objective
+DEGREES = (-2, -1, 0, 1, 2)  # at which `DegreeQuery` has a vector
 
 
 class Query(NamedTuple):
@@ -38,6 +39,34 @@ class TextQuery(nn.Module):
         x = nn.gelu(nn.Dense(self.width)(text * text.shape[-1] ** 0.5))
         # Starts at zero, so that a text direction absent from the training has no effect.
         return Query(nn.Dense(self.latent_dim, kernel_init=nn.initializers.zeros)(x), x)
+
+
+class DegreeQuery(nn.Module):
+    """q_k of a sentence that is read as a degree t: on the line between two learned vectors.
+
+        q(t) = (1 - s) v_n + s v_(n+1),  n = floor(t),  s = t - n
+
+    There is a vector at each whole degree from -2 to 2; the outer lines go on beyond these. Between
+    the degrees of two styles the contour changes steadily, although no training sentence may have
+    such a degree. A network with a hidden layer does so only with much noise on the degrees, which
+    pulls the styles together (docs/experiments.md, trial 38).
+    """
+
+    latent_dim: int
+
+    @nn.compact
+    def __call__(
+        self, text: Float[Array, "b k 1"], features: Float[Array, "b h w f"], dropout: bool
+    ) -> Query:
+        del features, dropout
+        degree = text[..., 0]
+        low = jnp.clip(jnp.floor(degree), DEGREES[0], DEGREES[-2])
+        share = (degree - low)[..., None]
+        place = (low - DEGREES[0]).astype(int)
+        below, above = (nn.one_hot(place + n, len(DEGREES)) for n in (0, 1))
+        x = (1 - share) * below + share * above
+        zeros = nn.initializers.zeros  # the prior's mean
+        return Query(nn.Dense(self.latent_dim, use_bias=False, kernel_init=zeros)(x), x)
 
 
 class IdQuery(nn.Module):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from prosona_jax import checksum, rng
+from prosona_jax.evaluation.in_distribution import Appearance
 from prosona_jax.experiments import build
 from prosona_jax.experiments.build import Config
 from prosona_jax.experiments.predictions import StageTwo
@@ -47,6 +48,12 @@ class Drawer:
     def encode(self, crop: np.ndarray) -> Encoded:
         """Returns U(x) and p(z|x) of the model's input f32 [size, size, C]."""
         return self._step(build.encode_image_step)(self._stage_one, crop[None])
+
+    def appearance(self, encoded: Encoded) -> Appearance:
+        """Returns how the image appears to stage one, as the training images were measured."""
+        step = self._step(build.appearance_step)
+        found: Appearance = jax.device_get(step(self._stage_one, encoded, self._root))
+        return found
 
     def queries(self, encoded: Encoded, text: np.ndarray | None) -> np.ndarray:
         """Returns the queries f32 [s, d] of embeddings f32 [s, e].

@@ -12,7 +12,7 @@ from prosona_jax.types import InputError, first_line
 
 _PATHS = {  # fields of the config that hold paths, by part
     "data": ("path", "cache_dir"),
-    "prompts": ("path", "encoder", "degree_reader", "probe"),
+    "prompts": ("path", "encoder", "probe"),
 }
 
 
@@ -59,6 +59,9 @@ def _without_paths(model: Trained) -> Trained:
         part: value | dict.fromkeys(_PATHS[part], "") if part in _PATHS else value
         for part, value in model.run.config.items()
     }
+    # Its name remains, since the second stage depends on whether sentences are read by degree.
+    reader = pathlib.PurePath(config["prompts"].get("degree_reader", "")).name
+    config["prompts"] = config["prompts"] | {"degree_reader": reader}
     prompts = model.run.prompts
     if prompts and (folder := pathlib.Path(prompts["encoder"]["name"]).expanduser()).is_dir():
         # Elsewhere, `--encoder` names the folder.

@@ -45,7 +45,7 @@ class LatentSpace:
         self._second = trained.second
         self._steps = trained.steps()
         self._drawer = Drawer(self.config, trained.stage_one, self._second)
-        self._images = Images(folder, self.run, self._drawer, self.caveats)
+        self._images = Images(folder, self.run, self._drawer, self.caveats, trained.in_distribution)
         self._styles = Styles(folder, self.run, self._second, self._drawer)
 
     @property

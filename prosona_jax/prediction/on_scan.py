@@ -51,7 +51,7 @@ class _Object(NamedTuple):
 
     @property
     def caveats(self) -> list[str]:
-        """What a user must know, whatever was request."""
+        """What a user must know, whatever was asked for."""
         found = [*self.scan.caveats, *_of_slices(self.followed)]
         found += [
             f"Slice {k} is constant, as padding is, so the object was taken to end before it."
@@ -63,6 +63,11 @@ class _Object(NamedTuple):
             for k in sorted(ends)
         ]
         return list(dict.fromkeys(found))
+
+    @property
+    def at_point(self) -> lesion.Slice:
+        """The slice of the point, on which it is judged whether there is an object."""
+        return self.followed.slices[self.point[0]]
 
     def shown(self, drawn: set[int]) -> dict[int, np.ndarray]:
         """Returns the slices that were drawn on, and one more at either end, for pictures."""
@@ -101,6 +106,7 @@ def segment(scan: Scan, point: Point, images: Images, request: Request) -> list[
         beyond_mm = request.readings[n].beyond_mm if request.readings else 0.0
         added_mm, of_margin = margins.in_all(name, request.margin_mm, beyond_mm, scan.spacing_mm)
         of_prompt = request.caveats[n] if request.caveats else ()
+        doubts = found.at_point.seen.doubts(found.at_point.mask(n))
         masks = found.contour(n)
         if added_mm:
             masks = add_margin(masks, added_mm, scan)
@@ -111,7 +117,7 @@ def segment(scan: Scan, point: Point, images: Images, request: Request) -> list[
                 masks=masks,
                 added_mm=added_mm,
                 volume_ml=volume_ml(scan, masks),
-                caveats=tuple(dict.fromkeys([*of_object, *of_prompt, *of_margin])),
+                caveats=tuple(dict.fromkeys([*of_object, *doubts, *of_prompt, *of_margin])),
                 reading=request.readings[n] if request.readings else None,
                 source=request.source,
                 note=request.note,
@@ -137,7 +143,7 @@ def sample(scan: Scan, point: Point, images: Images, request: Request) -> ScanSa
         samples=len(request.names),
         agreement={k: (each / len(request.names)).astype(np.float32) for k, each in counts.items()},
         volumes_ml=tuple(each for each in volumes if each is not None) or None,
-        caveats=tuple(found.caveats),
+        caveats=(*found.caveats, *found.at_point.seen.unlike),
         source=request.source,
         note=request.note,
         shown=found.shown(set(counts)),

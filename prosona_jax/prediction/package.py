@@ -3,6 +3,7 @@
     config.json           format, best steps, caveats of the training, the run without patients
     model.safetensors     both stages' parameters; a name is the path, joined by "/"
     prompts.safetensors   the sentences as numbers, and the degree reader; if text is read
+    in_distribution.json  how the training images appear to the model; if it was measured
     README.md             the model card
     SHA256SUMS            checksums of all other files, as `sha256sum` writes them
 
@@ -22,7 +23,8 @@ import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from prosona_jax import __version__, bundle
-from prosona_jax.experiments import stages
+from prosona_jax.evaluation.in_distribution import InDistribution
+from prosona_jax.experiments import stages, training_images
 from prosona_jax.experiments.predictions import StageTwo
 from prosona_jax.prediction.trained import Trained
 from prosona_jax.runtime.workdir import Run
@@ -30,7 +32,7 @@ from prosona_jax.types import InputError, first_line
 
 CONFIG, WEIGHTS, PROMPTS = "config.json", "model.safetensors", "prompts.safetensors"
 CARD, SUMS = "README.md", "SHA256SUMS"
-FILES = (CONFIG, WEIGHTS, PROMPTS, CARD, SUMS)
+FILES = (CONFIG, WEIGHTS, PROMPTS, training_images.FILE, CARD, SUMS)
 # Smaller arrays stay float32: a tenth of the numbers of a model of configs/lidc.py:crops64, whose
 # rounding does most. Without it probabilities move by up to 1e-4, with it by up to 5e-3.
 LARGE = 40_000
@@ -79,6 +81,8 @@ def write(folder: pathlib.Path, trained: Trained, card: str) -> None:
     if trained.second and trained.second.text:
         text = {name: _lossless(x) for name, x in trained.second.text.items()}
         files[PROMPTS] = safetensors.numpy.save(text)
+    if trained.in_distribution:
+        files[training_images.FILE] = training_images.encode(trained.in_distribution)
     files[CARD] = card.encode(errors="backslashreplace")  # a text may have bytes that are no UTF-8
     sums = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items()]
     files[SUMS] = "".join(sums).encode()
@@ -159,7 +163,16 @@ def read(folder: pathlib.Path) -> Trained:
         numbers = _arrays(folder / PROMPTS, sums, text) if text else {}
         params = {"params": tree["stage_two"]}
         second = StageTwo(steps["stage_two"], params, run.raters, numbers)
-    return Trained(run, steps["stage_one"], {"params": tree["stage_one"]}, second, unfinished)
+    measured = _in_distribution(folder / training_images.FILE, sums)
+    one = {"params": tree["stage_one"]}
+    return Trained(run, steps["stage_one"], one, second, unfinished, measured)
+
+
+def _in_distribution(path: pathlib.Path, sums: Mapping[str, str]) -> InDistribution | None:
+    """Returns the content of a file, None if the folder was written without it."""
+    if path.name not in sums:
+        return None
+    return training_images.decode(_content(path, sums))
 
 
 def _config(path: pathlib.Path) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from data_pipelines import images, transforms
 from data_pipelines.images.picture import Picture
 from data_pipelines.settings import Settings
 from data_pipelines.transforms import Placement
-from prosona_jax.prediction import caveats
+from prosona_jax.evaluation.in_distribution import InDistribution
+from prosona_jax.prediction import caveats, presence
 from prosona_jax.prediction.drawing import Drawer, Encoded
 from prosona_jax.runtime.workdir import Run
 from prosona_jax.types import InputError
@@ -31,6 +32,11 @@ class Seen(NamedTuple):
     encoded: Encoded
     shown: np.ndarray  # f32 [H, W], the image's first channel as the model scales it, -1..1
     caveats: tuple[str, ...]
+    unlike: tuple[str, ...]  # caveats of an image that is unlike the training images
+
+    def doubts(self, mask: np.ndarray) -> list[str]:
+        """Returns the caveats about the presence of an object, for a contour {0, 1} [H, W]."""
+        return [*self.unlike, *presence.about_contour(mask, self.placement)]
 
 
 def on_crop(masks: np.ndarray, seen: Seen) -> np.ndarray:
@@ -50,9 +56,18 @@ class Images:
     """Encodes images for a model, with the preprocessing of its training."""
 
     def __init__(
-        self, folder: pathlib.Path, run: Run, drawer: Drawer, of_model: Sequence[str]
+        self,
+        folder: pathlib.Path,
+        run: Run,
+        drawer: Drawer,
+        of_model: Sequence[str],
+        trained_on: InDistribution | None,
     ) -> None:
-        """Takes the model's folder, its run, the steps that encode an image, and its caveats."""
+        """Takes the model's folder, run, steps that encode an image, caveats, and training images.
+
+        `trained_on` is None if the training images were not measured.
+        """
+        self._trained_on = trained_on
         self._folder, self._run, self._drawer, self._of_model = folder, run, drawer, of_model
         settings = Settings.from_config(ml_collections.ConfigDict(run.config).data)
         # If the pixel size of the training images was unknown, training resampled nothing.
@@ -92,11 +107,13 @@ class Images:
         found = caveats.of_image(
             self._of_model, self._run, image, placement, self._settings.spacing_mm
         )
+        encoded = self._drawer.encode(crop)
         return Seen(
             picture=image,
             crop=crop,
             placement=placement,
-            encoded=self._drawer.encode(crop),
+            encoded=encoded,
             shown=scaled[..., 0],
             caveats=tuple(found),
+            unlike=tuple(presence.about_image(self._trained_on, self._drawer.appearance(encoded))),
         )

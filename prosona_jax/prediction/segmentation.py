@@ -59,8 +59,8 @@ def contours(
     for n, name in enumerate(names):
         beyond_mm = readings[n].beyond_mm if readings else 0.0
         added_mm, of_margin = margins.in_all(name, margin_mm, beyond_mm, spacing_mm)
-        own = [*(caveats[n] if caveats else ()), *of_margin]
         mask = (on_image[n] > 0.5).astype(np.uint8)
+        own = [*seen.doubts(mask), *(caveats[n] if caveats else ()), *of_margin]
         if added_mm:
             mask = distances.add_margin(mask, added_mm, spacing_mm)
         found.append(

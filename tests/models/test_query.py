@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from prosona_jax.models.query import Alignment, HeadsQuery, IdQuery, TextQuery
+from prosona_jax.models.query import DEGREES, Alignment, DegreeQuery, HeadsQuery, IdQuery, TextQuery
 
 B, K, E, F, D, WIDTH = 2, 3, 5, 4, 3, 7
 TEXT = TextQuery(D, WIDTH)
@@ -31,6 +31,25 @@ def test_queries_start_at_the_mean_of_the_prior(module):
     inputs = _input_of(module, *_inputs())
     params = module.init(jax.random.key(0), *inputs, False)
     assert not np.any(module.apply(params, *inputs, False).query)
+
+
+def test_a_degree_lies_on_the_line_between_two_whole_degrees():
+    module, features = DegreeQuery(D), _inputs()[1]
+    asked = np.array([[-2.0, -1.0, 0.0, 1.0, 2.0], [-1.75, -0.5, 0.25, 2.2, -2.2]], np.float32)
+    text = jnp.asarray(asked[..., None])
+    params = module.init(jax.random.key(0), text, features, False)
+    assert not np.any(module.apply(params, text, features, False).query)
+    v = _normal(3, len(DEGREES), D)
+    whole, between = module.apply({"params": {"Dense_0": {"kernel": v}}}, text, features, False)[0]
+    np.testing.assert_allclose(whole, v, atol=1e-6)
+    expected = [
+        0.75 * v[0] + 0.25 * v[1],
+        0.5 * v[1] + 0.5 * v[2],
+        0.75 * v[2] + 0.25 * v[3],
+        v[4] + 0.2 * (v[4] - v[3]),
+        v[0] - 0.2 * (v[1] - v[0]),
+    ]
+    np.testing.assert_allclose(between, np.stack(expected), atol=1e-5)
 
 
 def _input_of(module, text, features):

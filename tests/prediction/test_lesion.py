@@ -41,7 +41,7 @@ def _scan(*balls):
         )
         empty = np.zeros((SIDE, SIDE, 1), np.float32)
         picture = Picture(empty, "HU", np.ones(2, np.float32), pathlib.Path("x"), "npz", None)
-        return Seen(picture, empty, placement, (jnp.asarray(features), None), empty[..., 0], ())
+        return Seen(picture, empty, placement, (jnp.asarray(features), None), empty[..., 0], (), ())
 
     return see, lambda encoded: np.asarray(encoded[0]), seen
 

@@ -110,7 +110,10 @@ def test_the_folder_has_the_layout_of_the_hub_and_sums_as_sha256sum_writes_them(
     lines = (exported / "SHA256SUMS").read_text().splitlines()
     assert lines == [
         f"{hashlib.sha256((exported / name).read_bytes()).hexdigest()}  {name}"
-        for name in ("config.json", "model.safetensors", "prompts.safetensors", "README.md")
+        for name in (
+            *("config.json", "model.safetensors", "prompts.safetensors"),
+            *("in_distribution.json", "README.md"),
+        )
     ]
     described = json.loads((exported / "config.json").read_text())
     assert (described["format"], described["format_version"]) == ("prosona_jax", 1)

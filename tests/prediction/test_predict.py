@@ -230,7 +230,7 @@ def test_images_are_resampled_only_if_training_resampled(
     np.savez(tmp_path / "a.npz", **crop, spacing_mm=np.array([0.7, 0.7], "f4"))
     np.savez(tmp_path / "b.npz", **crop)
     record = draw(tmp_path / "run", str(tmp_path / "a.npz"), SENTENCES, str(tmp_path / "o"))
-    starts = [caveat[:30] for caveat in record["caveats"][2:]]
+    starts = [caveat[:30] for caveat in record["caveats"][2:3]]
     # The image covers 28 x 28 of 48 x 48 mm.
     assert starts == [
         "Not resampled: the pixel size " if kept else "The image fills 35% of the mod"
@@ -295,9 +295,9 @@ def test_caveats_about_values_that_hardly_fit_the_named_unit(
 def test_an_image_that_fills_little_of_the_input(ask, disc, tmp_path):
     Image.fromarray((255 * disc[8:28, 12:32]).astype(np.uint8)).save(tmp_path / "small.png")
     record, _ = ask(image=tmp_path / "small.png")
-    assert record["caveats"][-1] == (  # 20 x 20 of 32 x 32 pixels
+    assert (  # 20 x 20 of 32 x 32 pixels
         "The image fills 39% of the model's input; the rest is filled with background."
-    )
+    ) in record["caveats"]
 
 
 def test_a_workdir_trained_under_pmap_draws_the_same_masks(trained, ask, tmp_path):

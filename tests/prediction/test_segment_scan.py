@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from data_pipelines import scans
-from prosona_jax.prediction import lesion
+from prosona_jax.prediction import lesion, presence
+from prosona_jax.prediction.loading import load
 from prosona_jax.types import ConstantImage, InputError
 from tests.prediction.conftest import MIDDLE, loaded
 
@@ -118,3 +119,19 @@ def test_an_object_at_the_end_of_the_scan_has_a_caveat(model, ball, tmp_path):
     drawn = model.segment_scan(scan, (1, 18.0, 22.0), style="full")
     expected = "The object reaches slice 0, an end of the scan, and may go on beyond it."
     assert expected in drawn.caveats
+
+
+def test_only_the_slice_of_the_point_is_judged_for_the_presence_of_an_object(
+    reads_degrees, scan, monkeypatch
+):
+    """The ends of an object are unlike the training images, which are its largest slices."""
+    said = lambda known, image: [f"Unlike: {image.pooled.sum():.9f}"]  # noqa: E731
+    monkeypatch.setattr(presence, "about_image", said)
+    model = load(reads_degrees)
+    drawn = model.segment_scan(scan, MIDDLE, style="core")
+    (own,) = (caveat for caveat in drawn.caveats if caveat.startswith("Unlike"))
+    assert len(drawn.masks) > 1
+    assert own in model.segment(scan.picture(5)._replace(point=MIDDLE[1:]), style="core").caveats
+    away = model.segment_scan(scan, (5, 3.0, 36.0), style="core")
+    beside = [caveat.partition(":")[0] for caveat in away.caveats]
+    assert {"Contour beside the point", "Empty contour", "Cut contour"} & set(beside)
