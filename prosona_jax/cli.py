@@ -105,8 +105,8 @@ def define_inputs(values: flags.FlagValues) -> Inputs:
     """Defines --model, --unit, --spacing and --range."""
     return Inputs(
         flags.DEFINE_string(
-            "model", None, "Workdir of the trained run, model folder, or its name on the hub.",
-            required=True, flag_values=values,
+            "model", None, "Workdir of a trained run, model folder, or its name on the hub; "
+            "default: the model that comes with the package.", flag_values=values,
         ),
         flags.DEFINE_string(
             "unit", None, "Unit of the values if the files do not state it: HU, unit (0..1) or "

@@ -1,5 +1,6 @@
 r"""Draws contours with a trained model: by sentences, by a style, or as samples.
 
+Without --model it draws with the model that comes with the package, which knows lung nodules in CT.
 On one image:
 
     python -m prosona_jax.predict --model=runs/demo --image=crop.png --output=out \
@@ -9,8 +10,8 @@ On one image:
 
 Through all slices of an object in a scan, and in many scans:
 
-    python -m prosona_jax.predict --model=runs/demo --image=scan_folder/ --point=57,143,210 \
-      --output=out --prompt="hug the solid core"
+    python -m prosona_jax.predict --image=scan_folder/ --point=57,143,210 --output=out \
+      --prompt="hug the solid core"
     python -m prosona_jax.predict --model=runs/demo --image=cases/ --points=points.csv \
       --prompts=prompts.txt --output=out
 

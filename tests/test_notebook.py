@@ -9,10 +9,9 @@ import pytest
 
 from tests.notebooks import NAMES, code_of, committed
 
-SHARED = ("install", "workdir")  # ids of the cells that both notebooks have
+SHARED = ("install", "model")  # ids of the cells that both notebooks have
 LIBRARIES = {
     "prosona_jax",
-    "configs",
     "numpy",
     "matplotlib",
     "ipywidgets",

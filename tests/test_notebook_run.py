@@ -1,4 +1,4 @@
-"""The notebooks as a user runs them: from top to bottom, in a kernel and a workdir of their own."""
+"""The notebooks as a user runs them: from top to bottom, with the model of the package."""
 
 import json
 
@@ -16,13 +16,6 @@ FIGURES = {  # ids of the cells that draw
         *("figure", "prompts", "slider", "raters", "prior", "plane", "dimensions", "map")
     ],
     "quickstart": ["figure", "sentence", "more"],
-}
-FASTER = {  # of what is trained
-    "STEPS = 1500": "STEPS = 100",
-    "config.model.channels = (8, 16, 32, 64)": (
-        "config.model.channels, config.prompts.degree_reader = (4, 8), ''\n"
-        "        config.prompts.path = 'tests/prompts.yaml'"
-    ),
 }
 SPY = """
 import IPython.core.pylabtools, matplotlib.text
@@ -76,10 +69,10 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("notebook")
 
 
-def _run(notebook, name, folder, replaced, environment):
+def _run(name, folder, replaced):
     """Returns the executed notebook and what its variables hold."""
     kept = folder / f"{name}.json"
-    executed = nbformat.from_dict(notebook)
+    executed = nbformat.from_dict(committed()[name])
     for written, other in replaced.items():
         (cell,) = (cell for cell in code_of(executed) if written in cell.source)
         cell.source = cell.source.replace(written, other)
@@ -88,13 +81,11 @@ def _run(notebook, name, folder, replaced, environment):
     executed.cells.insert(0, nbformat.v4.new_code_cell(SPY))
     executed.cells.append(nbformat.v4.new_code_cell(last))
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("PROSONA_WORKDIR", raising=False)
-        patch.setenv("HOME", str(folder))  # of the prepared data, and of what IPython writes
+        patch.delenv("PROSONA_MODEL", raising=False)
+        patch.setenv("HOME", str(folder))  # of what IPython writes
         patch.setenv("JUPYTER_RUNTIME_DIR", str(folder))
         patch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=1")  # as a user has
         patch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())  # or it would look for fonts anew
-        for variable, value in environment.items():
-            patch.setenv(variable, value)
         # In another folder than the repository's, as Jupyter starts kernels beside notebooks.
         Client(executed, timeout=300).execute(cwd=str(folder))
     executed.cells = executed.cells[1:-1]
@@ -103,24 +94,19 @@ def _run(notebook, name, folder, replaced, environment):
 
 @pytest.fixture(scope="module")
 def walked(folder):
-    """The executed walk, which trains, and what its variables hold."""
-    replaced = FASTER | {'"runs/notebook"': repr(str(folder / "run"))}
-    name = "latent_interpolation"
-    return _run(committed()[name], name, folder, replaced, {})
+    """The executed walk, and what its variables hold."""
+    return _run("latent_interpolation", folder, {})
 
 
 @pytest.fixture(scope="module")
-def started(folder, walked):
-    """The executed quickstart, with the model of the walk."""
-    replaced = {'"runs/quickstart"': repr(str(folder / "saved"))}
-    trained = {"PROSONA_WORKDIR": str(folder / "run")}
-    return _run(committed()["quickstart"], "quickstart", folder, replaced, trained)
+def started(folder):
+    """The executed quickstart, and what its variables hold."""
+    return _run("quickstart", folder, {'"runs/quickstart"': repr(str(folder / "saved"))})
 
 
 @pytest.fixture(scope="module")
-def model(walked, folder):
-    """The model that the walk trained."""
-    return pj.load(folder / "run")
+def model():
+    return pj.load()
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +135,6 @@ def test_every_figure_is_drawn_and_says_what_the_data_are(request, model, name):
     example = pj.examples()[0]
     assert example.citation.startswith("LIDC-IDRI")
     note = f"{model.sample(example.image, 1)[0].note} {example.citation}"
-    assert "Model trained on simulated CT." in note
     for _, texts in kept["told"]:
         assert note in " ".join(texts.split())
 
