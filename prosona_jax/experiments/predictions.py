@@ -187,7 +187,8 @@ def _step(
     config: Config, make: Callable[..., Callable[..., Any]], **options: Any
 ) -> Callable[..., Any]:
     # Without seed, fold and schedule, so that all folds of a comparison share a compiled step.
-    used = {part: config[part] for part in ("model", "stage_two", "evaluate", "parallel")}
+    parts = ("model", "prompts", "stage_two", "evaluate", "parallel")
+    used = {part: config[part] for part in parts}
     return _compiled(ml_collections.FrozenConfigDict(used), make, **options)
 
 
