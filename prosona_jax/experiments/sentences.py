@@ -159,7 +159,7 @@ def _read_degrees(
         degrees.append(degree)
         readings.append(
             Reading(
-                understood=f"{understood}, degree {degree:+.1f} of -2 to 2",
+                understood=f"{understood}, degree {degree:+z.1f} of -2 to 2",
                 style=run.prompts["styles"][int(np.abs(degree - own).argmin())]["name"],
                 degree=round(degree, 3),
                 length_mm=length_mm,

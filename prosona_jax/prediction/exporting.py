@@ -10,9 +10,9 @@ from prosona_jax.prediction import model_card, package, trained
 from prosona_jax.prediction.trained import Trained
 from prosona_jax.types import InputError, first_line
 
-_PATHS = {  # fields of the config that hold paths, by part
-    "data": ("path", "cache_dir"),
-    "prompts": ("path", "encoder", "probe"),
+_CLEARED = {  # fields of the config that hold paths or patients, by part
+    "data": {"path": "", "train_path": "", "cache_dir": "", "leave_out": []},
+    "prompts": {"path": "", "encoder": "", "probe": ""},
 }
 
 
@@ -46,17 +46,17 @@ def export(
     """
     folder, written = pathlib.Path(workdir).expanduser(), pathlib.Path(output).expanduser()
     package.check(written)
-    model = _without_paths(trained.read(folder))
+    model = _cleared(trained.read(folder))
     report = _report(folder / "report" / "report.json", model)
     card = model_card.write(model, report, license=license, data_license=data_license)
     package.write(written, model, card)
     return written
 
 
-def _without_paths(model: Trained) -> Trained:
-    """Returns a model whose run names no path of this machine; prediction needs none."""
+def _cleared(model: Trained) -> Trained:
+    """Returns a model whose run names no path and no patient; prediction needs none."""
     config = {
-        part: value | dict.fromkeys(_PATHS[part], "") if part in _PATHS else value
+        part: value | _CLEARED[part] if part in _CLEARED else value
         for part, value in model.run.config.items()
     }
     # Its name remains, since the second stage depends on whether sentences are read by degree.

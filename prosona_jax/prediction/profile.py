@@ -59,7 +59,7 @@ class Profile(NamedTuple):
     def understood(self) -> str:
         """How the user draws, in words."""
         if self.degree is not None:
-            return f"{self.like}: {in_words(self.degree)}, degree {self.degree:+.1f} of -2 to 2"
+            return f"{self.like}: {in_words(self.degree)}, degree {self.degree:+z.1f} of -2 to 2"
         return self.like + (f", as in {self.sentence!r}" if self.sentence else "")
 
     @property
