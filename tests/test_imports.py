@@ -142,7 +142,8 @@ def test_the_project_has_only_imports_of_the_table():
 
 
 def test_the_table_and_the_docs_name_every_module():
-    written = {path.stem for path in (ROOT / "prosona_jax").iterdir()} - {"__init__", "__pycache__"}
+    found = {path.stem for path in (ROOT / "prosona_jax").iterdir()} - {"__init__", "__pycache__"}
+    written = found - {"pretrained"}  # a model, without code
     assert written == set(MAY_IMPORT)
     drawn = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     assert [unit for unit in sorted(written) if f"`{unit}" not in drawn] == []
