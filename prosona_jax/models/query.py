@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from prosona_jax.models.encoding import Encoded
 
 LEVELS = ("latent", "visual")  # of the contrastive objective
-DEGREES = (-2, -1, 0, 1, 2)  # at which `DegreeQuery` has a vector
+DEGREES = (-2, -1, 1, 2)  # at which `DegreeQuery` has a vector
 
 
 class Query(NamedTuple):
@@ -44,9 +44,10 @@ class TextQuery(nn.Module):
 class DegreeQuery(nn.Module):
     """q_k of a sentence that is read as a degree t: on the line between two learned vectors.
 
-        q(t) = (1 - s) v_n + s v_(n+1),  n = floor(t),  s = t - n
+        q(t) = (1 - s) v_n + s v_(n+1),  s = (t - t_n) / (t_(n+1) - t_n),  t_n <= t <= t_(n+1)
 
-    There is a vector at each whole degree from -2 to 2; the outer lines go on beyond these. Between
+    There is a vector at each t_n in -2, -1, 1, 2; the outer lines go on beyond these. There is none
+    at 0: this is the usual outline, which is no rater's style, so no sentence would train it. Between
     the degrees of two styles the contour changes steadily, although no training sentence may have
     such a degree. A network with a hidden layer does so only with much noise on the degrees, which
     pulls the styles together (docs/experiments.md, trial 38).
@@ -59,11 +60,10 @@ class DegreeQuery(nn.Module):
         self, text: Float[Array, "b k 1"], features: Float[Array, "b h w f"], dropout: bool
     ) -> Query:
         del features, dropout
-        degree = text[..., 0]
-        low = jnp.clip(jnp.floor(degree), DEGREES[0], DEGREES[-2])
-        share = (degree - low)[..., None]
-        place = (low - DEGREES[0]).astype(int)
-        below, above = (nn.one_hot(place + n, len(DEGREES)) for n in (0, 1))
+        degree, places = text[..., 0], jnp.array(DEGREES, jnp.float32)
+        n = jnp.clip(jnp.searchsorted(places, degree) - 1, 0, len(DEGREES) - 2)
+        share = ((degree - places[n]) / (places[n + 1] - places[n]))[..., None]
+        below, above = (nn.one_hot(place, len(DEGREES)) for place in (n, n + 1))
         x = (1 - share) * below + share * above
         zeros = nn.initializers.zeros  # the prior's mean
         return Query(nn.Dense(self.latent_dim, use_bias=False, kernel_init=zeros)(x), x)

@@ -125,7 +125,7 @@ def test_the_folder_has_the_layout_of_the_hub_and_sums_as_sha256sum_writes_them(
     assert pj.load(exported).run == run._replace(patients={}, config=described["run"]["config"])
     names = safetensors.numpy.load_file(exported / "model.safetensors")
     assert "stage_one/fcomb/features/kernel" in names
-    assert names["stage_two/query/Dense_0/kernel"].shape == (5, 6)
+    assert names["stage_two/query/Dense_0/kernel"].shape == (4, 6)
     text = safetensors.numpy.load_file(exported / "prompts.safetensors")
     assert text["degree_reader"].dtype == np.float16
     assert text["train"].shape == (4, 40, 1)
