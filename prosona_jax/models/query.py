@@ -47,9 +47,9 @@ class DegreeQuery(nn.Module):
         q(t) = (1 - s) v_n + s v_(n+1),  s = (t - t_n) / (t_(n+1) - t_n),  t_n <= t <= t_(n+1)
 
     There is a vector at each t_n in -2, -1, 1, 2; the outer lines go on beyond these. There is none
-    at 0: this is the usual outline, which is no rater's style, so no sentence would train it. Between
-    the degrees of two styles the contour changes steadily, although no training sentence may have
-    such a degree. A network with a hidden layer does so only with much noise on the degrees, which
+    at 0: this is the usual outline, which is no rater's style, so no sentence would train it.
+    Between the degrees of two styles the contour changes steadily, although no training sentence
+    may have such a degree. A network with a hidden layer does so only with much noise, which
     pulls the styles together (docs/experiments.md, trial 38).
     """
 

@@ -67,7 +67,9 @@ def test_sentences_visibly_work(model):
     """No training sentence is among them."""
     rising = [
         "stay well within the borders, i only want the part nobody would argue about",
+        "not quite as roomy as you normally do it",
         "the ordinary outline please",
+        "don't be so stingy, take a bit more of the fuzzy edge",
         "give it lots of breathing room all round",
     ]
     ratios = []
