@@ -12,7 +12,10 @@ from data_pipelines import prepare, prepared
 from prosona_jax.types import InputError
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SPLITS = {"folds": 4, "fold": 0, "validation_share": 0.5, "split": "test", "spacing_mm": 0.0}
+SPLITS = {
+    "folds": 4, "fold": 0, "validation_share": 0.5, "leave_out": (), "split": "test",
+    "spacing_mm": 0.0,
+}  # fmt: skip
 
 
 def command(*flags):

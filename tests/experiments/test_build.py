@@ -171,8 +171,14 @@ def test_a_query_without_text_or_contrast_passes(query):
 @pytest.mark.parametrize(
     ("changes", "query", "alignment"),
     [
-        # 384 inputs, 128 hidden, 6 latent dimensions; 3 times 16 pooled features.
-        ({}, 385 * 128 + 129 * 6, 2 * 129 * 128 + 7 * 128 + 49 * 128 + 129 * 128 + 2),
+        # 4 vectors, 6 latent dimensions; 3 times 16 pooled features.
+        ({}, 4 * 6, 2 * 5 * 128 + 7 * 128 + 49 * 128 + 129 * 128 + 2),
+        # 384 inputs, 128 hidden
+        (
+            {"prompts__degree_reader": ""},
+            385 * 128 + 129 * 6,
+            2 * 129 * 128 + 7 * 128 + 49 * 128 + 129 * 128 + 2,
+        ),
         ({"stage_two__query": "id"} | NO_CONTRAST, 4 * 6, 0),
         (
             {"stage_two__query": "heads"} | NO_CONTRAST,
@@ -188,11 +194,12 @@ def test_parameter_counts_of_the_second_stage(changes, query, alignment):
         config.update_from_flattened_dict(
             {name.replace("__", "."): value for name, value in changes.items()}
         )
+    dim = 1 if config.prompts.degree_reader else 384
     params = jax.eval_shape(
         lambda: stage_two.initialise(
             build.prompter(config, 4), jax.random.key(0), build.model(config),
             image_shape=(128, 128, 1), styles=4,
-            text_dim=384 if second_stages.of(config).reads_text else None,
+            text_dim=dim if second_stages.of(config).reads_text else None,
         )
     )["params"]  # fmt: skip
     count = lambda name: sum(x.size for x in jax.tree.leaves(params.get(name, {})))  # noqa: E731

@@ -38,6 +38,13 @@ def _scored(*_, **__):
         )
 
 
+def _config():
+    """Returns a config whose second stage reads embeddings of length E."""
+    config = lidc.get_config("smoke")
+    config.prompts.degree_reader = ""
+    return config
+
+
 def _model(config):
     """Returns random parameters of stage one and a second stage with random prompts."""
     generator, root = np.random.default_rng(1), jax.random.key(0)
@@ -91,7 +98,7 @@ def test_folds_and_seeds_share_a_step_but_not_its_random_draws(monkeypatch):
 @pytest.mark.parametrize("wrapper", ["mesh", "pmap"])
 def test_a_batch_is_encoded_once_for_all_sets_of_prompts(wrapper, monkeypatch):
     """Each prediction equals that of its own step on one device and a separately encoded batch."""
-    config = lidc.get_config("smoke")
+    config = _config()
     config.parallel = wrapper
     one, second = _model(config)
     monkeypatch.setattr(inputs, "eval_batches", _scored)
@@ -126,7 +133,7 @@ def test_a_batch_is_encoded_once_for_all_sets_of_prompts(wrapper, monkeypatch):
 
 
 def test_a_padded_last_batch_compiles_nothing_new(monkeypatch, caplog):
-    config, data = lidc.get_config("smoke"), inputs.Data(None, {"test": INDICES})
+    config, data = _config(), inputs.Data(None, {"test": INDICES})
     one, _ = _model(config)
     monkeypatch.setattr(inputs, "eval_batches", _scored)
     batches = iter(predictions.predict_stage_one(config, one, data, INDICES, samples=7))

@@ -84,7 +84,7 @@ def test_one_sentence_alone_twice_and_in_another_order(ask):
 def test_any_number_of_sentences_on_any_number_of_images(projection):
     """With random parameters, the drawing step equals the scoring step; it needs no posterior."""
     config = lidc.get_config("smoke")
-    config.stage_two.projection = projection
+    config.stage_two.projection, config.prompts.degree_reader = projection, ""
     rng, root = np.random.default_rng(0), jax.random.key(3)
     image = rng.normal(size=(2, 32, 32, 1)).astype(np.float32)
     text = rng.normal(size=(2, 4, 5)).astype(np.float32)  # [p, k, e]
