@@ -131,8 +131,14 @@ def run_of(config: Config, data: Data, prompts: Prompts | None) -> Run:
 @functools.cache  # the cells of a comparison share their folds
 def _style_mm(dataset: prepared.Dataset, chosen: tuple[int, ...]) -> list[float] | None:
     """Returns `Run.style_mm`, measured on at most 500 records spread over the chosen ones."""
-    spread = np.linspace(0, len(chosen) - 1, min(len(chosen), _MEASURED)).round().astype(int)
-    return distances.of_styles(dataset[chosen[place]] for place in spread.tolist())
+    measured = spread(np.array(chosen, np.int64), _MEASURED)
+    return distances.of_styles(dataset[index] for index in measured.tolist())
+
+
+def spread(indices: np.ndarray, most: int) -> np.ndarray:
+    """Returns at most this many of the indices i64 [n], evenly from the first to the last."""
+    places = np.linspace(0, len(indices) - 1, min(len(indices), most)).round().astype(int)
+    return indices[places]
 
 
 def check_fits(config: Config, data: Data, run: Run) -> None:

@@ -90,7 +90,9 @@ def measure(
             raise InputError(f"{folder}: reads no text; name a workdir trained with 'text'")
         data = inputs.load_data(config, needed=("test",))
         trained = _Trained(folder, run, config, stage_one, second, data)
-        drawn.append(_draw(trained, _spread(data.indices["test"]), sentences, encoder))
+        drawn.append(
+            _draw(trained, inputs.spread(data.indices["test"], RECORDS), sentences, encoder)
+        )
     return _measured(drawn)
 
 
@@ -139,7 +141,7 @@ def of_run(
         shown: index of the record in the pictures.
     """
     sentences = read(config.prompts.probe, "report")
-    indices = _spread(data.indices[config.data.split])
+    indices = inputs.spread(data.indices[config.data.split], RECORDS)
     trained = _Trained(folder, run, config, stage_one, second, data)
     drawn = _draw(trained, indices, sentences, None)
     asked, measured = _asked(sentences), _measured([drawn])
@@ -167,11 +169,6 @@ def of_run(
         rising=pictured[: len(rising)],
         worst=pictured[len(rising) :],
     )
-
-
-def _spread(indices: np.ndarray) -> np.ndarray:
-    """Returns at most RECORDS of the indices."""
-    return indices[np.unique(np.linspace(0, len(indices) - 1, RECORDS).round().astype(int))]
 
 
 def _asked(sentences: Sequence[Sentence]) -> Float[np.ndarray, " n"]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from prosona_jax import checksum
 from prosona_jax.evaluation.in_distribution import InDistribution
-from prosona_jax.experiments import predictions
+from prosona_jax.experiments import inputs, predictions
 from prosona_jax.experiments.build import Config
 from prosona_jax.experiments.inputs import Data
 from prosona_jax.types import InputError, Params, first_line
@@ -32,15 +32,12 @@ def measure(config: Config, params: Params, data: Data) -> InDistribution:
     """
     return InDistribution.of(
         *(
-            predictions.appearances(config, params, data, _spread(data.indices[split]))
+            predictions.appearances(
+                config, params, data, inputs.spread(data.indices[split], _MEASURED)
+            )
             for split in ("train", "validation")
         )
     )
-
-
-def _spread(indices: np.ndarray) -> np.ndarray:
-    places = np.linspace(0, len(indices) - 1, min(len(indices), _MEASURED)).round().astype(int)
-    return indices[places]
 
 
 def is_kept(folder: pathlib.Path) -> bool:
