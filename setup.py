@@ -41,7 +41,7 @@ setuptools.setup(
         "prosona_jax": ["pretrained/*/*"],
         "prosona_jax.report": ["templates/*"],
         "configs": ["prompts/*", "prompts/*/*"],
-        "data_pipelines.examples": ["*.npz"],
+        "data_pipelines.examples": ["*.npz", "*.nii.gz"],
     },
     install_requires=parts.pop(""),
     # JAX's accelerator builds exclude one another, so no list installs them together. "cuda" takes

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from data_pipelines.examples import Example, examples
+    from data_pipelines.examples import Example, ExampleScan, example_scan, examples
     from data_pipelines.images import read as read_image
     from data_pipelines.images.picture import Picture
+    from data_pipelines.scans import Scan
+    from data_pipelines.scans import read as read_scan
     from prosona_jax.evaluation.masks import score
     from prosona_jax.experiments.grid import compare
     from prosona_jax.experiments.runs import evaluate, train
@@ -35,7 +37,9 @@ if TYPE_CHECKING:
 _WHERE = {  # {public name: (module, name in that module)}
     "load": ("prosona_jax.prediction.loading", "load"),
     "examples": ("data_pipelines.examples", "examples"),
+    "example_scan": ("data_pipelines.examples", "example_scan"),
     "read_image": ("data_pipelines.images", "read"),
+    "read_scan": ("data_pipelines.scans", "read"),
     "save": ("prosona_jax.prediction.saving", "save"),
     "export": ("prosona_jax.prediction.exporting", "export"),
     "train": ("prosona_jax.experiments.runs", "train"),
@@ -46,24 +50,30 @@ _WHERE = {  # {public name: (module, name in that module)}
     "Profile": ("prosona_jax.prediction.profile", "Profile"),
     "Segmentation": ("prosona_jax.prediction.segmentation", "Segmentation"),
     "Example": ("data_pipelines.examples", "Example"),
+    "ExampleScan": ("data_pipelines.examples", "ExampleScan"),
     "Picture": ("data_pipelines.images.picture", "Picture"),
+    "Scan": ("data_pipelines.scans.scan", "Scan"),
     "InputError": ("prosona_jax.types", "InputError"),
 }
 
 __all__ = [
     "Example",
+    "ExampleScan",
     "InputError",
     "Model",
     "Picture",
     "Profile",
+    "Scan",
     "Segmentation",
     "__version__",
     "compare",
     "evaluate",
+    "example_scan",
     "examples",
     "export",
     "load",
     "read_image",
+    "read_scan",
     "save",
     "score",
     "train",

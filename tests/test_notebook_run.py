@@ -15,7 +15,7 @@ FIGURES = {  # ids of the cells that draw
     "latent_interpolation": [
         *("figure", "prompts", "slider", "raters", "prior", "plane", "dimensions", "map")
     ],
-    "quickstart": ["figure", "sentence", "more"],
+    "quickstart": ["figure", "sentence", "more", "scan"],
 }
 SPY = """
 import IPython.core.pylabtools, matplotlib.text
@@ -49,6 +49,7 @@ KEPT = {
         understood=mine.reading.understood,
         areas={each.prompt: each.area_mm2 for each in (tight, wide, mine, *styles)},
         strengths=strengths, strong=[each.area_mm2 for each in strong],
+        volumes={each.prompt: each.volume_ml for each in through},
     )""",
 }
 
@@ -101,7 +102,14 @@ def walked(folder):
 @pytest.fixture(scope="module")
 def started(folder):
     """The executed quickstart, and what its variables hold."""
-    return _run("quickstart", folder, {'"runs/quickstart"': repr(str(folder / "saved"))})
+    return _run(
+        "quickstart",
+        folder,
+        {
+            '"runs/quickstart"': repr(str(folder / "saved")),
+            '"runs/quickstart_scan"': repr(str(folder / "saved_scan")),
+        },
+    )
 
 
 @pytest.fixture(scope="module")
@@ -200,3 +208,12 @@ def test_the_quickstart_shows_what_the_model_draws(started, model, folder):
     _assert_same_areas([kept["strong"][0], kept["strong"][-1]], strong, image)
     saved = json.loads((folder / "saved" / "prediction.json").read_text())
     assert [each["prompt"] for each in saved["prompts"]] == sentences
+
+
+def test_the_quickstart_draws_through_the_scan_of_the_package(started, model, folder):
+    _, kept = started
+    example = pj.example_scan()
+    drawn = model.segment_scan(example.scan, example.point, list(kept["volumes"]))
+    volumes = [each.volume_ml for each in drawn]
+    np.testing.assert_allclose(list(kept["volumes"].values()), volumes, rtol=0.01)
+    assert (folder / "saved_scan" / "overlay.png").is_file()

@@ -49,7 +49,7 @@ def read(
 ) -> Scan:
     """Returns a scan; see the module for the formats. Its slices are read later, one at a time.
 
-        >>> scan = scans.read("LIDC-IDRI-0001/")  # doctest: +SKIP
+        >>> scan = pj.read_scan("LIDC-IDRI-0001/")  # doctest: +SKIP
         >>> scan.picture(7).image.shape  # doctest: +SKIP
         (512, 512, 1)
 

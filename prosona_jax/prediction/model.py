@@ -115,12 +115,12 @@ class Model(LatentSpace):
     ) -> Any:
         """Draws the contours of sentences, or of a style, through all slices of one object.
 
-            >>> scan = scans.read("LIDC-IDRI-0001/")  # doctest: +SKIP
+            >>> scan = pj.read_scan("LIDC-IDRI-0001/")  # doctest: +SKIP
             >>> drawn = model.segment_scan(scan, (7, 210, 143), "hug the core")  # doctest: +SKIP
             >>> drawn.volume_ml  # doctest: +SKIP
 
         Args:
-            scan: a scan from `data_pipelines.scans.read`.
+            scan: a scan from `pj.read_scan`.
             point: (slice, row, column) in the object, as `data_pipelines.scans.locate` returns it.
             prompts: a sentence, or several.
             style: the name of a style, or a profile, in place of sentences.

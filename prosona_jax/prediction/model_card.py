@@ -66,7 +66,7 @@ def write(
             _training(model, config, report),
             _results(run, report),
             _styles(model, config),
-            _limits(run, config),
+            _limits(model, config),
             _licence(license, data_license),
         ],
     )
@@ -239,14 +239,19 @@ def _styles(model: Trained, config: ml_collections.ConfigDict) -> Section:
     return Section("Styles", [meaning, Table(("Style", "Three of its sentences"), rows, "ll")])
 
 
-def _limits(run: Run, config: ml_collections.ConfigDict) -> Section:
+def _limits(model: Trained, config: ml_collections.ConfigDict) -> Section:
     object_size = f"{config.data.size}x{config.data.size} pixels"
     texts = [
         f"It draws one object, on {object_size} around a point that the user names.",
         "It knows only images like those of the table above. Images in another unit or of another "
         "pixel size get a caveat, which each result repeats.",
     ]
-    if run.prompts:
+    if model.in_distribution:
+        texts.append(
+            "Where the image around the point is unlike the training images, a caveat says so. It "
+            "finds most wrong points, such as one beside the object, but not all of them."
+        )
+    if model.run.prompts:
         texts.append(
             "A sentence can only ask for what the raters of the training data drew. What was "
             "understood of it is said with each outline."

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from data_pipelines import splits
-from data_pipelines.examples import PATH, examples
+from data_pipelines import scans, splits
+from data_pipelines.examples import PATH, SCAN, example_scan, examples
 
 
 def test_every_crop_has_its_size_unit_citation_and_four_raters():
@@ -32,3 +32,26 @@ def test_the_first_fold_tests_on_their_patients():
         patients, [""] * 12, folds=4, fold=0, validation_share=0.15, needed=("test",)
     )
     assert parts["test"].tolist() == list(range(12))
+
+
+def test_the_piece_of_a_scan_holds_the_whole_nodule():
+    example = example_scan()
+    assert example.masks.shape == (4, 16, 128, 128)
+    assert example.masks.sum(axis=(1, 2, 3)).tolist() == [5905, 4613, 4955, 5498]
+    k, row, column = (int(x) for x in example.point)
+    assert example.masks[:, k, row, column].all()
+    drawn = np.argwhere(example.masks.any(axis=0))
+    assert (drawn.min(axis=0) > 0).all()
+    assert (drawn.max(axis=0) < np.array([15, 127, 127])).all()
+    assert "CC BY 3.0" in example.citation
+    assert sum(file.stat().st_size for file in SCAN.parent.iterdir()) < 1_000_000
+
+
+def test_the_piece_of_a_scan_lies_where_its_series_has_it(real_data):
+    piece, series = example_scan().scan, scans.read(real_data / "dicom" / "LIDC-IDRI-0001")
+    for k in range(piece.count):
+        whole = series.picture(k).image[302:430, 254:382]
+        np.testing.assert_array_equal(piece.picture(k).image, whole)
+    np.testing.assert_allclose(
+        piece.affine @ [5, 20, 30, 1], series.affine @ [5, 322, 284, 1], atol=1e-4
+    )
