@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-NOUNS = "types rng unicode checksum bundle hub"  # modules that all may import
+NOUNS = "types rng unicode checksum files bundle hub"  # modules that all may import
 PARTS = f"{NOUNS} models text runtime training evaluation report"
 COMMANDS = {
     "main",
@@ -28,11 +28,12 @@ MAY_IMPORT = {  # {unit: units that it may import, besides itself}
     "rng": "",
     "unicode": "types",
     "checksum": "types",
+    "files": "",
     "bundle": "types",
     "hub": "",
     "models": "types rng",
     "text": "types unicode hub",
-    "runtime": "types checksum __version__",
+    "runtime": "types checksum files __version__",
     "training": "types rng models text runtime",
     "evaluation": "types rng models runtime",
     "report": "types unicode bundle evaluation",
@@ -46,7 +47,7 @@ MAY_IMPORT = {  # {unit: units that it may import, besides itself}
 }
 CONFIGS = {"experiments", "prediction", *COMMANDS}  # only they may use configs
 # only they may access files or log
-FILES = {*("text", "runtime", "report", "checksum", "bundle", "hub"), *CONFIGS}
+FILES = {*("text", "runtime", "report", "checksum", "files", "bundle", "hub"), *CONFIGS}
 FILES_AND_LOGS = {
     *("absl", "glob", "io", "logging", "os", "pathlib", "shutil", "tempfile", "tqdm"),
     *("open", "print"),

@@ -11,7 +11,7 @@ import jax
 import ml_collections
 
 from configs.methods import METHODS
-from prosona_jax import checksum
+from prosona_jax import checksum, files
 from prosona_jax.experiments import inputs, predictions, prompt_sets, second_stages, stages
 from prosona_jax.experiments.build import Config
 from prosona_jax.report import comparison, document
@@ -123,9 +123,7 @@ def _once(done: pathlib.Path, make: Callable[[], list[dict[str, Any]]]) -> list[
     commit = provenance.commit()
     rows = [{"commit": commit} | row for row in make()]
     if jax.process_index() == 0:
-        partial = done.with_suffix(".partial")
-        partial.write_text(json.dumps(checksum.seal({"rows": rows})))
-        os.replace(partial, done)
+        files.write_whole(done, json.dumps(checksum.seal({"rows": rows})).encode())
     return rows
 
 

@@ -4,14 +4,13 @@ An image of a prediction is compared with it, see `evaluation/in_distribution.py
 """
 
 import json
-import os
 import pathlib
 from typing import Any
 
 import jax
 import numpy as np
 
-from prosona_jax import checksum
+from prosona_jax import checksum, files
 from prosona_jax.evaluation.in_distribution import InDistribution
 from prosona_jax.experiments import inputs, predictions
 from prosona_jax.experiments.build import Config
@@ -48,9 +47,7 @@ def is_kept(folder: pathlib.Path) -> bool:
 def keep(folder: pathlib.Path, found: InDistribution) -> None:
     """Writes what was measured into a folder of stage one, completely or not at all."""
     if jax.process_index() == 0:
-        partial = folder / f"{FILE}.partial"
-        partial.write_bytes(encode(found))
-        os.replace(partial, folder / FILE)
+        files.write_whole(folder / FILE, encode(found))
 
 
 def read(folder: pathlib.Path) -> InDistribution | None:

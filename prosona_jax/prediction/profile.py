@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_pipelines.sources import npz
-from prosona_jax import checksum
+from prosona_jax import checksum, files
 from prosona_jax.experiments.sentences import in_words
 from prosona_jax.types import InputError, first_line
 
@@ -78,12 +78,7 @@ class Profile(NamedTuple):
         if path.exists():
             self.load(path)  # an earlier profile may be replaced, but no other file
         text = json.dumps(checksum.seal(self._asdict()), indent=1, ensure_ascii=False)
-        part = path.with_name(f".{path.name}.part")
-        try:
-            part.write_text(f"{text}\n", encoding="utf-8")
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        files.write_whole(path, f"{text}\n".encode())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Profile":

@@ -1,7 +1,6 @@
 """Writes the progress of a training run: JSON lines, TensorBoard and a progress bar."""
 
 import json
-import os
 import pathlib
 import time
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ import jax
 import tensorboardX
 import tqdm
 
-from prosona_jax import checksum
+from prosona_jax import checksum, files
 from prosona_jax.types import InputError, first_line
 
 HISTORY = "history.jsonl"
@@ -65,9 +64,7 @@ class Monitor:
         self._writes = jax.process_index() == 0
         if not self._writes:
             return
-        partial = folder / (HISTORY + ".partial")
-        partial.write_text("".join(map(_line, kept)))
-        os.replace(partial, folder / HISTORY)
+        files.write_whole(folder / HISTORY, "".join(map(_line, kept)).encode())
         self._since = time.monotonic()
         self._file = (folder / HISTORY).open("a")
         self._board = tensorboardX.SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)

@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from prosona_jax import checksum
+from prosona_jax import checksum, files
 from prosona_jax.types import InputError
 
 _FILE = "run.json"
@@ -84,11 +84,9 @@ def claim(folder: str | os.PathLike[str], run: Run) -> None:
 def write(folder: str | os.PathLike[str], run: Run) -> None:
     """Writes run.json with its checksum; raises InputError if it cannot be written."""
     path = pathlib.Path(folder) / _FILE
-    partial = path.with_suffix(".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(checksum.seal(run._asdict()), indent=1))
-        os.replace(partial, path)
+        files.write_whole(path, json.dumps(checksum.seal(run._asdict()), indent=1).encode())
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error}); choose another --workdir") from None
 
