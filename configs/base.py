@@ -38,7 +38,9 @@ def _data() -> ml_collections.ConfigDict:
     )
     data.size = 128  # height and width of the model's input, pixels
     data.spacing_mm = 0.5  # resample to this pixel size; 0 keeps each image's own
-    data.slices = "all"  # which of the slices that all raters drew on: "all", or the "largest"
+    # "all": slices that all raters drew on; "largest": one of these; "any": one rater drew, or more
+    data.slices = "all"
+    data.crop = "middle"  # of a volume, around the "middle" of the image or the "organ" (its masks)
     data.window_hu = (-1000.0, 400.0)  # images in HU: clipped and scaled to -1..1
     data.percentiles = (1.0, 99.0)  # images in arbitrary units: clipped at these, scaled to -1..1
     data.folds = 4  # patient folds; 0 takes the splits that the source itself declares

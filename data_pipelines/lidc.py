@@ -110,13 +110,15 @@ def read_series(database: pathlib.Path) -> dict[str, str]:
 def slices(nodule: Nodule, which: str, skipped: collections.Counter[str]) -> list[float]:
     """Returns z [mm] of "all" slices on which every rater draws, or of the "largest" of them.
 
-    A nodule without such a slice is counted in `skipped`.
+    A nodule without such a slice is counted in `skipped`. "any" are the slices on which at least
+    one rater draws.
 
     The largest slice is the one that holds the nodule's largest single contour.
     """
-    shared = set.intersection(
-        *({contour.z_mm for contour in rater if contour.inclusion} for rater in nodule.raters)
-    )
+    drawn = [{contour.z_mm for contour in rater if contour.inclusion} for rater in nodule.raters]
+    if which == "any":
+        return sorted(set.union(*drawn))
+    shared = set.intersection(*drawn)
     if not shared:
         skipped[NO_SHARED_SLICE] += 1
         return []

@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import logging
+import math
 import operator
 import os
 import pathlib
@@ -27,6 +28,15 @@ from prosona_jax.types import InputError, Record
 
 _SPLIT = "records"
 _SHARD = 2048  # records per file
+# Fields of a record that are stored for all records together, and the names of their lists.
+_INDEX = {
+    "record_id": "record_ids",
+    "patient_id": "patient_ids",
+    "site": "sites",
+    "split": "declared_splits",
+    "volume": "volumes",
+    "slice_mm": "slice_mm",
+}
 _LEVELS = 65535  # images are stored as u16; one level is 1/47 HU in the default window
 
 
@@ -50,7 +60,9 @@ class Dataset:
         self.citation: str = index["citation"]
         self.simulated: bool = index["simulated"]
         self.intensity_unit: str = index["intensity_unit"]
-        self._sites: list[str] = index["sites"]
+        self.sites: list[str] = index["sites"]
+        self.volumes: list[str] = index["volumes"]
+        self.slice_mm: list[float] = [math.nan if at is None else at for at in index["slice_mm"]]
 
     def __len__(self) -> int:
         return len(self.record_ids)
@@ -65,10 +77,12 @@ class Dataset:
             rater_valid=stored["rater_valid"].astype(bool),
             patient_id=self.patient_ids[position],
             record_id=self.record_ids[position],
-            site=self._sites[position],
+            site=self.sites[position],
             spacing_mm=stored["spacing_mm"],
             intensity_unit=self.intensity_unit,
             split=self.declared_splits[position],
+            volume=self.volumes[position],
+            slice_mm=self.slice_mm[position],
         )
 
 
@@ -125,7 +139,7 @@ def _records(settings: Settings, tally: Tally, *, windowed: bool) -> Iterator[Re
             continue
         low: np.ndarray | np.float32 = np.float32(-1)
         if not windowed:
-            low, _ = transforms.limits(item.image, item.intensity_unit, settings)
+            low, _ = transforms.limits(item.image, item.intensity_unit, settings, item.window)
         fitted, cut = transforms.fit(record, settings, background=low)
         if validation.is_empty(fitted):
             tally.skipped[BEYOND_CROP] += 1
@@ -164,19 +178,17 @@ def _write(settings: Settings, folder: pathlib.Path) -> None:
         for record in tqdm.tqdm(everything, desc=f"preparing {settings.name}", unit=" records"):
             stored = record._replace(image=_encode(record.image))
             fingerprint.add(stored)
-            rows.append((record.record_id, record.patient_id, record.site, record.split))
+            rows.append([getattr(record, field) for field in _INDEX])
             yield _example(stored)
 
     writer = _writer(folder, _example(first._replace(image=_encode(first.image))))
     writer.add_examples({_SPLIT: examples()})  # in one call, since each call rewrites the metadata
     writer.close_all()
-    record_ids, patient_ids, sites, declared_splits = zip(*rows, strict=True)
+    columns = dict(zip(_INDEX.values(), zip(*rows, strict=True), strict=True))
     index = {
-        "record_ids": record_ids,
-        "patient_ids": patient_ids,
-        "sites": sites,
-        "declared_splits": declared_splits,
-        **sources.provenance(settings, patient_ids)._asdict(),
+        **columns,
+        "slice_mm": [None if math.isnan(at) else at for at in columns["slice_mm"]],  # JSON: no NaN
+        **sources.provenance(settings, columns["patient_ids"])._asdict(),
         "intensity_unit": first.intensity_unit,
         "fingerprint": fingerprint.summary(tally),
         "settings": dataclasses.asdict(settings),

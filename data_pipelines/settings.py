@@ -34,11 +34,13 @@ class Settings:
     raters: str
     on_error: str
     train_path: str = ""  # workdirs from before this field have none
+    crop: str = "middle"  # nor this
 
     def __post_init__(self) -> None:
         for name, choices in (
             ("source", SOURCES),
-            ("slices", ("all", "largest")),
+            ("slices", ("all", "any", "largest")),
+            ("crop", ("middle", "organ")),
             ("raters", ("stored", "by_area")),
             ("on_error", ("raise", "skip")),
         ):

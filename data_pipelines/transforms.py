@@ -1,5 +1,6 @@
 """Scales intensities and resamples: from a record or a picture to the model's input."""
 
+import math
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -9,17 +10,25 @@ from data_pipelines import validation
 from data_pipelines.settings import Settings
 from prosona_jax.types import ConstantImage, Record
 
+_TRUNCATE = 4.0  # the blur of `sample` ends at this many standard deviations
+
 
 def limits(
-    image: np.ndarray, intensity_unit: str, settings: Settings
+    image: np.ndarray,
+    intensity_unit: str,
+    settings: Settings,
+    of_volume: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the intensities f32 [C] that windowing maps to -1 and to 1.
 
-    "HU": `settings.window_hu`. "unit": 0 and 1. "arbitrary": `settings.percentiles` of each
-    channel over the whole image f32 [H, W, C].
+    "HU": `settings.window_hu`. "unit": 0 and 1. "arbitrary": `of_volume`, f32 [2, C], else
+    `settings.percentiles` of each channel over the whole image or volume f32 [..., C].
     """
     if intensity_unit == "arbitrary":
-        low, high = np.percentile(image, settings.percentiles, axis=(0, 1))
+        if of_volume is None:
+            axes = tuple(range(image.ndim - 1))
+            of_volume = np.percentile(image, settings.percentiles, axis=axes)
+        low, high = of_volume
     else:
         low, high = settings.window_hu if intensity_unit == "HU" else (0.0, 1.0)
     channels = image.shape[-1:]
@@ -29,17 +38,28 @@ def limits(
 def window(record: Record, settings: Settings) -> Record:
     """Scales the record's image, see `scale`."""
     where = f"{settings.name}: record {record.record_id!r}"
-    image = scale(record.image, record.intensity_unit, settings, where=where)
+    image = scale(
+        record.image, record.intensity_unit, settings, where=where, of_volume=record.window
+    )
     return record._replace(image=image)
 
 
-def scale(image: np.ndarray, intensity_unit: str, settings: Settings, *, where: str) -> np.ndarray:
+def scale(
+    image: np.ndarray,
+    intensity_unit: str,
+    settings: Settings,
+    *,
+    where: str,
+    of_volume: np.ndarray | None = None,
+) -> np.ndarray:
     """Clips an image f32 [H, W, C] at its limits and scales it: -1 + 2 (x - low) / (high - low).
+
+    `of_volume` are the limits f32 [2, C] of the volume of an image of unit "arbitrary", if any.
 
     Raises:
         ConstantImage: the image is constant between the limits; the message starts with `where`.
     """
-    low, high = limits(image, intensity_unit, settings)
+    low, high = limits(image, intensity_unit, settings, of_volume)
     if (low >= high).any():
         raise ConstantImage(
             f"{where}: percentiles {settings.percentiles} of the image are equal; "
@@ -125,9 +145,11 @@ def sample(
     pixels, against aliasing. Without resampling, values are copied exactly. `background`, f32 [P]
     or one number, is the value outside of the input.
     """
-    blur = np.maximum(placement.step - 1, 0) / 2
+    blur = _blur(placement.step)
     if blur.any():
-        planes = ndimage.gaussian_filter(planes, blur, axes=(1, 2), mode="nearest")
+        planes = ndimage.gaussian_filter(
+            planes, blur, axes=(1, 2), mode="nearest", truncate=_TRUNCATE
+        )
     fill = np.broadcast_to(np.asarray(background, np.float32), len(planes))
     result = np.tile(fill[:, None, None], (1, *placement.shape))
     # Only covered pixels are interpolated: a crop covers a small part of a large image.
@@ -141,6 +163,16 @@ def sample(
             plane, placement.step, start, (len(rows), len(columns)), order=1, mode="nearest"
         )
     return result
+
+
+def _blur(step: np.ndarray) -> np.ndarray:
+    """Returns the standard deviation of the blur in pixels of the grid below."""
+    return np.maximum(step - 1, 0) / 2
+
+
+def blur_reach(step: float) -> int:
+    """Returns how many pixels around a position `sample` reads, blur and interpolation together."""
+    return math.ceil(_TRUNCATE * _blur(np.array(step))) + 1
 
 
 def sample_image(

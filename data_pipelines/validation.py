@@ -69,6 +69,7 @@ class Checker:
         self._file = file
         self._first: Record | None = None
         self._seen: set[str] = set()
+        self._slices: dict[str, Record] = {}  # the first record of each volume, without arrays
 
     def __call__(self, record: Record) -> None:
         """Accepts a valid record with a new id.
@@ -85,11 +86,12 @@ class Checker:
         self._seen.add(record.record_id)
 
     def agree(self, record: Record) -> None:
-        """Compares an accepted record with the first one.
+        """Compares an accepted record with the first one, and with the first of its volume.
 
         Raises:
-            InputError: raters, channels or units differ. The data set is at fault, since it is
-                unknown which record is wrong.
+            InputError: raters, channels or units differ in the data set; or patients, sites or
+                pixel sizes in a volume. The data set is at fault, since it is unknown which record
+                is wrong.
         """
         first = self._first = self._first or record
         for noun, value, expected in (
@@ -103,6 +105,24 @@ class Checker:
                     f"{first.record_id!r} has {expected}; one data set needs the same in every "
                     "record (a missing rater is declared by rater_valid = False)"
                 )
+        if record.volume:
+            self._agree_in_volume(record)
+
+    def _agree_in_volume(self, record: Record) -> None:
+        nothing = np.zeros(0)
+        own = record._replace(image=nothing, masks=nothing, window=None)
+        first = self._slices.setdefault(record.volume, own)
+        for noun, value, expected in (
+            ("patient", record.patient_id, first.patient_id),
+            ("site", record.site, first.site),
+            ("spacing_mm", record.spacing_mm.tolist(), first.spacing_mm.tolist()),
+        ):
+            if not np.array_equal(value, expected, equal_nan=noun == "spacing_mm"):
+                raise InputError(
+                    f"{self._file}: record {record.record_id!r} has {noun} {value!r}, record "
+                    f"{first.record_id!r} of the same volume {record.volume!r} has {expected!r}; "
+                    "give each volume an id of its own, or correct the records"
+                )
 
 
 def _identity_fault(record: Record) -> str:
@@ -112,6 +132,8 @@ def _identity_fault(record: Record) -> str:
         return "the patient id is empty; records are split by patient and each needs one"
     if record.intensity_unit not in UNITS:
         return f"intensity_unit is {record.intensity_unit!r}; choose one of {UNITS}"
+    if np.isinf(record.slice_mm):
+        return "slice_mm is infinite; give a position in mm, or NaN if it is unknown"
     if record.split not in ("", *SPLITS, ONLY_TRAIN):
         choices = (*SPLITS, ONLY_TRAIN)
         return f"split is {record.split!r}; choose one of {choices}, or leave it empty"
@@ -138,6 +160,9 @@ def _shape_fault(record: Record) -> str:
         )
     if len(record.rater_valid) != len(masks):
         return f"rater_valid has {len(record.rater_valid)} entries for {len(masks)} masks"
+    limits, channels = record.window, image.shape[-1]
+    if limits is not None and (limits.shape != (2, channels) or not np.isfinite(limits).all()):
+        return f"window is {limits.tolist()}; give finite limits [2,{channels}], low and high"
     return spacing_fault(record.spacing_mm)
 
 

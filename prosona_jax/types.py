@@ -1,5 +1,6 @@
 """The types that all packages share. NumPy only: data pipelines import this file without JAX."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,6 +50,11 @@ class Record(NamedTuple):
     spacing_mm: np.ndarray  # f32 [2], (row, column) size of a pixel; NaN: unknown
     intensity_unit: str  # "HU", "unit" (already scaled to 0..1), or "arbitrary"
     split: str = ""  # "train", "validation", "test" or "only_train" if declared; else ""
+    volume: str = ""  # id of the volume of which the image is a slice; "": a single image
+    slice_mm: float = math.nan  # position of the slice along the slice axis; NaN: unknown
+    # f32 [2, C], the intensities that become -1 and 1 if the unit is "arbitrary": percentiles of
+    # the whole volume. None: percentiles of the image itself.
+    window: np.ndarray | None = None
 
 
 class Batch(NamedTuple):

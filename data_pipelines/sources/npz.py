@@ -9,6 +9,9 @@
 | `spacing_mm` | [N,2], row and column, NaN for unknown | NaN |
 | `rater_valid` | [N,R], False: the rater has no mask of the image | all True |
 | `site`, `split` | [N], text; splits are train, validation, test, only_train | "" |
+| `volume` | [N], text; the volume of which the image is a slice | "" |
+| `slice_mm` | [N], position along the slice axis | NaN |
+| `window` | [N,2,C], "arbitrary" values that become -1 and 1, see `types.Record` | NaN |
 | `citation` | text to show with the data | "" |
 | `simulated` | True: images rendered from the masks | False |
 
@@ -20,6 +23,7 @@ import os
 import pathlib
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +32,7 @@ from data_pipelines.settings import Settings
 from prosona_jax.types import InputError, Record, first_line
 
 _NEEDED = ("image", "masks", "patient_id", "record_id", "intensity_unit")
-_OPTIONAL = ("spacing_mm", "rater_valid", "site", "split")
+_OPTIONAL = ("spacing_mm", "rater_valid", "site", "split", "volume", "slice_mm", "window")
 
 
 def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[Record | InputError]:
@@ -98,6 +102,7 @@ def write(
                 record_id=[record.record_id for record in records],
                 site=[record.site for record in records],
                 split=[record.split for record in records],
+                **_of_volumes(records),
                 spacing_mm=np.stack([record.spacing_mm for record in records]),
                 intensity_unit=records[0].intensity_unit,
                 citation=citation,
@@ -106,6 +111,18 @@ def write(
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _of_volumes(records: Sequence[Record]) -> dict[str, Any]:
+    """Returns the keys that only a file of volumes has."""
+    if not any(record.volume for record in records):
+        return {}
+    none = np.full((2, records[0].image.shape[-1]), np.nan, np.float32)
+    return {
+        "volume": np.array([record.volume for record in records]),
+        "slice_mm": np.array([record.slice_mm for record in records]),
+        "window": np.stack([none if r.window is None else r.window for r in records]),
+    }
 
 
 def read(path: pathlib.Path, keys: Collection[str]) -> dict[str, np.ndarray]:
@@ -180,11 +197,15 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
             "masks [N,R,H,W] of 0 and 1, patient_id [N], record_id [N] and intensity_unit"
         )
     n, raters = (*arrays["masks"].shape, 0, 0)[:2]
+    channels = (*arrays["image"].shape, 1)[3:4]
     defaults = {
         "spacing_mm": np.full((n, 2), np.nan),
         "rater_valid": np.ones((n, raters), bool),
         "site": np.full(n, ""),
         "split": np.full(n, ""),
+        "volume": np.full(n, ""),
+        "slice_mm": np.full(n, np.nan),
+        "window": np.full((n, 2, *channels), np.nan),
     }
     return defaults | arrays
 
@@ -198,11 +219,15 @@ def _check(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
     if masks.shape[::2] != image.shape[:2] or masks.shape[3] != image.shape[2]:
         raise InputError(f"{path}: {shapes}; N, H and W must be the same in both")
     n, raters = masks.shape[:2]
+    channels = (*image.shape, 1)[3]
     for key, shape in (
         ("patient_id", (n,)),
         ("record_id", (n,)),
         ("site", (n,)),
         ("split", (n,)),
+        ("volume", (n,)),
+        ("slice_mm", (n,)),
+        ("window", (n, 2, channels)),
         ("spacing_mm", (n, 2)),
         ("rater_valid", (n, raters)),
         ("intensity_unit", ()),
@@ -212,10 +237,16 @@ def _check(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
                 f"{path}: {key} is {list(arrays[key].shape)} but masks are {list(masks.shape)}; "
                 f"it must be {list(shape)}"
             )
-    for key, kinds in (("image", "biuf"), ("masks", "biuf"), ("spacing_mm", "iuf")):
+    for key, kinds in (
+        ("image", "biuf"),
+        ("masks", "biuf"),
+        ("spacing_mm", "iuf"),
+        ("slice_mm", "iuf"),
+        ("window", "iuf"),
+    ):
         if arrays[key].dtype.kind not in kinds:
             raise InputError(f"{path}: {key} is {arrays[key].dtype}; store real numbers")
-    for key in ("patient_id", "record_id", "site", "split", "intensity_unit"):
+    for key in ("patient_id", "record_id", "site", "split", "volume", "intensity_unit"):
         arrays[key] = texts(path, key, arrays[key])
     check_boolean(path, "rater_valid", arrays["rater_valid"])
 
@@ -224,6 +255,7 @@ def _record(path: pathlib.Path, arrays: dict[str, np.ndarray], i: int) -> Record
     rater_valid = arrays["rater_valid"][i].astype(bool)
     record_id = str(arrays["record_id"][i])
     image = validation.float32(arrays["image"][i])
+    window = validation.float32(arrays["window"][i])
     return Record(
         image=image if image.ndim == 3 else image[..., None],
         masks=validation.binary_masks(
@@ -236,4 +268,7 @@ def _record(path: pathlib.Path, arrays: dict[str, np.ndarray], i: int) -> Record
         spacing_mm=validation.float32(arrays["spacing_mm"][i]),
         intensity_unit=str(arrays["intensity_unit"]),
         split=str(arrays["split"][i]),
+        volume=str(arrays["volume"][i]),
+        slice_mm=float(arrays["slice_mm"][i]),
+        window=None if np.isnan(window).all() else window,
     )
