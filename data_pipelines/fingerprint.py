@@ -81,7 +81,8 @@ class Fingerprint:
         for text in (record.record_id, record.patient_id, record.site, record.split):
             self._digest.update(text.encode() + b"\0")
         if record.volume:  # the digest of single images stays what it was before there were volumes
-            self._digest.update(f"{record.volume}\0{record.slice_mm!r}\0".encode())
+            place = (record.volume, record.slice_mm, record.slice_spacing_mm)
+            self._digest.update(f"{place}".encode())
         for array in (record.image, record.masks, record.rater_valid, record.spacing_mm):
             self._digest.update(np.ascontiguousarray(array).tobytes())
         self._patients.add(record.patient_id)

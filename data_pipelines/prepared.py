@@ -36,6 +36,7 @@ _INDEX = {
     "split": "declared_splits",
     "volume": "volumes",
     "slice_mm": "slice_mm",
+    "slice_spacing_mm": "slice_spacings_mm",
 }
 _LEVELS = 65535  # images are stored as u16; one level is 1/47 HU in the default window
 
@@ -62,7 +63,8 @@ class Dataset:
         self.intensity_unit: str = index["intensity_unit"]
         self.sites: list[str] = index["sites"]
         self.volumes: list[str] = index["volumes"]
-        self.slice_mm: list[float] = [math.nan if at is None else at for at in index["slice_mm"]]
+        self.slice_mm: list[float] = _numbers(index["slice_mm"])
+        self.slice_spacings_mm: list[float] = _numbers(index["slice_spacings_mm"])
 
     def __len__(self) -> int:
         return len(self.record_ids)
@@ -83,6 +85,7 @@ class Dataset:
             split=self.declared_splits[position],
             volume=self.volumes[position],
             slice_mm=self.slice_mm[position],
+            slice_spacing_mm=self.slice_spacings_mm[position],
         )
 
 
@@ -146,7 +149,9 @@ def _records(settings: Settings, tally: Tally, *, windowed: bool) -> Iterator[Re
             continue
         tally.add(item)
         tally.masks_cut += cut
-        yield styles.by_area(fitted) if windowed and settings.raters == "by_area" else fitted
+        # The masks of a volume are sorted as a whole, by the source.
+        single = windowed and settings.raters == "by_area" and not record.volume
+        yield styles.by_area(fitted) if single else fitted
 
 
 def _items(settings: Settings, tally: Tally) -> Iterator[Record | InputError]:
@@ -178,7 +183,7 @@ def _write(settings: Settings, folder: pathlib.Path) -> None:
         for record in tqdm.tqdm(everything, desc=f"preparing {settings.name}", unit=" records"):
             stored = record._replace(image=_encode(record.image))
             fingerprint.add(stored)
-            rows.append([getattr(record, field) for field in _INDEX])
+            rows.append([_plain(getattr(record, field)) for field in _INDEX])
             yield _example(stored)
 
     writer = _writer(folder, _example(first._replace(image=_encode(first.image))))
@@ -187,7 +192,6 @@ def _write(settings: Settings, folder: pathlib.Path) -> None:
     columns = dict(zip(_INDEX.values(), zip(*rows, strict=True), strict=True))
     index = {
         **columns,
-        "slice_mm": [None if math.isnan(at) else at for at in columns["slice_mm"]],  # JSON: no NaN
         **sources.provenance(settings, columns["patient_ids"])._asdict(),
         "intensity_unit": first.intensity_unit,
         "fingerprint": fingerprint.summary(tally),
@@ -195,6 +199,16 @@ def _write(settings: Settings, folder: pathlib.Path) -> None:
     }
     sealed = checksum.seal(index, _metadata(folder))
     (folder / "index.json").write_text(json.dumps(sealed), encoding="utf-8")
+
+
+def _plain(value: str | float) -> str | float | None:
+    """Returns None for NaN, which JSON does not have and which differs from itself; else the value."""
+    return None if value != value else value
+
+
+def _numbers(stored: list[float | None]) -> list[float]:
+    """Returns NaN for None."""
+    return [math.nan if value is None else value for value in stored]
 
 
 def _metadata(folder: pathlib.Path) -> Iterator[tuple[str, np.ndarray]]:

@@ -69,7 +69,8 @@ class Checker:
         self._file = file
         self._first: Record | None = None
         self._seen: set[str] = set()
-        self._slices: dict[str, Record] = {}  # the first record of each volume, without arrays
+        self._volumes: dict[str, Record] = {}  # the first record of each, without image and masks
+        self._positions: dict[tuple[str, float], str] = {}  # (volume, mm) -> record id
 
     def __call__(self, record: Record) -> None:
         """Accepts a valid record with a new id.
@@ -89,9 +90,9 @@ class Checker:
         """Compares an accepted record with the first one, and with the first of its volume.
 
         Raises:
-            InputError: raters, channels or units differ in the data set; or patients, sites or
-                pixel sizes in a volume. The data set is at fault, since it is unknown which record
-                is wrong.
+            InputError: raters, channels or units differ in the data set; or patients, sites, voxel
+                sizes or missing raters in a volume; or two of its slices have one position. The
+                data set is at fault, since it is unknown which record is wrong.
         """
         first = self._first = self._first or record
         for noun, value, expected in (
@@ -111,18 +112,23 @@ class Checker:
     def _agree_in_volume(self, record: Record) -> None:
         nothing = np.zeros(0)
         own = record._replace(image=nothing, masks=nothing, window=None)
-        first = self._slices.setdefault(record.volume, own)
-        for noun, value, expected in (
-            ("patient", record.patient_id, first.patient_id),
-            ("site", record.site, first.site),
-            ("spacing_mm", record.spacing_mm.tolist(), first.spacing_mm.tolist()),
-        ):
-            if not np.array_equal(value, expected, equal_nan=noun == "spacing_mm"):
+        first = self._volumes.setdefault(record.volume, own)
+        where = f"{self._file}: record {record.record_id!r}"
+        for noun in ("patient_id", "site", "spacing_mm", "slice_spacing_mm", "rater_valid"):
+            value, expected = (np.asarray(getattr(of, noun)) for of in (record, first))
+            if not np.array_equal(value, expected, equal_nan=value.dtype.kind == "f"):
                 raise InputError(
-                    f"{self._file}: record {record.record_id!r} has {noun} {value!r}, record "
-                    f"{first.record_id!r} of the same volume {record.volume!r} has {expected!r}; "
-                    "give each volume an id of its own, or correct the records"
+                    f"{where} has {noun} {value.tolist()!r}, record {first.record_id!r} of the "
+                    f"same volume {record.volume!r} has {expected.tolist()!r}; give each volume an "
+                    "id of its own, or correct the records"
                 )
+        place = (record.volume, record.slice_mm)
+        if not np.isnan(record.slice_mm) and (other := self._positions.get(place)):
+            raise InputError(
+                f"{where} has slice_mm {record.slice_mm:g}, and so has record {other!r} of the "
+                f"same volume {record.volume!r}; give each slice its own position"
+            )
+        self._positions[place] = record.record_id
 
 
 def _identity_fault(record: Record) -> str:
@@ -134,6 +140,11 @@ def _identity_fault(record: Record) -> str:
         return f"intensity_unit is {record.intensity_unit!r}; choose one of {UNITS}"
     if np.isinf(record.slice_mm):
         return "slice_mm is infinite; give a position in mm, or NaN if it is unknown"
+    if not (np.isnan(record.slice_spacing_mm) or 0 < record.slice_spacing_mm < np.inf):
+        return (
+            f"slice_spacing_mm is {record.slice_spacing_mm}; give a distance in mm above 0, or NaN "
+            "if it is unknown"
+        )
     if record.split not in ("", *SPLITS, ONLY_TRAIN):
         choices = (*SPLITS, ONLY_TRAIN)
         return f"split is {record.split!r}; choose one of {choices}, or leave it empty"

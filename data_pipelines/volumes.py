@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines import transforms
+from data_pipelines import styles, transforms
 from data_pipelines.settings import Settings
 from prosona_jax.types import Record
 
@@ -42,7 +42,8 @@ def slices(
 
     The id of a record is "VOLUME/INDEX", and its position INDEX times the distance of two slices.
     If the unit is "arbitrary", all slices share one window: `settings.percentiles` of each channel
-    over the whole volume.
+    over the whole volume. If `settings.raters` is "by_area", the masks are sorted by their voxels
+    over the whole volume, so that each stays one rater's.
 
     With `settings.crop` = "organ" all slices are cropped around one pixel, the middle of the
     bounding box of all raters' masks over the volume. A crop holds all masks and all pixels that
@@ -50,10 +51,14 @@ def slices(
     the value that windowing maps to -1. With "middle" the slices stay whole.
 
     Args:
-        volume: a checked volume; the masks of missing raters are ignored.
+        volume: the volume; the masks of missing raters are ignored.
         settings: which slices, and the target geometry.
         skipped: gets 1 if no slice is kept, see `NO_SLICE`.
     """
+    if settings.raters == "by_area":
+        voxels = volume.masks.sum(axis=(1, 2, 3), dtype=np.int64)
+        masks, rater_valid = styles.sort(volume.masks, volume.rater_valid, voxels)
+        volume = volume._replace(masks=masks, rater_valid=rater_valid)
     kept = _kept(volume.masks[volume.rater_valid], settings.slices)
     if not len(kept):
         skipped[NO_SLICE[settings.slices]] += 1
@@ -61,7 +66,8 @@ def slices(
     low, high = transforms.limits(volume.image, volume.intensity_unit, settings)
     box = _box(volume, settings) if settings.crop == "organ" else None
     for index in kept.tolist():
-        image, masks = volume.image[index], volume.masks[:, index]
+        image = volume.image[index]
+        masks = np.where(volume.rater_valid[:, None, None], volume.masks[:, index], np.uint8(0))
         if box is not None:
             image = _cut(image, box, low)
             masks = np.moveaxis(_cut(np.moveaxis(masks, 0, -1), box, 0), -1, 0)
@@ -77,6 +83,7 @@ def slices(
             split=volume.split,
             volume=volume.volume,
             slice_mm=index * float(volume.spacing_mm[0]),
+            slice_spacing_mm=float(volume.spacing_mm[0]),
             window=np.stack([low, high]) if volume.intensity_unit == "arbitrary" else None,
         )
 

@@ -52,6 +52,7 @@ class Record(NamedTuple):
     split: str = ""  # "train", "validation", "test" or "only_train" if declared; else ""
     volume: str = ""  # id of the volume of which the image is a slice; "": a single image
     slice_mm: float = math.nan  # position of the slice along the slice axis; NaN: unknown
+    slice_spacing_mm: float = math.nan  # from one slice of the volume to the next; NaN: unknown
     # f32 [2, C], the intensities that become -1 and 1 if the unit is "arbitrary": percentiles of
     # the whole volume. None: percentiles of the image itself.
     window: np.ndarray | None = None

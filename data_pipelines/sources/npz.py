@@ -10,7 +10,7 @@
 | `rater_valid` | [N,R], False: the rater has no mask of the image | all True |
 | `site`, `split` | [N], text; splits are train, validation, test, only_train | "" |
 | `volume` | [N], text; the volume of which the image is a slice | "" |
-| `slice_mm` | [N], position along the slice axis | NaN |
+| `slice_mm`, `slice_spacing_mm` | [N], position along the slice axis; from slice to slice | NaN |
 | `window` | [N,2,C], "arbitrary" values that become -1 and 1, see `types.Record` | NaN |
 | `citation` | text to show with the data | "" |
 | `simulated` | True: images rendered from the masks | False |
@@ -27,12 +27,21 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines import file_formats, identifiers, validation
+from data_pipelines import file_formats, identifiers, styles, validation
 from data_pipelines.settings import Settings
 from prosona_jax.types import InputError, Record, first_line
 
 _NEEDED = ("image", "masks", "patient_id", "record_id", "intensity_unit")
-_OPTIONAL = ("spacing_mm", "rater_valid", "site", "split", "volume", "slice_mm", "window")
+_OPTIONAL = (
+    "spacing_mm",
+    "rater_valid",
+    "site",
+    "split",
+    "volume",
+    "slice_mm",
+    "slice_spacing_mm",
+    "window",
+)
 
 
 def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[Record | InputError]:
@@ -41,6 +50,8 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
     path = settings.location()
     arrays = _read(path)
     _check(path, arrays)
+    if settings.raters == "by_area":
+        _sort_volumes(arrays)
     for i in range(len(arrays["image"])):
         try:
             yield _record(path, arrays, i)
@@ -113,6 +124,20 @@ def write(
         part.unlink(missing_ok=True)
 
 
+def _sort_volumes(arrays: dict[str, np.ndarray]) -> None:
+    """Sorts the masks of each volume by their voxels, in place, see `styles.sort`."""
+    masks = arrays["masks"] = arrays["masks"].copy()
+    rater_valid = arrays["rater_valid"] = arrays["rater_valid"].astype(bool)
+    for volume in sorted(set(arrays["volume"].tolist()) - {""}):
+        own = arrays["volume"] == volume
+        if not (rater_valid[own] == rater_valid[own][0]).all():
+            continue  # `validation.Checker` refuses such a volume
+        stacked = np.moveaxis(masks[own], 1, 0)  # [R, slices, H, W]
+        voxels = np.count_nonzero(stacked, axis=(1, 2, 3))
+        ordered, valid = styles.sort(stacked, rater_valid[own][0], voxels)
+        masks[own], rater_valid[own] = np.moveaxis(ordered, 0, 1), valid
+
+
 def _of_volumes(records: Sequence[Record]) -> dict[str, Any]:
     """Returns the keys that only a file of volumes has."""
     if not any(record.volume for record in records):
@@ -121,6 +146,7 @@ def _of_volumes(records: Sequence[Record]) -> dict[str, Any]:
     return {
         "volume": np.array([record.volume for record in records]),
         "slice_mm": np.array([record.slice_mm for record in records]),
+        "slice_spacing_mm": np.array([record.slice_spacing_mm for record in records]),
         "window": np.stack([none if r.window is None else r.window for r in records]),
     }
 
@@ -205,6 +231,7 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
         "split": np.full(n, ""),
         "volume": np.full(n, ""),
         "slice_mm": np.full(n, np.nan),
+        "slice_spacing_mm": np.full(n, np.nan),
         "window": np.full((n, 2, *channels), np.nan),
     }
     return defaults | arrays
@@ -227,6 +254,7 @@ def _check(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
         ("split", (n,)),
         ("volume", (n,)),
         ("slice_mm", (n,)),
+        ("slice_spacing_mm", (n,)),
         ("window", (n, 2, channels)),
         ("spacing_mm", (n, 2)),
         ("rater_valid", (n, raters)),
@@ -242,6 +270,7 @@ def _check(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
         ("masks", "biuf"),
         ("spacing_mm", "iuf"),
         ("slice_mm", "iuf"),
+        ("slice_spacing_mm", "iuf"),
         ("window", "iuf"),
     ):
         if arrays[key].dtype.kind not in kinds:
@@ -270,5 +299,6 @@ def _record(path: pathlib.Path, arrays: dict[str, np.ndarray], i: int) -> Record
         split=str(arrays["split"][i]),
         volume=str(arrays["volume"][i]),
         slice_mm=float(arrays["slice_mm"][i]),
+        slice_spacing_mm=float(arrays["slice_spacing_mm"][i]),
         window=None if np.isnan(window).all() else window,
     )

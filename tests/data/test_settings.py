@@ -22,7 +22,7 @@ def test_settings_come_from_the_fields_of_a_config(make_settings):
             "nifti",
             r"data.source='nifti' is unknown; choose one of \('crops', 'dicom', 'npz'",
         ),
-        ("slices", "some", r"data.slices='some' is unknown; choose one of \('all', 'largest'\)"),
+        ("slices", "some", r"data.slices='some' is unknown; choose one of \('all', 'any', 'lar"),
         ("on_error", "warn", r"data.on_error='warn' is unknown; choose one of \('raise', 'skip'\)"),
         ("size", 0, "data.size=0: give the input's height in pixels, above 0"),
         ("spacing_mm", -1.0, "data.spacing_mm=-1.0: give a pixel size in mm, or 0"),

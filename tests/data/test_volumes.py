@@ -134,6 +134,7 @@ def test_prepared_records_know_their_volume(make_settings, cache, tmp_path):
     dataset = prepared.prepare(settings, cache)
     assert dataset.volumes == ["v"] * 4 + ["ww"] * 4
     assert dataset.slice_mm == [3.0, 6.0, 9.0, 12.0] * 2
+    assert dataset.slice_spacings_mm == [3.0] * 8
     assert dataset.sites == ["here"] * 8
     for stored, record in zip(dataset, records, strict=True):
         assert (stored.volume, stored.slice_mm) == (record.volume, record.slice_mm)
@@ -141,6 +142,30 @@ def test_prepared_records_know_their_volume(make_settings, cache, tmp_path):
             transforms.window(record, settings), settings, background=np.float32(-1)
         )
         np.testing.assert_allclose(stored.image, windowed.image, atol=1e-4)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_masks_are_sorted_by_their_voxels_in_the_whole_volume(make_settings, tmp_path, missing):
+    """Rater 1 draws more on slice 2 and less in all. An exported file is sorted in the same way."""
+    masks = np.zeros((3, 6, 30, 26), np.uint8)
+    masks[0, 2:5, 4:14, 12:20] = 1
+    masks[1, 2, 2:16, 12:22] = 1
+    masks[1, 3:5, 5:8, 12:15] = 1
+    masks[2, 2:5, 4:14, 13:20] = 1
+    volume = made(masks=masks, rater_valid=np.array([True, True, not missing]))
+    records, _ = cut(volume, make_settings("x", raters="by_area"))
+    order = [1, None, 0] if missing else [1, 2, 0]
+    for record, k in zip(records, (2, 3, 4), strict=True):
+        for mask, valid, rater in zip(record.masks, record.rater_valid, order, strict=True):
+            assert valid == (rater is not None)
+            np.testing.assert_array_equal(mask, 0 if rater is None else masks[rater, k])
+    stored, _ = cut(volume, make_settings("x"))
+    npz.write(tmp_path / "data.npz", [stored[i] for i in (2, 0, 1)], "", False)
+    settings = make_settings(tmp_path / "data.npz", size=30, raters="by_area")
+    again = prepared.prepare(settings, str(tmp_path / "cache"))
+    for one, other in zip([records[i] for i in (2, 0, 1)], again, strict=True):
+        np.testing.assert_array_equal(one.masks, other.masks[:, :, 2:28])
+        np.testing.assert_array_equal(one.rater_valid, other.rater_valid)
 
 
 def test_an_exported_file_reads_as_the_same_records(make_settings, tmp_path):
@@ -155,10 +180,20 @@ def test_an_exported_file_reads_as_the_same_records(make_settings, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"patient_id": "q"}, "'v/3' has patient 'q', record 'v/2' of the same volume 'v' has 'p'"),
+        (
+            {"patient_id": "q"},
+            "'v/3' has patient_id 'q', record 'v/2' of the same volume 'v' has 'p'",
+        ),
         ({"site": "there"}, "has site 'there', record 'v/2' of the same volume 'v' has 'here'"),
         ({"spacing_mm": np.float32([1, np.nan])}, "spacing_mm is"),
         ({"spacing_mm": np.float32([1, 1])}, r"has spacing_mm \[1.0, 1.0\], record 'v/2' of the"),
+        ({"slice_spacing_mm": 2.0}, r"has slice_spacing_mm 2.0, record 'v/2' of the same"),
+        ({"slice_spacing_mm": 0.0}, "slice_spacing_mm is 0.0; give a distance in mm above 0"),
+        (
+            {"rater_valid": np.array([True, False])},
+            r"has rater_valid \[True, False\], record 'v/2'",
+        ),
+        ({"slice_mm": 6.0}, "has slice_mm 6, and so has record 'v/2' of the same volume 'v'; give"),
         ({"slice_mm": float("inf")}, "slice_mm is infinite; give a position in mm, or NaN"),
         ({"window": np.zeros((2, 3))}, r"give finite limits \[2,1\], low and high"),
         ({"window": np.full((2, 1), np.nan)}, r"give finite limits \[2,1\], low and high"),
