@@ -202,7 +202,7 @@ def _write(settings: Settings, folder: pathlib.Path) -> None:
 
 
 def _plain(value: str | float) -> str | float | None:
-    """Returns None for NaN, which JSON does not have and which differs from itself; else the value."""
+    """Returns None for NaN, which JSON does not have; NaN alone differs from itself."""
     return None if value != value else value
 
 

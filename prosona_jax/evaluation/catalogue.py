@@ -20,7 +20,7 @@ class Metric(NamedTuple):
 
     name: str
     title: str  # "@S" stands for the number of samples
-    better: str  # "lower" or "higher"
+    better: str  # "lower", "higher" or "near 0"
     points: bool  # printed times 100 with one decimal, else with three
     meaning: str
 
@@ -213,6 +213,45 @@ LEAVE_ONE_OUT = (
         "loo_ged", "GED@1", "lower", False,
         "Distance between the one mask s and the set of the other raters' masks: "
         "`2 E d(s,y) − E d(y,y′)`.",
+    ),
+)  # fmt: skip
+
+VOLUME_METRICS = (
+    Metric(
+        "dice_mean", "Dice in 3-D, own rater", "higher", True,
+        "Dice of the volume that style k draws with rater k's volume; mean over styles.",
+    ),
+    Metric(
+        "ged", "GED in 3-D", "lower", False,
+        "Distance between the set of drawn volumes and the set of raters' volumes, with the IoU of "
+        "volumes. It depends on how many volumes are drawn: K styles or S samples.",
+    ),
+    Metric(
+        "dice_match", "Dice in 3-D, matched", "higher", True,
+        "Drawn volumes and raters are paired one to one so that the sum of Dice is as high as "
+        "possible. The score is the mean Dice of these pairs.",
+    ),
+    Metric(
+        "loo_dice", "Dice in 3-D, all others", "higher", True,
+        "Dice of one volume with those of all raters but one, who gives place to it; mean over "
+        "raters.",
+    ),
+    Metric(
+        "hd95_max_mm", "HD95, mm", "lower", False,
+        "The 95th percentile of the distances from the surface voxels of one volume to the surface "
+        "of the other; the larger of both directions. It is NaN if one of them is empty.",
+    ),
+    Metric(
+        "assd_mm", "Surface distance, mm", "lower", False,
+        "Average symmetric surface distance: the mean of the distances of both directions.",
+    ),
+    Metric(
+        "difference_ml", "Difference, ml", "lower", False,
+        "Absolute difference of the drawn volume from the rater's.",
+    ),
+    Metric(
+        "bias_ml", "Drawn minus rater's, ml", "near 0", False,
+        "Difference of the drawn volume from the rater's. Above 0: too much is drawn.",
     ),
 )  # fmt: skip
 

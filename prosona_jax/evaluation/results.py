@@ -12,6 +12,7 @@ from prosona_jax.evaluation.catalogue import (
     METRICS,
     RETRIEVAL,
     STYLE_METRICS,
+    VOLUME_METRICS,
     Metric,
     named,
 )
@@ -26,7 +27,7 @@ _SEED = 0  # all numbers use the same resamples of patients
 
 Rows = Sequence[Mapping[str, Any]]  # each {"record_id", "patient_id", "method", metric: value...}
 _IDS = ("record_id", "patient_id")
-_NOT_SCORES = (*_IDS, "run", "method", "fold", "seed", "commit")
+_NOT_SCORES = (*_IDS, "site", "run", "method", "fold", "seed", "commit")
 TRAINED, HELD_OUT = ", training sentences", ", held-out sentences"
 BASELINES = ("dpersona", "dpersona_heads", "expert_id", f"prosona{TRAINED}")
 DIVERSE = "dpersona"  # the baseline for samples of the first stages
@@ -84,6 +85,42 @@ def collect_styles(rows: Rows, *, styles: int, bootstrap: int) -> StyleResults:
         table=dice_table(own, styles, bootstrap),
         areas=[_mean(own, f"area_{k}", bootstrap) for k in range(1, styles + 1)],
     )
+
+
+class VolumeResults(NamedTuple):
+    """Scores of volumes, see `volumes.evaluate`."""
+
+    volumes: int
+    patients: int
+    methods: dict[str, Intervals]  # by method; a metric without a value is absent
+    styles: list[Intervals]  # of each style's own contour against its rater
+    undefined: (
+        int  # pairs of a style's (else the prior mean's) volume and a rater's without distance
+    )
+
+
+def collect_volumes(rows: Rows, *, styles: int, bootstrap: int) -> VolumeResults:
+    """Averages the rows of volumes; `styles` is 0 without a second stage."""
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    own = "prompts_mean" if styles else "prior_mean"
+    each = [
+        _known((name, _mean([r for r in rows if r["method"] == own], column, bootstrap))
+               for name, column in _columns_of_style(k).items())
+        for k in range(1, styles + 1)
+    ]  # fmt: skip
+    return VolumeResults(
+        volumes=len({row["volume"] for row in rows}),
+        patients=len({row["patient_id"] for row in rows}),
+        methods={name: means(rows, name, VOLUME_METRICS, bootstrap) for name in methods},
+        styles=each,
+        undefined=sum(row["undefined"] for row in rows if row["method"] == own),
+    )
+
+
+def _columns_of_style(k: int) -> dict[str, str]:
+    """Returns the columns with the scores of style k, by the metric that they are one style of."""
+    names = ("hd95_max_mm", "assd_mm", "difference_ml", "bias_ml")
+    return {"dice_mean": f"dice_{k}_{k}", **{name: f"{name}_{k}" for name in names}}
 
 
 class Comparison(NamedTuple):

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from prosona_jax.evaluation import metrics
 from prosona_jax.evaluation.catalogue import ACTIVE_NATS
@@ -19,7 +19,8 @@ Row = dict[str, Any]
 _RETRIEVAL = tuple(
     f"{level}_{way}" for way in ("text_to_visual", "visual_to_text") for level in LEVELS
 )
-_OF_ORDER = ("ordered", "rank_correlation")
+# Scores that mean nothing unless the masks of an image are sorted by area.
+OF_ORDER = ("ordered", "rank_correlation")
 
 
 class Evaluation(NamedTuple):
@@ -86,7 +87,7 @@ def evaluate_styles(
         for method, prediction in zip(methods, by_method, strict=True):
             scores = _style_scores(batch, prediction)
             if not by_area:
-                scores |= dict.fromkeys(_OF_ORDER, np.full(len(batch.index), np.nan))
+                scores |= dict.fromkeys(OF_ORDER, np.full(len(batch.index), np.nan))
             rows[method] += _rows(batch, method, scores)
     return [row for own in rows.values() for row in gather_rows(own)]
 
@@ -121,18 +122,27 @@ def spread_by_score(rows: Sequence[Row], count: int) -> list[int]:
 
 def _score(batch: Batch, prediction: Prediction) -> list[Row]:
     """Returns the rows of one batch; those of "samples" also have the KL per dimension, "kl"."""
-    valid = batch.rater_valid
-    counted = {"samples": prediction.samples, "prior_mean": prediction.prior_mean}
-    # Both counts hold the overlaps among the raters.
-    raters = metrics.raters_leave_one_out(prediction.prior_mean, valid)
-    by_method = {"raters": _leave_one_out(raters)}
-    for method, overlaps in counted.items():
-        scores = metrics.score_batch(overlaps, valid)
-        scores |= _leave_one_out(metrics.samples_leave_one_out(overlaps, valid))
-        by_method[method] = {name: value for name, value in scores.items() if value.ndim == 1}
+    by_method = sample_scores(prediction.samples, prediction.prior_mean, batch.rater_valid)
     rows = [row for method, scores in by_method.items() for row in _rows(batch, method, scores)]
     kl = dict(zip(batch.index.tolist(), prediction.kl.tolist(), strict=True))
     return [row | {"kl": kl[row["index"]]} if row["method"] == "samples" else row for row in rows]
+
+
+def sample_scores(
+    samples: metrics.Overlaps, prior_mean: metrics.Overlaps, rater_valid: Bool[np.ndarray, "b r"]
+) -> dict[str, metrics.Scores]:
+    """Returns the scores [b] of "raters", "samples" and "prior_mean", see `Evaluation`.
+
+    The arguments are as in `Prediction`.
+    """
+    # Both counts hold the overlaps among the raters.
+    raters = metrics.raters_leave_one_out(prior_mean, rater_valid)
+    by_method = {"raters": _leave_one_out(raters)}
+    for method, overlaps in {"samples": samples, "prior_mean": prior_mean}.items():
+        scores = metrics.score_batch(overlaps, rater_valid)
+        scores |= _leave_one_out(metrics.samples_leave_one_out(overlaps, rater_valid))
+        by_method[method] = {name: value for name, value in scores.items() if value.ndim == 1}
+    return by_method
 
 
 def _rows(batch: Batch, method: str, scores: metrics.Scores) -> list[Row]:
@@ -146,23 +156,33 @@ def _rows(batch: Batch, method: str, scores: metrics.Scores) -> list[Row]:
 
 def _style_scores(batch: Batch, prediction: Personalised) -> metrics.Scores:
     """Returns every score of one batch, each of shape [b]."""
-    b, p = prediction.overlaps.pairs.shape[:2]
-    # Each set of prompts is scored like a record of its own.
-    sets = metrics.Overlaps(*(x.reshape(b * p, *x.shape[2:]) for x in prediction.overlaps))
-    valid = np.repeat(batch.rater_valid, p, axis=0)
-    scores = metrics.score_batch(sets, valid) | metrics.style_scores(sets, valid)
-    del scores["dice_style"]  # it is the diagonal of dice_table
-    means = {name: x.reshape(b, p, *x.shape[1:]).mean(axis=1) for name, x in scores.items()}
-    table, area = means.pop("dice_table"), means.pop("area")
-    k = range(area.shape[1])
-    means |= {f"dice_{i + 1}_{j + 1}": table[:, i, j] for i in k for j in k}
-    means |= {f"area_{i + 1}": area[:, i] for i in k}
+    means = set_scores(prediction.overlaps, batch.rater_valid)
     found = np.stack([prediction.text_to_visual, prediction.visual_to_text])  # [2, b, p, levels, k]
     known, over = ~np.isnan(found), (2, 4)
     shares = np.where(known, found, 0).sum(axis=over) / np.maximum(known.sum(axis=over), 1)
     shares[~known.any(axis=over)] = np.nan  # [2, b, levels]
     by_name = np.moveaxis(shares, 1, 2).reshape(len(_RETRIEVAL), -1)  # [2 levels, b]
     return means | dict(zip(_RETRIEVAL, by_name, strict=True))
+
+
+def set_scores(overlaps: metrics.Overlaps, rater_valid: Bool[np.ndarray, "b k"]) -> metrics.Scores:
+    """Returns the scores [b] of K masks against K raters, as means over the P sets of prompts.
+
+    Args:
+        overlaps: the pixel counts, [b, p, ...].
+        rater_valid: the same for all sets.
+    """
+    b, p = overlaps.pairs.shape[:2]
+    # Each set of prompts is scored like a record of its own.
+    sets = metrics.Overlaps(*(x.reshape(b * p, *x.shape[2:]) for x in overlaps))
+    valid = np.repeat(rater_valid, p, axis=0)
+    scores = metrics.score_batch(sets, valid) | metrics.style_scores(sets, valid)
+    del scores["dice_style"]  # it is the diagonal of dice_table
+    means = {name: x.reshape(b, p, *x.shape[1:]).mean(axis=1) for name, x in scores.items()}
+    table, area = means.pop("dice_table"), means.pop("area")
+    k = range(area.shape[1])
+    means |= {f"dice_{i + 1}_{j + 1}": table[:, i, j] for i in k for j in k}
+    return means | {f"area_{i + 1}": area[:, i] for i in k}
 
 
 def _leave_one_out(scores: metrics.Scores) -> metrics.Scores:

@@ -10,7 +10,7 @@ import ml_collections
 import numpy as np
 import optax
 
-from prosona_jax.evaluation import in_distribution, sample_steps, style_steps
+from prosona_jax.evaluation import in_distribution, sample_steps, style_steps, volume_steps
 from prosona_jax.evaluation.in_distribution import Appearance
 from prosona_jax.experiments import second_stages
 from prosona_jax.models import encoding
@@ -153,6 +153,17 @@ def eval_step_of_stage_two(
     """Returns the pure evaluation step, which takes `Prompted` and an encoded batch."""
     modules = _evaluated(config, styles)
     return style_steps.make_eval_step(*modules, together=together, drawn=drawn)
+
+
+def locate_step(config: Config, *, styles: int) -> Callable[..., volume_steps.Located]:
+    """Returns the pure step that finds where slices lie in latent space; 0 styles: no stage two."""
+    own = prompter(config, styles) if styles else None
+    return volume_steps.make_locate_step(evaluated_model(config), own)
+
+
+def volume_draw_step(config: Config, *, samples: int) -> Callable[..., volume_steps.Drawn]:
+    """Returns the pure step that draws samples and styles on slices that are placed."""
+    return volume_steps.make_draw_step(evaluated_model(config), projector(config), samples)
 
 
 def encode_image_step(config: Config) -> Callable[..., Any]:

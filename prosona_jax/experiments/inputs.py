@@ -239,14 +239,16 @@ def about_splits(config: Config, folds: Mapping[int, Data], *, trained: bool) ->
 
 
 def with_ids(row: Row, dataset: prepared.Dataset) -> Row:
-    """Returns a row with the record's and the patient's id in place of its index."""
+    """Returns a row with what identifies the record in place of its index."""
     index = row["index"]
     scores = {name: value for name, value in row.items() if name != "index"}
-    ids = {
-        "record_id": dataset.record_ids[index],
-        "patient_id": dataset.patient_ids[index],
-    }
-    return ids | scores
+    return {"record_id": dataset.record_ids[index], **origin(dataset, index)} | scores
+
+
+def origin(dataset: prepared.Dataset, index: int) -> dict[str, str]:
+    """Returns the patient of a record and, if any record of the data names one, the site."""
+    site = {"site": dataset.sites[index]} if any(dataset.sites) else {}
+    return {"patient_id": dataset.patient_ids[index], **site}
 
 
 def process() -> dict[str, int]:

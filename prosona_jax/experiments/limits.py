@@ -3,6 +3,7 @@
 import operator
 from typing import Any
 
+from prosona_jax.evaluation import volume_latents
 from prosona_jax.experiments import second_stages
 from prosona_jax.experiments.build import Config
 from prosona_jax.training import stage_one, stage_two
@@ -15,6 +16,7 @@ _CHOICES = {
     "model.dtype": ("float32", "bfloat16"),
     "stage_two.query": tuple(second_stages.METHODS),
     "stage_two.projection": ("analytic", "bank"),
+    "evaluate.latent": volume_latents.LATENTS,
 }
 _WEIGHTS = tuple(f"loss.{term}" for term in stage_one.TERMS)
 _WEIGHTS_OF_STAGE_TWO = tuple(f"stage_two.{term}" for term in stage_two.TERMS)
@@ -58,6 +60,9 @@ _ABOVE_0 = (
 def check(config: Config) -> None:
     """Raises InputError if a field of the model, loss or schedule has an invalid value."""
     for field, allowed in _CHOICES.items():
+        # Workdirs from before this field have none.
+        if field == "evaluate.latent" and "latent" not in config.evaluate:
+            continue
         if (value := _value(config, field)) not in allowed:
             raise InputError(f"config.{field} is {value!r}; choose from {', '.join(allowed)}")
     for field, minimum in _LEAST.items():

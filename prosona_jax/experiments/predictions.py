@@ -57,16 +57,16 @@ def predict_stage_one(
     If `drawn`, each process yields all records, and the predictions hold the samples'
     probabilities too.
     """
-    eval_step = _step(config, build.eval_step, samples=samples, drawn=drawn)
+    eval_step = step(config, build.eval_step, samples=samples, drawn=drawn)
     batches = inputs.eval_batches(config, data.dataset, indices, everywhere=drawn)
-    return _predict(config, params, batches, eval_step)
+    return run(config, params, batches, eval_step)
 
 
 def appearances(config: Config, params: Params, data: Data, indices: np.ndarray) -> Appearance:
     """Returns how the records of `indices` appear to stage one, on every process."""
-    step = _step(config, build.appearance_step_of_batch)
+    appear = step(config, build.appearance_step_of_batch)
     batches = inputs.eval_batches(config, data.dataset, indices, everywhere=True)
-    found = [each for _, each in _predict(config, params, batches, step)]
+    found = [each for _, each in run(config, params, batches, appear)]
     return jax.tree.map(lambda *each: np.concatenate(each), *found)
 
 
@@ -118,7 +118,7 @@ def predict_stage_two(
     eval_steps = []
     for name in prompts_of:
         together = name == "mean"
-        eval_step = _step(
+        eval_step = step(
             config,
             build.eval_step_of_stage_two,
             styles=second.styles,
@@ -130,7 +130,7 @@ def predict_stage_two(
     everywhere = everywhere or drawn
     batches = inputs.eval_batches(config, data.dataset, indices, everywhere=everywhere)
     return _predict_encoded(
-        config, stage_one, batches, lambda *args: tuple(step(*args) for step in eval_steps)
+        config, stage_one, batches, lambda *args: tuple(each(*args) for each in eval_steps)
     )
 
 
@@ -146,7 +146,7 @@ def walk_between_styles(
     samples: int,
 ) -> Iterable[tuple[Batch, style_steps.Walk]]:
     """Yields all records of `indices` with contours on the path through the styles in `order`."""
-    walk = _step(
+    walk = step(
         config,
         build.walk_step,
         styles=second.styles,
@@ -163,17 +163,18 @@ def _predict_encoded(
     config: Config,
     stage_one: Params,
     batches: Iterable[Batch],
-    step: Callable[[Encoded, jax.Array], Any],
+    asked: Callable[[Encoded, jax.Array], Any],
 ) -> Iterable[tuple[Batch, Any]]:
-    """Yields each batch with the step's result; it is encoded once and stays on the devices."""
-    encode = _step(config, build.encode_step_of_evaluation)
-    once = lambda params, batch, root: step(encode(View(params, 0), batch, root), root)  # noqa: E731
-    return _predict(config, stage_one, batches, once)
+    """Yields each batch with the answer; it is encoded once and stays on the devices."""
+    encode = step(config, build.encode_step_of_evaluation)
+    once = lambda params, batch, root: asked(encode(View(params, 0), batch, root), root)  # noqa: E731
+    return run(config, stage_one, batches, once)
 
 
-def _predict(
-    config: Config, params: Any, batches: Iterable[Batch], eval_step: Callable[..., Any]
-) -> Iterable[tuple[Batch, Any]]:
+def run(
+    config: Config, params: Any, batches: Iterable[Any], eval_step: Callable[..., Any]
+) -> Iterable[tuple[Any, Any]]:
+    """Yields this process's batches with the results of a step of :func:`step`."""
     return scoring.predict(
         params,
         batches,
@@ -183,9 +184,10 @@ def _predict(
     )
 
 
-def _step(
+def step(
     config: Config, make: Callable[..., Callable[..., Any]], **options: Any
 ) -> Callable[..., Any]:
+    """Returns the compiled step that `make` of `build` builds with the options."""
     # Without seed, fold and schedule, so that all folds of a comparison share a compiled step.
     parts = ("model", "prompts", "stage_two", "evaluate", "parallel")
     used = {part: config[part] for part in parts}

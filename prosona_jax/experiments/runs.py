@@ -21,12 +21,14 @@ from prosona_jax.experiments import (
     prompt_sets,
     second_stages,
     stages,
+    volumes,
 )
 from prosona_jax.experiments.build import Config
 from prosona_jax.experiments.inputs import Data
 from prosona_jax.report import document, summary
 from prosona_jax.report.figures import Panel
 from prosona_jax.report.style_summary import Styled
+from prosona_jax.report.volume_summary import Volumes
 from prosona_jax.runtime import monitor, parallel, provenance, workdir
 from prosona_jax.types import InputError, Params, Record
 
@@ -110,6 +112,7 @@ def _report(config: Config, folder: pathlib.Path, report_folder: pathlib.Path, d
     one, two = stages.stage_one_folder(folder, run), folder / "stage_two"
     best, params, second = stages.read_stages(folder, run)
     result = predictions.score_stage_one(config, params, data, split, samples=samples)
+    of_volumes = volumes.score(config, params, second, data, split)
     rows = list(result.rows)
     if second is not None:
         rows += predictions.score_prompts(config, params, second, data, split)
@@ -151,9 +154,16 @@ def _report(config: Config, folder: pathlib.Path, report_folder: pathlib.Path, d
         language=language,
         by_area=config.data.raters == "by_area",
         bootstrap=config.evaluate.bootstrap,
+        volumes=_volumes(config, of_volumes, styled),
     )
     summary.write_report(report_folder, evaluated)
     _LOG.info("report: %s", report_folder / "report.html")
+
+
+def _volumes(config: Config, rows: list[scoring.Row], styled: Styled | None) -> Volumes | None:
+    """Returns the report's part about volumes, None without any."""
+    latent = config.evaluate.get("latent", "volume")  # workdirs from before this field have none
+    return Volumes(rows, latent, styled.names if styled else []) if rows else None
 
 
 def checkpoint(step: int, second: predictions.StageTwo | None) -> str:

@@ -4,6 +4,7 @@
     report.md     the same sections, with figures/*.png beside it
     report.json   the numbers
     rows.csv      one row per record and method
+    rows_volumes.csv  one row per volume and method, if there are volumes
 
 In a text, words between backticks are shown as code. All other characters are literal.
 """
@@ -28,7 +29,7 @@ from prosona_jax.types import InputError
 from prosona_jax.unicode import visible
 
 _DATA = "report.json"
-_FILES = {"report.html", "report.md", _DATA, "rows.csv", "figures"}
+_FILES = {"report.html", "report.md", _DATA, "rows.csv", "rows_volumes.csv", "figures"}
 
 
 class Text(NamedTuple):
@@ -93,6 +94,7 @@ def write(
     *,
     data: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
+    volume_rows: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Writes the report to `folder`, completely or not at all. It replaces an earlier report.
 
@@ -102,6 +104,7 @@ def write(
         data: content of report.json. Arrays become lists; numbers that are not finite become null.
         rows: content of rows.csv. Its columns are the union of the rows' keys. A cell is empty if
             its value is absent or not finite.
+        volume_rows: content of rows_volumes.csv, which is not written without any.
 
     Returns:
         The content of report.json, as it is read back.
@@ -117,6 +120,8 @@ def write(
         _DATA: f"{text}\n",
         "rows.csv": _csv(rows),
     }
+    if volume_rows:
+        pages["rows_volumes.csv"] = _csv(volume_rows)
     # Bytes of a path that are not UTF-8 become escapes, which JSON can read back.
     files = {name: page.encode(errors="backslashreplace") for name, page in pages.items()}
     for figure in _figures(document):

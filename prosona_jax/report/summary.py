@@ -15,8 +15,10 @@ from prosona_jax.evaluation.results import (
     Results,
     Rows,
     StyleResults,
+    VolumeResults,
     collect,
     collect_styles,
+    collect_volumes,
 )
 from prosona_jax.report import (
     charts,
@@ -24,12 +26,15 @@ from prosona_jax.report import (
     figures,
     language_summary,
     sample_summary,
+    site_summary,
     style_summary,
+    volume_summary,
 )
 from prosona_jax.report.figures import Panel
 from prosona_jax.report.language_summary import Language
 from prosona_jax.report.sample_summary import GED, MATCHED
 from prosona_jax.report.style_summary import Styled
+from prosona_jax.report.volume_summary import Volumes
 
 
 class Evaluated(NamedTuple):
@@ -57,6 +62,7 @@ class Evaluated(NamedTuple):
     language: Language | None  # what it draws for test sentences; None: not asked for any
     by_area: bool  # True: raters have no identity; an image's masks are sorted by area
     bootstrap: int  # resamples of patients for each interval
+    volumes: Volumes | None = None  # the scores of volumes; None: the records are no slices
 
     def scored(self) -> Rows:
         """Returns the rows of the samples, one per record."""
@@ -72,7 +78,7 @@ class Evaluated(NamedTuple):
 
 
 def write_report(folder: str | os.PathLike[str], evaluated: Evaluated) -> dict[str, Any]:
-    """Writes report.html, report.md, report.json and rows.csv.
+    """Writes report.html, report.md, report.json, rows.csv and, of volumes, rows_volumes.csv.
 
     Args:
         folder: holds the report and nothing else; an earlier report is replaced.
@@ -81,8 +87,8 @@ def write_report(folder: str | os.PathLike[str], evaluated: Evaluated) -> dict[s
     Returns:
         The content of report.json. For the samples it has the keys that `prosona_jax.score` prints.
         The other keys are "title", "prior_mean", "difference", "leave_one_out", "latent", "data",
-        "provenance", "caveats", "citation", "language", the scores of test sentences, and
-        "styles", which has a mapping for each split of the prompts.
+        "provenance", "caveats", "citation", "language", the scores of test sentences, "volumes",
+        and "styles", which has a mapping for each split of the prompts.
 
     Raises:
         InputError: the folder holds files that are not part of a report.
@@ -90,6 +96,11 @@ def write_report(folder: str | os.PathLike[str], evaluated: Evaluated) -> dict[s
     rows, bootstrap, raters = evaluated.rows, evaluated.bootstrap, evaluated.raters
     results = collect(rows, bootstrap=bootstrap)
     second = collect_styles(rows, styles=raters, bootstrap=bootstrap) if evaluated.styled else None
+    volumes = evaluated.volumes
+    in_3d = None
+    if volumes is not None:
+        styles = len(volumes.styles)
+        in_3d = collect_volumes(volumes.rows, styles=styles, bootstrap=bootstrap)
     records, patients = len(evaluated.scored()), evaluated.patients()
     page = document.Document(
         title=evaluated.title,
@@ -98,7 +109,9 @@ def write_report(folder: str | os.PathLike[str], evaluated: Evaluated) -> dict[s
         + f". It was scored against {raters} rater{'s' * (raters > 1)} on {records} records of "
         f"{patients} patients.",
         warnings=evaluated.caveats,
-        sections=[section for section in _sections(evaluated, results, second) if section.blocks],
+        sections=[
+            section for section in _sections(evaluated, results, second, in_3d) if section.blocks
+        ],
     )
     content = {
         "title": evaluated.title,
@@ -115,16 +128,22 @@ def write_report(folder: str | os.PathLike[str], evaluated: Evaluated) -> dict[s
             "threshold": ACTIVE_NATS,
             "active": evaluated.active(),
         },
+        "volumes": volume_summary.numbers(volumes, in_3d) if volumes and in_3d else {},
         "data": evaluated.data,
         "provenance": evaluated.provenance,
         "caveats": list(evaluated.caveats),
         "citation": evaluated.citation,
     }
-    return document.write(folder, page, data=content, rows=rows)
+    return document.write(
+        folder, page, data=content, rows=rows, volume_rows=volumes.rows if volumes else ()
+    )
 
 
 def _sections(
-    evaluated: Evaluated, results: Results, second: StyleResults | None
+    evaluated: Evaluated,
+    results: Results,
+    second: StyleResults | None,
+    in_3d: VolumeResults | None,
 ) -> Iterator[document.Section]:
     """Yields the sections of the report in their order; a section may have no blocks."""
     kl, panels, styled = evaluated.latent_kl, evaluated.panels, evaluated.styled
@@ -146,6 +165,11 @@ def _sections(
     yield sample_summary.pictures(panels, scored, samples, png)
     yield sample_summary.scores(results, note, raters, samples)
     yield sample_summary.beside_raters(results, note, raters)
+    volumes, bootstrap = evaluated.volumes, evaluated.bootstrap
+    if volumes and in_3d:
+        yield volume_summary.section(volumes, in_3d, samples, bootstrap)
+    of_volumes = volumes.rows if volumes else []
+    yield site_summary.section(evaluated.rows, of_volumes, samples, bootstrap)
     yield sample_summary.latent(kl, active, png)
     for stage, history in evaluated.history.items():
         yield _training(stage, history, png)
