@@ -45,6 +45,7 @@ def _data() -> ml_collections.ConfigDict:
     data.percentiles = (1.0, 99.0)  # images in arbitrary units: clipped at these, scaled to -1..1
     data.folds = 4  # patient folds; 0 takes the splits that the source itself declares
     data.fold = 0  # the test fold, 0-based
+    data.test_site = ""  # this site's records are the test set instead of a fold's; "": no site
     data.validation_share = 0.15  # share of the other folds' patients kept for validation
     data.split = "test"  # the split that is scored: test | validation | train | all
     data.raters = "stored"  # mask k of a record is rater k as "stored", or k-th smallest "by_area"

@@ -101,7 +101,7 @@ def of_splits(
         patient_ids: the patient of each record.
         parts: {fold: the records of each split}, see `splits.assign`; the scores of several folds
             are pooled.
-        folds: data.folds; 0: the source declares the splits.
+        folds: data.folds; 0: the source declares the splits; 1: a site is tested.
         scored: the split that is scored.
         trained: True if a model is also trained and chosen on these splits; False if it is only
             scored.
@@ -114,7 +114,7 @@ def of_splits(
         records = len(part["validation"])
         patients = len({patient_ids[i] for i in part["validation"]})
         if patients < _FEW_VALIDATION:
-            prefix = f"fold {fold} of {folds} has " if folds else ""
+            prefix = f"fold {fold} of {folds} has " if folds > 1 else ""
             few.append(f"{prefix}{patients} ({_records(records)})")
     if few:
         more = "raise data.validation_share, or use" if folds else "declare more, or use"

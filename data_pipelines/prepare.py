@@ -64,12 +64,14 @@ def describe(dataset: prepared.Dataset, data: Mapping[str, Any]) -> list[str]:
         validation_share=data["validation_share"],
         leave_out=data["leave_out"],
         needed=("all",),
+        sites=dataset.sites,
+        test_site=data["test_site"],
     )
     patients = np.array(dataset.patient_ids)
     found = caveats.of_data(dataset.fingerprint, spacing_mm=data["spacing_mm"]) + caveats.of_splits(
         dataset.patient_ids,
         {data["fold"]: parts},
-        folds=data["folds"],
+        folds=1 if data["test_site"] else data["folds"],
         scored=data["split"],
         trained=True,
     )

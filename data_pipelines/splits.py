@@ -18,6 +18,8 @@ def assign(
     validation_share: float,
     leave_out: Collection[str] = (),
     needed: Collection[str] = SPLITS,
+    sites: Sequence[str] = (),
+    test_site: str = "",
 ) -> dict[str, np.ndarray]:
     """Returns the records of each split: {"train", "validation", "test", "all"} -> i64 [n].
 
@@ -25,6 +27,10 @@ def assign(
     test set. A second, independent hash maps each other patient to a number in [0, 1); patients
     below `validation_share` are the validation set. So the split of a patient does not depend on
     the other patients. With `folds` = 0 the source declares the splits.
+
+    With `test_site` the records of that site are the test set, and `folds` and the declared splits
+    do not count. The hash above divides all other patients into validation and training. If a
+    patient of the site was also seen elsewhere, the records from elsewhere are in no split.
 
     A record that is declared "only_train" trains if its patient is a training patient, and is in no
     split otherwise; it is not in "all" either.
@@ -37,10 +43,12 @@ def assign(
         validation_share: in [0, 1).
         leave_out: patients whose records are in no split.
         needed: splits that may not be empty.
+        sites: the site of each record; needed for `test_site`.
+        test_site: the site to test on; "": none.
 
     Raises:
         InputError: values out of range, an unknown split, no declared splits, a patient in two
-            splits, an unknown patient to leave out, or an empty split.
+            splits, an unknown patient to leave out, an unknown site, or an empty split.
     """
     if folds < 0 or not (fold == 0 or 0 <= fold < folds):
         raise InputError(f"data.fold={fold} of data.folds={folds}: choose 0 <= fold < folds")
@@ -52,13 +60,20 @@ def assign(
     only_train = [declared == ONLY_TRAIN for declared in declared_splits]
     if unknown := sorted(set(leave_out) - set(patient_ids)):
         raise InputError(f"data.leave_out names {unknown[0]!r}, and no record is of this patient")
-    if folds:
+    beyond = [bool(test_site) and site != test_site for site in sites] or [False] * len(patient_ids)
+    if test_site:
+        own = _by_site(patient_ids, sites, test_site, validation_share)
+    elif folds:
         own = {p: _split(p, folds, fold, validation_share) for p in patient_ids}
     else:
         own = _declared(patient_ids, declared_splits)
     names = [
-        "" if patient in leave_out or (only and own[patient] != "train") else own[patient]
-        for patient, only in zip(patient_ids, only_train, strict=True)
+        ""
+        if patient in leave_out
+        or (only and own[patient] != "train")
+        or (other and own[patient] == "test")
+        else own[patient]
+        for patient, only, other in zip(patient_ids, only_train, beyond, strict=True)
     ]
     parts = {
         name: np.array([i for i, split in enumerate(names) if split == name], np.int64)
@@ -69,10 +84,15 @@ def assign(
     for name in needed:
         if not len(parts[name]):
             patients = len(set(patient_ids))
+            by = (
+                f"data.test_site={test_site!r}"
+                if test_site
+                else f"data.folds={folds}, data.fold={fold}"
+            )
             raise InputError(
-                f"the {name} split is empty ({patients} patients, data.folds={folds}, data.fold="
-                f"{fold}, data.validation_share={validation_share}); use more patients, fewer "
-                "folds or another share"
+                f"the {name} split is empty ({patients} patients, {by}, "
+                f"data.validation_share={validation_share}); use more patients, fewer folds or "
+                "another share"
             )
     return parts
 
@@ -88,7 +108,26 @@ def fold_sizes(patient_ids: Sequence[str], folds: int) -> list[int]:
 def _split(patient: str, folds: int, fold: int, validation_share: float) -> str:
     if _fold(patient, folds) == fold:
         return "test"
+    return _train_or_validation(patient, validation_share)
+
+
+def _train_or_validation(patient: str, validation_share: float) -> str:
     return "validation" if _hash("validation", patient) < validation_share * 2**64 else "train"
+
+
+def _by_site(
+    patient_ids: Sequence[str], sites: Sequence[str], test_site: str, validation_share: float
+) -> dict[str, str]:
+    """Returns the split of each patient if the patients of one site are tested."""
+    tested = {p for p, site in zip(patient_ids, sites, strict=True) if site == test_site}
+    if not tested:
+        known = ", ".join(map(repr, sorted(set(sites) - {""}))) or "none"
+        raise InputError(
+            f"data.test_site={test_site!r}: no record is of this site; sites of the data: {known}"
+        )
+    return {
+        p: "test" if p in tested else _train_or_validation(p, validation_share) for p in patient_ids
+    }
 
 
 def _fold(patient: str, folds: int) -> int:

@@ -57,6 +57,11 @@ def _configure(config: Config, method: str, *, seed: int, fold: int) -> Config:
             f"config.data.split is {config.data.split!r}: a comparison scores the test patients "
             "of each fold; leave it at 'test'"
         )
+    if config.data.test_site and fold:
+        raise InputError(
+            f"--folds: {fold}, but config.data.test_site is {config.data.test_site!r}, and the "
+            "patients of a site are one test set; leave --folds out"
+        )
     changed = ml_collections.ConfigDict(config.to_dict()).lock()
     changed.seed, changed.data.fold = seed, fold
     changed.update_from_flattened_dict(METHODS[method])
@@ -212,7 +217,8 @@ def compare(
             comparison.
     """
     folder = pathlib.Path(folder).expanduser()
-    folds = range(max(config.data.folds, 1)) if folds is None else folds
+    own_folds = 1 if config.data.test_site else max(config.data.folds, 1)
+    folds = range(own_folds) if folds is None else folds
     for flag, values in (("methods", methods), ("seeds", seeds), ("folds", folds)):
         _check_distinct(flag, values)
     every = _cells(config, folder, methods, seeds, folds)

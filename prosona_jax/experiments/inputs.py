@@ -78,8 +78,15 @@ def split_data(config: Config, dataset: prepared.Dataset, needed: Sequence[str])
         validation_share=config.data.validation_share,
         leave_out=config.data.get("leave_out", ()),  # workdirs from before this field have none
         needed=needed,
+        sites=dataset.sites,
+        test_site=test_site(config),
     )
     return Data(dataset, indices)
+
+
+def test_site(config: Config) -> str:
+    """Returns config.data.test_site, which workdirs from before this field do not have."""
+    return config.data.get("test_site", "")
 
 
 def warn(messages: Sequence[str]) -> None:
@@ -169,6 +176,8 @@ def describe(config: Config, data: Data, run: Run) -> dict[str, str]:
 
     scored, c = data.indices[config.data.split], config.data
     source = f"test fold {c.fold} of {c.folds} patient folds" if c.folds else "the source's split"
+    if site := test_site(config):
+        source = f"site {site} is tested, and the model learns from the others"
     return {
         "split": "all" if c.split == "all" else f"{c.split}; {source}",
         "records scored": f"{len(scored)} of {len({ids[i] for i in scored})} patients",
@@ -228,14 +237,28 @@ def about_splits(config: Config, folds: Mapping[int, Data], *, trained: bool) ->
         folds: the data by fold.
         trained: the model was trained and chosen on these data.
     """
-    patient_ids = next(iter(folds.values())).dataset.patient_ids
-    return faults.of_splits(
-        patient_ids,
+    dataset = next(iter(folds.values())).dataset
+    site = test_site(config)
+    found = faults.of_splits(
+        dataset.patient_ids,
         {fold: data.indices for fold, data in folds.items()},
-        folds=config.data.folds,
+        folds=1 if site else config.data.folds,
         scored=config.data.split,
         trained=trained,
     )
+    if not site:
+        return found
+    tested = {p for p, at in zip(dataset.patient_ids, dataset.sites, strict=True) if at == site}
+    elsewhere = sum(
+        p in tested and at != site for p, at in zip(dataset.patient_ids, dataset.sites, strict=True)
+    )
+    if elsewhere:
+        found.append(
+            f"Patients of two sites: {elsewhere} records of patients of site {site!r} are of other "
+            "sites, and they are neither trained on nor scored; leave these patients out "
+            "(data.leave_out) to test on patients of one site."
+        )
+    return found
 
 
 def with_ids(row: Row, dataset: prepared.Dataset) -> Row:

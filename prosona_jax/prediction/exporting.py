@@ -10,8 +10,8 @@ from prosona_jax.prediction import model_card, package, trained
 from prosona_jax.prediction.trained import Trained
 from prosona_jax.types import InputError, first_line
 
-_CLEARED = {  # fields of the config that hold paths or patients, by part
-    "data": {"path": "", "train_path": "", "cache_dir": "", "leave_out": []},
+_CLEARED = {  # fields of the config that hold paths, patients or hospitals
+    "data": {"path": "", "train_path": "", "cache_dir": "", "leave_out": [], "test_site": ""},
     "prompts": {"path": "", "encoder": "", "probe": ""},
 }
 

@@ -1,10 +1,10 @@
 """Section of the report on volumes: all slices of a volume count together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from prosona_jax.evaluation.catalogue import VOLUME_METRICS, Metric, named
-from prosona_jax.evaluation.results import Rows, VolumeResults
+from prosona_jax.evaluation.catalogue import VOLUME_METRICS, named
+from prosona_jax.evaluation.results import VolumeResults
 from prosona_jax.report import document
 
 _LATENT = {

@@ -14,6 +14,7 @@ from prosona_jax.types import InputError
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SPLITS = {
     "folds": 4, "fold": 0, "validation_share": 0.5, "leave_out": (), "split": "test",
+    "test_site": "",
     "spacing_mm": 0.0,
 }  # fmt: skip
 

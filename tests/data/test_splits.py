@@ -145,3 +145,60 @@ def test_only_needed_splits_must_not_be_empty():
     assert len(parts["all"]) == 1
     with pytest.raises(InputError, match="the all split is empty"):
         assign([], needed=("all",))
+
+
+SITES = ["north", "south", "east", "south"]
+
+
+def by_site(test_site, patients=PATIENTS, **changes):
+    sites = [SITES[int(patient[-4:]) % 4] for patient in patients]
+    return assign(patients, sites=sites, test_site=test_site, **changes), np.array(sites)
+
+
+@pytest.mark.parametrize("folds", [0, 4])
+def test_the_records_of_a_site_are_the_test_set_and_the_others_train_and_validate(folds):
+    parts, sites = by_site("south", folds=folds, fold=min(folds, 1))
+    np.testing.assert_array_equal(parts["test"], np.flatnonzero(sites == "south"))
+    learned = np.concatenate([parts["train"], parts["validation"]])
+    np.testing.assert_array_equal(np.sort(learned), np.flatnonzero(sites != "south"))
+    assert len(parts["validation"]) / len(learned) == pytest.approx(0.15, abs=0.05)
+    np.testing.assert_array_equal(parts["all"], np.arange(800))
+    patients = [set(np.array(PATIENTS)[parts[name]]) for name in splits.SPLITS]
+    assert sum(map(len, patients)) == len(set.union(*patients)) == 400
+
+
+def test_a_patient_validates_whichever_site_is_tested():
+    north, south = (set(by_site(site)[0]["validation"].tolist()) for site in ("north", "south"))
+    _, sites = by_site("south")
+    assert north - set(np.flatnonzero(sites == "south")) == south - set(
+        np.flatnonzero(sites == "north")
+    )
+
+
+def test_a_patient_of_two_sites_is_tested_at_the_site_alone():
+    patients, sites = ["a", "a", "b", "c"], ["south", "north", "north", "south"]
+    parts = assign(patients, sites=sites, test_site="south", validation_share=0, needed=())
+    assert {name: part.tolist() for name, part in parts.items()} == {
+        "train": [2], "validation": [], "test": [0, 3], "all": [0, 2, 3],
+    }  # fmt: skip
+
+
+def test_a_site_leaves_out_patients_and_never_tests_what_only_trains():
+    patients, sites = ["a", "b", "c", "d"], ["south", "south", "north", "north"]
+    declared = ["only_train", "", "only_train", ""]
+    parts = assign(
+        patients, declared, sites=sites, test_site="south", validation_share=0, needed=(),
+        leave_out=("d",),
+    )  # fmt: skip
+    assert {name: part.tolist() for name, part in parts.items()} == {
+        "train": [2], "validation": [], "test": [1], "all": [1],
+    }  # fmt: skip
+
+
+def test_an_unknown_site_is_refused_with_the_sites_that_there_are():
+    with pytest.raises(InputError, match="data.test_site='west': no record is of this site; sites"):
+        by_site("west")
+    with pytest.raises(InputError, match="sites of the data: 'east', 'north', 'south'$"):
+        by_site("west")
+    with pytest.raises(InputError, match="sites of the data: none$"):
+        assign(["a"], sites=[""], test_site="west")
