@@ -71,6 +71,7 @@ class Fingerprint:
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
         self._patients: set[str] = set()
+        self._volumes: set[str] = set()
         self._dice: list[float] = []
         self._areas: list[np.ndarray] = []
         self._raters_missing = 0
@@ -86,6 +87,7 @@ class Fingerprint:
         for array in (record.image, record.masks, record.rater_valid, record.spacing_mm):
             self._digest.update(np.ascontiguousarray(array).tobytes())
         self._patients.add(record.patient_id)
+        self._volumes |= {record.volume} - {""}
         self._dice.append(mean_pairwise_dice(record))
         self._areas.append(record.masks[record.rater_valid].sum((1, 2)))
         self._raters_missing += int((~record.rater_valid).sum())
@@ -103,6 +105,7 @@ class Fingerprint:
         return {
             "records": len(self._dice),
             "patients": len(self._patients),
+            **({"volumes": len(self._volumes)} if self._volumes else {}),
             "raters": masks_shape[0],
             "masks_missing": self._raters_missing,
             "image_shape": list(image_shape),
@@ -152,7 +155,8 @@ def words(fingerprint: dict[str, Any]) -> dict[str, str]:
     values = " / ".join(f"{seen[name]:.4g}" for name in ("low", "median", "high"))
     skipped = ", ".join(f"{count} {reason}" for reason, count in f["skipped"].items())
     return {
-        "records": f"{f['records']} of {f['patients']} patients",
+        "records": f"{f['records']} of {f['patients']} patients"
+        + (f", slices of {f['volumes']} volumes" if "volumes" in f else ""),
         "raters": f"{f['raters']} ({f['masks_missing']} masks declared missing)",
         "image": f"{'x'.join(map(str, f['image_shape']))}, from {low} to {high} pixels",
         "spacing": spacing,

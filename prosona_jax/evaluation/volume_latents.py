@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Float
 
 from prosona_jax.evaluation.volume_steps import Located, Placed
-from prosona_jax.models.distributions import Gaussian
 from prosona_jax.types import Batch
 
 # "volume": one latent for all slices, from the pooled prior and the mean query. "draw": one
@@ -53,12 +52,11 @@ def share(
     """
     row_of = {index: row for row, index in enumerate(indices)}
     seed_of = {index: index for index in indices}
-    if latent != "slice":
-        for own in _by_volume(indices, place_of):
-            seed_of |= dict.fromkeys(own, min(own))
-            if latent == "volume":
-                rows = [row_of[index] for index in own]
-                located = _with(located, rows, _pooled(jax.tree.map(lambda x: x[rows], located)))  # noqa: B023 - used at once
+    located = jax.tree.map(np.array, located)
+    for own in _by_volume(indices, place_of) if latent != "slice" else ():
+        seed_of |= dict.fromkeys(own, min(own))
+        if latent == "volume":
+            _pool(located, [row_of[index] for index in own])
 
     def place(batch: Batch) -> Placed:
         own = batch.index.tolist()
@@ -78,25 +76,11 @@ def _by_volume(indices: Sequence[int], place_of: Mapping[int, Slice]) -> Iterato
         yield list(own)
 
 
-def _pooled(located: Located) -> Located:
-    """Returns the prior and the queries that all n slices share, with a leading axis of 1."""
-    mu, log_sigma = (np.asarray(x, np.float64) for x in located.prior)
+def _pool(located: Located, rows: Sequence[int]) -> None:
+    """Gives the n slices in these rows their pooled prior and their mean queries, in place."""
+    mu, log_sigma = (np.asarray(x[rows], np.float64) for x in located.prior)
     precision = np.exp(-2 * log_sigma)
-    prior = Gaussian(
-        mu=(precision * mu).sum(axis=0, keepdims=True) / precision.sum(axis=0, keepdims=True),
-        log_sigma=-np.log(precision.mean(axis=0, keepdims=True)) / 2,
-    )
-    queries = {
-        name: np.asarray(x, np.float64).mean(axis=0, keepdims=True)
-        for name, x in located.queries.items()
-    }
-    return jax.tree.map(lambda x: x.astype(np.float32), Located(prior, queries))
-
-
-def _with(located: Located, rows: Sequence[int], shared: Located) -> Located:
-    def put(array: np.ndarray, value: np.ndarray) -> np.ndarray:
-        array = np.array(array)
-        array[rows] = value
-        return array
-
-    return jax.tree.map(put, located, shared)
+    located.prior.mu[rows] = (precision * mu).sum(axis=0) / precision.sum(axis=0)
+    located.prior.log_sigma[rows] = -np.log(precision.mean(axis=0)) / 2
+    for query in located.queries.values():
+        query[rows] = query[rows].mean(axis=0, dtype=np.float64)

@@ -76,26 +76,30 @@ def evaluate(
 
     Args:
         folder: the workdir.
-        overrides: fields `data.*` of its config to change, by name.
+        overrides: fields `data.*` of its config to change, by name, and `evaluate.latent`.
 
     Returns:
-        The folder of the report, ``<workdir>/eval-<file stem or source>``.
+        The folder of the report, ``<workdir>/eval-<file stem or source>``, with the latent in its
+        name if that is changed.
 
     Raises:
-        InputError: a field is not `data.*`, or workdir or data are faulty.
+        InputError: another field is named, or workdir or data are faulty.
     """
     folder, overrides = pathlib.Path(folder).expanduser(), overrides or {}
     run = workdir.read(folder)
     trained = ml_collections.ConfigDict(run.config)
     for name, value in overrides.items():
-        if not name.startswith("data."):
+        part, field = name.split(".", 1) if "." in name else ("", name)
+        if part != "data" and name != "evaluate.latent":
             raise InputError(
-                f"--config.{name} cannot be changed with --mode=eval: only config.data.* can be "
-                f"changed, the rest comes from {folder}"
+                f"--config.{name} cannot be changed with --mode=eval: only config.data.* and "
+                f"config.evaluate.latent can be changed, the rest comes from {folder}"
             )
-        trained.data[name.removeprefix("data.")] = value
+        trained[part][field] = value
     limits.check(trained)
-    report_folder = folder / f"eval-{pathlib.Path(trained.data.path).stem or trained.data.source}"
+    stem = pathlib.Path(trained.data.path).stem or trained.data.source
+    latent = [overrides["evaluate.latent"]] if "evaluate.latent" in overrides else []
+    report_folder = folder / "-".join(["eval", stem, *latent])
     data = inputs.load_data(trained, needed=(trained.data.split,))
     scored = _scored(trained, data)
     parallel.first_process_first(lambda: document.check(report_folder, scored))

@@ -1,7 +1,6 @@
 """Section of the report with the main scores of each site."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from prosona_jax.evaluation.catalogue import METRICS, STYLE_METRICS, VOLUME_METRICS, Metric, named
 from prosona_jax.evaluation.results import Rows, means
@@ -15,6 +14,7 @@ _OF_VOLUMES = (
     ("samples", named(VOLUME_METRICS, "ged", "dice_match")),
     ("prompts_mean", named(VOLUME_METRICS, "dice_mean", "assd_mm")),
 )
+_WHOSE = {"samples": ", samples", "prompts_mean": ", styles"}  # added to a metric's title
 
 
 def section(rows: Rows, volume_rows: Rows, samples: int, bootstrap: int) -> document.Section:
@@ -51,12 +51,12 @@ def _table(
 ) -> document.Table:
     present = {row["method"] for row in rows}
     shown = [(method, m) for method, metrics in chosen if method in present for m in metrics]
-    lines: list[tuple[Any, ...]] = []
+    lines = []
     for site in sites:
         own = [row for row in rows if row["site"] == site]
         cells = [m.cell(means(own, method, (m,), bootstrap).get(m.name)) for method, m in shown]
-        patients = {row["patient_id"] for row in own}
-        lines.append((site or "unknown", len(patients), len({row[key] for row in own}), *cells))
+        counts = (str(len({row[column] for row in own})) for column in ("patient_id", key))
+        lines.append((site or "unknown", *counts, *cells))
     titles = [
         m.label(samples) if "@S" in m.title else f"{m.title}{_WHOSE[method]}" for method, m in shown
     ]
@@ -66,6 +66,3 @@ def _table(
     )
     header = ("Site", "Patients", noun, *titles)
     return document.Table(header, lines, "l" + "r" * (len(header) - 1), caption)
-
-
-_WHOSE = {"samples": ", samples", "prompts_mean": ""}

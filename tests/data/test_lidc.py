@@ -133,6 +133,7 @@ def test_slices_are_those_that_every_rater_includes():
     skipped = collections.Counter()
     assert lidc.slices(nodule_of(one, other), "all", skipped) == [1.0, 2.0]
     assert lidc.slices(nodule_of(one, other), "largest", skipped) == [2.0]
+    assert lidc.slices(nodule_of(one, other), "any", skipped) == [1.0, 2.0, 3.0, 4.0]
     assert skipped == {}
     assert lidc.slices(nodule_of(one, (hole,)), "largest", skipped) == []
     assert skipped == {lidc.NO_SHARED_SLICE: 1}

@@ -5,7 +5,7 @@ import collections
 import numpy as np
 import pytest
 
-from data_pipelines import prepared, transforms, validation, volumes
+from data_pipelines import fingerprint, prepared, transforms, validation, volumes
 from data_pipelines.fingerprint import Tally
 from data_pipelines.sources import npz
 from data_pipelines.volumes import Volume
@@ -135,6 +135,10 @@ def test_prepared_records_know_their_volume(make_settings, cache, tmp_path):
     assert dataset.volumes == ["v"] * 4 + ["ww"] * 4
     assert dataset.slice_mm == [3.0, 6.0, 9.0, 12.0] * 2
     assert dataset.slice_spacings_mm == [3.0] * 8
+    assert dataset.fingerprint["volumes"] == 2
+    assert (
+        fingerprint.words(dataset.fingerprint)["records"] == "8 of 1 patients, slices of 2 volumes"
+    )
     assert dataset.sites == ["here"] * 8
     for stored, record in zip(dataset, records, strict=True):
         assert (stored.volume, stored.slice_mm) == (record.volume, record.slice_mm)
