@@ -192,6 +192,39 @@ def test_another_file_is_scored_with_the_settings_of_the_workdir(folder, trained
     assert f"Known patients: {known} of the scored patients" in (report / "report.md").read_text()
 
 
+def test_volumes_and_sites_are_scored_beside_slices(folder, trained):
+    with np.load(folder / "other.npz") as stored:
+        arrays = dict(stored)
+    number = np.arange(12)
+    arrays |= {
+        "patient_id": np.array([f"q{i // 3}" for i in number]),
+        "volume": np.array([f"v{i // 3}" for i in number]),
+        "site": np.array(["north", "south"])[number // 6],
+        "spacing_mm": np.full((12, 2), 1.5),
+        "slice_mm": 4.0 * (number % 3),
+        "slice_spacing_mm": np.full(12, 4.0),
+    }
+    np.savez(folder / "volumes.npz", **arrays)
+    fields = {"data.path": folder / "volumes.npz", "data.split": "all", "evaluate.latent": "draw"}
+    end(start("main", folder, "whole", fields, "--mode=eval"))
+    report = trained / "eval-volumes-draw"
+    result = json.loads((report / "report.json").read_text())
+    found = result["volumes"]
+    assert (result["records"], found["volumes"], found["latent"]) == (12, 4, "draw")
+    with (report / "rows_volumes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["volume"] for row in rows] == [f"v{i}" for i in range(4) for _ in range(6)]
+    assert [row["site"] for row in rows] == ["north"] * 12 + ["south"] * 12
+    assert {row["slices"] for row in rows} == {"3"}
+    for method in ("samples", "prompts_mean", "prompts_held_out"):
+        of_method = [float(row["ged"]) for row in rows if row["method"] == method]
+        assert found[method]["ged"]["mean"] == pytest.approx(np.mean(of_method))
+    assert result["styles"]["prompts_mean"]["dice_mean"] != found["prompts_mean"]["dice_mean"]
+    page = (report / "report.md").read_text()
+    assert "## Per volume" in page
+    assert "| north | 2 | 6 |" in page.split("## Per site")[1]
+
+
 @pytest.mark.parametrize(
     ("workdir", "fields", "message"),
     [

@@ -53,7 +53,7 @@ def share(
     row_of = {index: row for row, index in enumerate(indices)}
     seed_of = {index: index for index in indices}
     located = jax.tree.map(np.array, located)
-    for own in _by_volume(indices, place_of) if latent != "slice" else ():
+    for own in by_volume(indices, place_of) if latent != "slice" else ():
         seed_of |= dict.fromkeys(own, min(own))
         if latent == "volume":
             _pool(located, [row_of[index] for index in own])
@@ -71,7 +71,8 @@ def share(
     return place
 
 
-def _by_volume(indices: Sequence[int], place_of: Mapping[int, Slice]) -> Iterator[list[int]]:
+def by_volume(indices: Iterable[int], place_of: Mapping[int, Slice]) -> Iterator[list[int]]:
+    """Yields the records of each volume, from the first slice to the last."""
     for _, own in itertools.groupby(order(indices, place_of), lambda i: place_of[i].volume):
         yield list(own)
 

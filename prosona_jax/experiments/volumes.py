@@ -1,7 +1,7 @@
 """Scores the volumes of a split: all slices of a volume count together."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 import jax
 import numpy as np
@@ -10,12 +10,14 @@ from data_pipelines.prepared import Dataset
 from prosona_jax.evaluation import volume_latents, volumes
 from prosona_jax.evaluation.scoring import Row
 from prosona_jax.evaluation.volume_latents import Slice
-from prosona_jax.evaluation.volume_steps import OWN, Asked
+from prosona_jax.evaluation.volume_steps import OWN, Asked, Drawn, Placed
 from prosona_jax.experiments import build, inputs, predictions
 from prosona_jax.experiments.build import Config
 from prosona_jax.experiments.inputs import Data
 from prosona_jax.experiments.predictions import StageTwo
 from prosona_jax.types import Batch, InputError, Params
+
+_RECORDS = 512  # that are located before they are drawn; hundreds of sentences take 26 KB for each
 
 
 def score(
@@ -30,26 +32,40 @@ def score(
     place_of = places(dataset, data.indices[split].tolist())
     if not place_of:
         return []
-    indices = volume_latents.order(place_of, place_of)
+    locate = predictions.step(config, build.locate_step, styles=second.styles if second else 0)
+    draw = predictions.step(config, build.volume_draw_step, samples=config.evaluate.samples)
+    asked = Asked(stage_one, second and second.params, _text(second))
+    latent = config.evaluate.get("latent", "volume")  # workdirs from before this field have none
 
-    def batches() -> Iterable[Batch]:
+    def batches(indices: list[int]) -> Iterator[Batch]:
         # A process needs all slices of a volume, so each one draws all volumes.
         return inputs.eval_batches(config, dataset, np.array(indices), everywhere=True)
 
-    locate = predictions.step(config, build.locate_step, styles=second.styles if second else 0)
-    asked = Asked(stage_one, second and second.params, _text(second))
-    found = [each for _, each in predictions.run(config, asked, batches(), locate)]
-    located = jax.tree.map(lambda *each: np.concatenate(each), *found)
-    latent = config.evaluate.get("latent", "volume")  # workdirs from before this field have none
-    place = volume_latents.share(located, indices, place_of, latent)
-    draw = predictions.step(config, build.volume_draw_step, samples=config.evaluate.samples)
-    drawn = predictions.run(config, stage_one, map(place, batches()), draw)
-    rows = volumes.evaluate(drawn, place_of, by_area=config.data.raters == "by_area")
+    def drawn() -> Iterator[tuple[Placed, Drawn]]:
+        for indices in _parts(place_of):
+            found = [each for _, each in predictions.run(config, asked, batches(indices), locate)]
+            located = jax.tree.map(lambda *each: np.concatenate(each), *found)
+            place = volume_latents.share(located, indices, place_of, latent)
+            yield from predictions.run(config, stage_one, map(place, batches(indices)), draw)
+
+    rows = volumes.evaluate(drawn(), place_of, by_area=config.data.raters == "by_area")
     record_of = {place.volume: index for index, place in place_of.items()}
     return [
         {"volume": row["volume"], **inputs.origin(dataset, record_of[row["volume"]])} | row
         for row in rows
     ]
+
+
+def _parts(place_of: Mapping[int, Slice]) -> Iterator[list[int]]:
+    """Yields whole volumes, so many that their queries take little memory, slices in order."""
+    part: list[int] = []
+    for own in volume_latents.by_volume(place_of, place_of):
+        part += own
+        if len(part) >= _RECORDS:
+            yield part
+            part = []
+    if part:
+        yield part
 
 
 def _text(second: StageTwo | None) -> dict[str, np.ndarray | None]:

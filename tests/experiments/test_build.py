@@ -32,6 +32,12 @@ def test_the_config_of_the_cells_passes():
     limits.check(cells.get_config())
 
 
+def test_the_config_of_a_workdir_without_a_latent_passes():
+    config = cells.get_config().unlock()
+    del config.evaluate["latent"]
+    limits.check(config)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -40,6 +46,10 @@ def test_the_config_of_the_cells_passes():
         (
             {"model__posterior_input": "mean"},
             "config.model.posterior_input is 'mean'; choose from single, all",
+        ),
+        (
+            {"evaluate__latent": "patient"},
+            "config.evaluate.latent is 'patient'; choose from volume, draw, slice",
         ),
         (
             {"model__dtype": "float16"},

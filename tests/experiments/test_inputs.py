@@ -218,3 +218,24 @@ def test_prompts_are_found_from_any_directory(tmp_path, monkeypatch):
         prompt_sets.load(config, 4)
     with pytest.raises(InputError, match=r"^no/such.yaml: cannot be read \(.+\); set prompts.path"):
         prompt_sets.load(_config({"prompts.path": "no/such.yaml"}), 4)
+
+
+def test_a_tested_site_is_described_and_patients_of_two_sites_are_a_caveat():
+    data, config = _data(), _config({"data.test_site": "south"})
+    data.dataset.sites = ["north", "south", "south", "north", "south"]  # of p1, p1, p2, p3, p4
+    described = inputs.describe(config, data, _run(data))
+    assert described["split"] == "test; site south is tested, and the model learns from the others"
+    [caveat] = [x for x in inputs.about_splits(config, {0: data}, trained=True) if "sites" in x]
+    assert caveat.startswith("Patients of two sites: 1 records of patients of site 'south' are of")
+    data.dataset.sites[0] = "south"
+    assert not [x for x in inputs.about_splits(config, {0: data}, trained=True) if "sites" in x]
+
+
+def test_rows_name_the_site_only_where_the_data_name_any():
+    data = _data()
+    data.dataset.record_ids, data.dataset.sites = [f"r{i}" for i in range(5)], [""] * 5
+    row = {"index": 2, "method": "samples", "ged": 0.5}
+    expected = {"record_id": "r2", "patient_id": "p2", "method": "samples", "ged": 0.5}
+    assert inputs.with_ids(row, data.dataset) == expected
+    data.dataset.sites = ["", "", "", "north", ""]
+    assert inputs.with_ids(row, data.dataset) == expected | {"site": ""}
