@@ -94,7 +94,7 @@ def _kept(masks: np.ndarray, which: str) -> np.ndarray:
     drawn = areas > 0
     if which == "any":
         return np.flatnonzero(drawn.any(axis=0))
-    shared = np.flatnonzero(drawn.all(axis=0))
+    shared = np.flatnonzero(drawn.all(axis=0) & drawn.any(axis=0))  # none without a rater
     if which == "largest" and len(shared):
         return shared[[areas[:, shared].max(axis=0).argmax()]]
     return shared

@@ -67,10 +67,13 @@ def test_missing_raters_do_not_decide_which_slices_are_kept(make_settings):
 
 @pytest.mark.parametrize("which", ["all", "largest", "any"])
 def test_a_volume_without_a_slice_is_counted(make_settings, which):
-    empty = made(masks=np.zeros((2, 6, 30, 26), np.uint8))
-    records, skipped = cut(empty, make_settings("x", slices=which))
-    assert records == []
-    assert skipped == {volumes.NO_SLICE[which]: 1}
+    for change in (
+        {"masks": np.zeros((2, 6, 30, 26), np.uint8)},
+        {"rater_valid": np.zeros(2, bool)},
+    ):
+        records, skipped = cut(made(**change), make_settings("x", slices=which, crop="organ"))
+        assert records == []
+        assert skipped == {volumes.NO_SLICE[which]: 1}
 
 
 def test_all_slices_of_a_volume_share_one_window(make_settings):
