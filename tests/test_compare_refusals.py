@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.comparing import compare, refusal
+from tests.comparing import FIELDS, compare, refusal
 from tests.programs import PATIENTS, end, write_discs
 
 
@@ -30,6 +30,17 @@ def folder(tmp_path_factory):
 )
 def test_a_refused_comparison_leaves_no_files(folder, asked, said):
     assert refusal(folder, "never", **asked) == said
+    assert not (folder / "never").exists()
+
+
+def test_a_tested_site_has_one_fold(folder):
+    said = refusal(folder, "never", fields=FIELDS | {"data.test_site": "north"})
+    assert said == (
+        "--folds: 1, but config.data.test_site is 'north', and the patients of a site are one test "
+        "set; leave --folds out"
+    )
+    said = refusal(folder, "never", folds=None, fields=FIELDS | {"data.test_site": "north"})
+    assert said.startswith("data.test_site='north': no record is of this site")
     assert not (folder / "never").exists()
 
 
