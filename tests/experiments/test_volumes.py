@@ -122,6 +122,16 @@ def test_the_order_of_the_records_does_not_matter(load):
                 np.testing.assert_allclose(moved[key][name], value, atol=1e-6)
 
 
+def test_pmap_gives_the_same_scores(load):
+    data, config = load([record("a", number) for number in range(3)]), config_of()
+    config.parallel = "pmap"
+    mapped = volumes.score(config, *model(), data, "test")
+    for row, other in zip(mapped, rows_of(data).values(), strict=True):
+        assert row["method"] == other["method"]
+        for name in {"ged", "loo_dice", "dice_mean"} & row.keys():
+            assert row[name] == pytest.approx(other[name], abs=1e-6)
+
+
 def test_how_many_volumes_are_located_together_does_not_matter(load, monkeypatch):
     data = load([record(name, number) for name in ("a", "bb", "ccc") for number in range(2)])
     whole = rows_of(data)
