@@ -49,6 +49,9 @@ def _data() -> ml_collections.ConfigDict:
     data.validation_share = 0.15  # share of the other folds' patients kept for validation
     data.split = "test"  # the split that is scored: test | validation | train | all
     data.raters = "stored"  # mask k of a record is rater k as "stored", or k-th smallest "by_area"
+    # Above 0, a rater without a mask saw no object, and images that fewer raters drew are left out.
+    # 0: a missing rater is unknown, and of LIDC-IDRI only nodules of four raters are read.
+    data.min_raters = 0
     data.on_error = "raise"  # on a corrupt record: "raise" stops, "skip" omits and counts it
     return data
 

@@ -96,9 +96,14 @@ def read_nodules(database: pathlib.Path) -> list[Nodule]:
     return nodules
 
 
-def four_rater_nodules(database: pathlib.Path) -> list[Nodule]:
-    """Returns the nodules that all four raters drew, ordered by patient and number."""
-    return [nodule for nodule in read_nodules(database) if len(nodule.raters) == RATERS]
+def nodules_of(database: pathlib.Path, min_raters: int) -> list[Nodule]:
+    """Returns the nodules that so many raters drew or more, ordered by patient and number.
+
+    These are 896 of four raters, and 2637 of one or more. 0 means all four. The 14 groups of more
+    than four outlines are several nodules that touch, and are left out.
+    """
+    counts = range(min_raters or RATERS, RATERS + 1)
+    return [nodule for nodule in read_nodules(database) if len(nodule.raters) in counts]
 
 
 def read_series(database: pathlib.Path) -> dict[str, str]:
@@ -111,7 +116,7 @@ def slices(nodule: Nodule, which: str, skipped: collections.Counter[str]) -> lis
     """Returns z [mm] of "all" slices on which every rater draws, or of the "largest" of them.
 
     A nodule without such a slice is counted in `skipped`. "any" are the slices on which at least
-    one rater draws.
+    one rater draws. A rater who did not draw the nodule does not count.
 
     The largest slice is the one that holds the nodule's largest single contour.
     """
@@ -138,13 +143,14 @@ def window(nodule: Nodule, z_mm: float, size: int) -> Window:
 
 
 def masks(nodule: Nodule, z_mm: float, crop: Window) -> np.ndarray:
-    """Returns each rater's mask u8 {0, 1} [R, size, size] on one slice."""
-    return np.stack(
-        [
-            rasterise([contour for contour in rater if contour.z_mm == z_mm], crop)
-            for rater in nodule.raters
-        ]
-    )
+    """Returns each rater's mask u8 {0, 1} [4, size, size] on one slice.
+
+    The last masks are empty if fewer than four raters drew the nodule.
+    """
+    found = np.zeros((RATERS, crop.size, crop.size), np.uint8)
+    for mask, rater in zip(found, nodule.raters, strict=False):
+        mask[:] = rasterise([contour for contour in rater if contour.z_mm == z_mm], crop)
+    return found
 
 
 def rasterise(contours: list[Contour], crop: Window) -> np.ndarray:
@@ -162,11 +168,14 @@ def rasterise(contours: list[Contour], crop: Window) -> np.ndarray:
 
 
 def record(nodule: Nodule, z_mm: float, image_hu: np.ndarray, drawn: np.ndarray) -> Record:
-    """Returns the record of one slice from its crop f32 [H, W] in HU and masks u8 [R, H, W]."""
+    """Returns the record of one slice from its crop f32 [H, W] in HU and masks u8 [4, H, W].
+
+    Raters who did not draw the nodule are missing.
+    """
     return Record(
         image=image_hu[..., None],
         masks=drawn,
-        rater_valid=np.ones(len(drawn), bool),
+        rater_valid=np.arange(RATERS) < len(nodule.raters),
         patient_id=nodule.patient_id,
         record_id=record_id(nodule, z_mm),
         site="",

@@ -140,6 +140,11 @@ def _records(settings: Settings, tally: Tally, *, windowed: bool) -> Iterator[Re
         if validation.is_empty(record):
             tally.skipped[EMPTY] += 1
             continue
+        if settings.min_raters:
+            if validation.drawn_by(record) < settings.min_raters:
+                tally.skipped[f"drawn by fewer raters than {settings.min_raters}"] += 1
+                continue
+            record = styles.none_missing(record)
         low: np.ndarray | np.float32 = np.float32(-1)
         if not windowed:
             low, _ = transforms.limits(item.image, item.intensity_unit, settings, item.window)

@@ -35,6 +35,7 @@ class Settings:
     on_error: str
     train_path: str = ""  # workdirs from before this field have none
     crop: str = "middle"  # nor this
+    min_raters: int = 0  # nor this
 
     def __post_init__(self) -> None:
         for name, choices in (
@@ -46,6 +47,8 @@ class Settings:
         ):
             if (value := getattr(self, name)) not in choices:
                 raise InputError(f"data.{name}={value!r} is unknown; choose one of {choices}")
+        if self.min_raters < 0:
+            raise InputError(f"data.min_raters={self.min_raters}: give 0 or a number of raters")
         if self.size < 1:
             raise InputError(f"data.size={self.size}: give the input's height in pixels, above 0")
         if not 0 <= self.spacing_mm < math.inf:

@@ -1,8 +1,21 @@
 """Assigns masks to styles: mask k is of style k."""
 
+from typing import Any
+
 import numpy as np
 
 from prosona_jax.types import Record
+
+
+def none_missing(drawn: Any) -> Any:
+    """Gives the missing raters of a record or of a volume an empty mask: they saw no object.
+
+    This is the protocol of the probabilistic U-Net on LIDC-IDRI (Kohl et al., NeurIPS 2018): a
+    radiologist who did not mark a nodule held that there is none.
+    """
+    missing = ~drawn.rater_valid.reshape(-1, *[1] * (drawn.masks.ndim - 1))
+    masks = np.where(missing, np.uint8(0), drawn.masks)
+    return drawn._replace(masks=masks, rater_valid=np.ones_like(drawn.rater_valid))
 
 
 def by_area(record: Record) -> Record:

@@ -58,7 +58,12 @@ def float32(values: Any) -> np.ndarray:
 
 def is_empty(record: Record) -> bool:
     """Returns whether every mask of the raters who are not missing is empty."""
-    return not record.masks[record.rater_valid].any()
+    return not drawn_by(record)
+
+
+def drawn_by(record: Record) -> int:
+    """Returns how many raters drew something."""
+    return int(record.masks[record.rater_valid].any(axis=(1, 2)).sum())
 
 
 class Checker:

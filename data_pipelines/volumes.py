@@ -55,14 +55,16 @@ def slices(
         settings: which slices, and the target geometry.
         skipped: gets 1 if no slice is kept, see `NO_SLICE`.
     """
-    if settings.raters == "by_area":
-        voxels = volume.masks.sum(axis=(1, 2, 3), dtype=np.int64)
-        masks, rater_valid = styles.sort(volume.masks, volume.rater_valid, voxels)
-        volume = volume._replace(masks=masks, rater_valid=rater_valid)
     kept = _kept(volume.masks[volume.rater_valid], settings.slices)
     if not len(kept):
         skipped[NO_SLICE[settings.slices]] += 1
         return
+    if settings.min_raters:
+        volume = styles.none_missing(volume)
+    if settings.raters == "by_area":
+        voxels = volume.masks.sum(axis=(1, 2, 3), dtype=np.int64)
+        masks, rater_valid = styles.sort(volume.masks, volume.rater_valid, voxels)
+        volume = volume._replace(masks=masks, rater_valid=rater_valid)
     low, high = transforms.limits(volume.image, volume.intensity_unit, settings)
     box = _box(volume, settings) if settings.crop == "organ" else None
     for index in kept.tolist():

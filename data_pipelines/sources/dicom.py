@@ -65,7 +65,7 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
     for patient, series in sorted(index.patients.items()):
         skipped[f"CT series that is not LIDC-IDRI's, of patient {patient}"] += len(series)
     yield from index.faults
-    for nodule in lidc.four_rater_nodules(database):
+    for nodule in lidc.nodules_of(database, settings.min_raters):
         if nodule.series_uid not in index.slices:
             skipped[ABSENT_SERIES] += 1
             continue

@@ -9,10 +9,10 @@ from prosona_jax.types import InputError, Record
 
 
 def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[Record | InputError]:
-    """Yields a slice of each nodule with four raters: every shared slice, or the largest.
+    """Yields slices of each nodule with four raters, or with `settings.min_raters` or more.
 
-    These are 5079 records of 554 patients with slices="all", and 895 with "largest": in one of the
-    896 nodules the raters share no slice.
+    Of four raters these are 5079 records of 554 patients with slices="all", and 895 with "largest":
+    in one of the 896 nodules the raters share no slice.
 
     Args:
         settings: `path` must be empty.
@@ -26,7 +26,7 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
         raise InputError(
             f"data.path={settings.path}: source 'simulated' needs no file; leave data.path empty"
         )
-    for nodule in lidc.four_rater_nodules(lidc.find_database()):
+    for nodule in lidc.nodules_of(lidc.find_database(), settings.min_raters):
         size = settings.native_size(nodule.spacing_mm)
         for z_mm in lidc.slices(nodule, settings.slices, skipped):
             masks = lidc.masks(nodule, z_mm, lidc.window(nodule, z_mm, size))

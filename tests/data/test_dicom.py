@@ -83,7 +83,7 @@ def one_nodule(request, monkeypatch):
         return
     rater = (contour(1.0, 4, 10), contour(2.0, 4, 12))
     nodule = lidc.Nodule("LIDC-IDRI-0001", SERIES, 1, 0.5, (rater,) * 4)
-    monkeypatch.setattr(lidc, "four_rater_nodules", lambda database: [nodule])
+    monkeypatch.setattr(lidc, "nodules_of", lambda database, least: [nodule])
     monkeypatch.setattr(lidc, "read_series", lambda database: {SERIES: "p"})
 
 

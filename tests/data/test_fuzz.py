@@ -217,7 +217,7 @@ def test_dicom_folders(sound, make_settings, tmp_path, data):
     content, _ = sound[data.draw(st.sampled_from(("dicom", "enhanced dicom")))]
     (folder / "1.dcm").write_bytes(damaged(content, data.draw(damages)))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(lidc, "four_rater_nodules", lambda database: [nodule])
+        patched.setattr(lidc, "nodules_of", lambda database, least: [nodule])
         patched.setattr(lidc, "read_series", lambda database: {"1.2.3": "p"})
         settings = make_settings(folder, source="dicom", size=9)
         ends_well(folder, records(settings))

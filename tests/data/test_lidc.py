@@ -2,6 +2,7 @@
 
 import collections
 import importlib.util
+import pathlib
 import sqlite3
 
 import numpy as np
@@ -64,6 +65,20 @@ def test_the_collection_counts(nodules, four):
     assert len({nodule.patient_id for nodule in four}) == 554
     assert sum(len(lidc.slices(nodule, "all", collections.Counter())) for nodule in four) == 5079
     assert len(lidc.read_series(lidc.find_database())) == 1018
+
+
+def test_nodules_of_fewer_raters_are_read_if_asked(nodules, four, monkeypatch):
+    monkeypatch.setattr(lidc, "read_nodules", lambda database: nodules)
+    counts = [len(lidc.nodules_of(pathlib.Path(), least)) for least in range(5)]
+    assert counts[0] == counts[4] == len(four)
+    assert counts[1] == len(nodules) - 14
+    assert counts[1] > counts[2] > counts[3] > counts[4]
+    fewer = next(nodule for nodule in nodules if len(nodule.raters) == 1)
+    (z_mm,) = lidc.slices(fewer, "largest", collections.Counter())
+    masks = lidc.masks(fewer, z_mm, lidc.window(fewer, z_mm, 64))
+    record = lidc.record(fewer, z_mm, np.zeros((64, 64), np.float32), masks)
+    assert record.rater_valid.tolist() == [True, False, False, False]
+    assert record.masks.any(axis=(1, 2)).tolist() == [True, False, False, False]
 
 
 def test_record_ids_are_unique_and_readable(four):

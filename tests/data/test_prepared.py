@@ -62,6 +62,35 @@ def test_a_second_file_only_trains(make_npz, make_settings, cache):
         prepared.prepare(make_settings(first, train_path="none.npz"), cache)
 
 
+def test_who_is_missing_saw_nothing_if_asked(make_npz, make_settings, changed, cache):
+    valid = np.ones((12, 3), bool)
+    valid[4, 1] = valid[7, :2] = False
+    path = make_npz(rater_valid=valid)
+    stored = prepared.prepare(make_settings(path), cache)
+    asked = prepared.prepare(make_settings(path, min_raters=1), cache)
+    assert stored[4].rater_valid.tolist() == [True, False, True]
+    for i in range(12):
+        assert asked[i].rater_valid.all()
+        np.testing.assert_array_equal(asked[i].masks.any(axis=(1, 2)), valid[i])
+        np.testing.assert_array_equal(asked[i].masks[valid[i]], stored[i].masks[valid[i]])
+    two = prepared.prepare(make_settings(path, min_raters=2), cache)
+    assert two.record_ids == [f"r{i:02d}" for i in range(12) if i != 7]
+    assert two.fingerprint["skipped"] == {"drawn by fewer raters than 2": 1}
+    with pytest.raises(InputError, match="data.min_raters=-1: give 0 or a number of raters"):
+        make_settings(path, min_raters=-1)
+
+
+def test_nodules_that_one_reader_drew_have_three_empty_masks(real_data, make_settings, cache):
+    path = real_data / "lidc_crops_fewer.npz"
+    options = {"size": 64, "min_raters": 1, "raters": "by_area"}
+    found = prepared.prepare(make_settings(path, **options), cache)
+    assert len(found) == 1225
+    drawn = [int(found[i].masks.any(axis=(1, 2)).sum()) for i in range(1225)]
+    assert [drawn.count(raters) for raters in (1, 2, 3, 4)] == [559, 340, 326, 0]
+    first = found[drawn.index(2)]
+    assert first.masks.any(axis=(1, 2)).tolist() == [False, False, True, True]
+
+
 def test_the_ends_of_the_window_come_back_exactly(make_npz, make_settings, changed, cache):
     image = changed("image", (slice(None), 0, slice(0, 2)), [-1000, 400])
     found = prepared.prepare(make_settings(make_npz(image=image)), cache)[0].image

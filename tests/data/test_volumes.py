@@ -65,6 +65,17 @@ def test_missing_raters_do_not_decide_which_slices_are_kept(make_settings):
     assert [record.record_id for record in records] == ["v/2", "v/3", "v/4"]
 
 
+def test_a_missing_rater_of_a_volume_saw_nothing_if_asked(make_settings):
+    volume = made(rater_valid=np.array([False, True]))
+    for raters, empty in (("stored", 0), ("by_area", 0)):
+        records, _ = cut(volume, make_settings("x", min_raters=1, raters=raters))
+        assert [record.record_id for record in records] == ["v/2", "v/3", "v/4"]
+        for record in records:
+            assert record.rater_valid.all()
+            assert not record.masks[empty].any()
+            assert record.masks[1 - empty].any()
+
+
 @pytest.mark.parametrize("which", ["all", "largest", "any"])
 def test_a_volume_without_a_slice_is_counted(make_settings, which):
     for change in (
