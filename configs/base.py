@@ -149,7 +149,7 @@ def _evaluate() -> ml_collections.ConfigDict:
     evaluate.batch_size = 16
     # What the slices of a volume share in its scores: one latent ("volume"); one draw, with a prior
     # for each slice, as predict draws a scan ("draw"); or nothing ("slice").
-    evaluate.latent = "volume"
+    evaluate.latent = "draw"
     evaluate.mirror = True  # average the features U(x) over the eight mirrored and rotated images
     evaluate.bootstrap = 2000  # resamples of the patients for each interval
     evaluate.panels = 6  # test records shown in the report

@@ -166,7 +166,7 @@ def _report(config: Config, folder: pathlib.Path, report_folder: pathlib.Path, d
 
 def _volumes(config: Config, rows: list[scoring.Row], styled: Styled | None) -> Volumes | None:
     """Returns the report's part about volumes, None without any."""
-    latent = config.evaluate.get("latent", "volume")  # workdirs from before this field have none
+    latent = config.evaluate.get("latent", "draw")  # workdirs from before this field have none
     return Volumes(rows, latent, styled.names if styled else []) if rows else None
 
 

@@ -35,7 +35,7 @@ def score(
     locate = predictions.step(config, build.locate_step, styles=second.styles if second else 0)
     draw = predictions.step(config, build.volume_draw_step, samples=config.evaluate.samples)
     asked = Asked(stage_one, second and second.params, _text(second))
-    latent = config.evaluate.get("latent", "volume")  # workdirs from before this field have none
+    latent = config.evaluate.get("latent", "draw")  # workdirs from before this field have none
 
     def batches(indices: list[int]) -> Iterator[Batch]:
         # A process needs all slices of a volume, so each one draws all volumes.
