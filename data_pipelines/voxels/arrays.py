@@ -4,6 +4,7 @@ A 3-D array is [slice, row, column], and a 2-D one [row, column], as NumPy users
 """
 
 import pathlib
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,11 @@ def keys(path: pathlib.Path) -> list[str]:
     """
     kind = _kind(path)
     if kind == "npz":
-        return sorted(npz.names(path))
+        try:
+            with zipfile.ZipFile(path) as file:
+                return sorted(name.removesuffix(".npy") for name in file.namelist())
+        except (OSError, zipfile.BadZipFile) as error:
+            raise unreadable(path, error) from error
     package = extra("h5py", "hdf5", path)
     try:
         with package.File(path, "r") as file:
@@ -60,8 +65,8 @@ def read(path: pathlib.Path, key: str) -> Voxels:
 
 
 def _kind(path: pathlib.Path) -> str:
-    kind = file_formats.format_of(path, (*file_formats.IMAGES, *file_formats.VOXELS))
-    if kind not in ("npz", "hdf5"):
+    kind = file_formats.format_of(path, ("npz", "hdf5"))
+    if not kind:
         raise InputError(
             f"{path}: is {file_formats.words(path) or 'of an unknown format'}, and no HDF5 or npz "
             "file; write it again"
