@@ -179,7 +179,7 @@ def _images(
         if of is not None and patterns.name(of) in cases - {own}:
             continue
         case = _identifier(listing, entry, own)
-        site, files = found.setdefault(case, (match.site, {}))
+        _, files = found.setdefault(case, (match.site, {}))
         other = files.setdefault(match.channel, entry)
         if other != entry:
             text = f"{listing.root / entry}: is an image of case {case!r} as is {other}; keep one"
@@ -230,4 +230,3 @@ def _check_rater_folders(listing: _Listing, masks_at: Pattern, raters: list[str]
 
 def _identifier(listing: _Listing, entry: str, text: str) -> str:
     return identifiers.text(text, str(listing.root / entry), "the name")
-

@@ -40,7 +40,9 @@ class Match(NamedTuple):
 class Pattern:
     """A pattern of paths, relative to the folder, with `/` between folders."""
 
-    def __init__(self, text: str, field: str, *, needed: Sequence[str], allowed: Sequence[str]):
+    def __init__(
+        self, text: str, field: str, *, needed: Sequence[str], allowed: Sequence[str]
+    ) -> None:
         """Reads a pattern.
 
         Args:
@@ -61,7 +63,7 @@ class Pattern:
             if name not in (*needed, *allowed):
                 known = ", ".join(f"{{{each}}}" for each in (*needed, *allowed))
                 raise InputError(f"{field}={text!r}: {{{name}}} is unknown; use {known}")
-        # Greedy and lazy differ if two parts touch, as in {case}_{rater}: then a known case decides.
+        # Greedy and lazy differ if parts touch, as in {case}_{rater}: then a known case decides.
         self._tries = [re.compile(_expression(text, lazy)) for lazy in ("", "?")]
 
     def matches(self, path: str) -> list[Match]:

@@ -15,9 +15,9 @@ import tqdm
 
 from data_pipelines import volumes
 from data_pipelines.layouts import finding, loading
-from data_pipelines.layouts.finding import Case, Found
-from data_pipelines.layouts.loading import NO_UNIT, Read
+from data_pipelines.layouts.survey import Survey
 from data_pipelines.settings import Settings
+from data_pipelines.volumes import Volume
 from prosona_jax.types import InputError, Record
 
 
@@ -30,22 +30,23 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
     layout = finding.layout_of(settings)
     found = finding.find(settings.location(), layout)
     unit = settings.unit or layout.unit
-    of_all = [fault.text for fault in found.faults if not fault.case]
+    faults = [fault.text for fault in found.faults if not fault.case]
     if settings.on_error == "raise":
-        of_all = [fault.text for fault in found.faults]
+        survey = Survey(found, settings.label)
         for case in tqdm.tqdm(found.cases, desc=f"checking {settings.name}", unit=" cases"):
-            of_all += faults(found, case, read(found, case, settings.label, unit))
-    if of_all:
-        raise InputError("\n".join(of_all))
+            survey.add(case, loading.read(found, case, settings.label, unit))
+        faults = survey.faults()
+    if faults:
+        raise InputError("\n".join(faults))
     yield from (InputError(fault.text) for fault in found.faults)
     for case in found.cases:
-        content = read(found, case, settings.label, unit)
-        if wrong := faults(found, case, content):
-            yield InputError("; ".join(wrong))
-        elif len(content.image) == 1:
-            yield _record(case, content)
+        volume, _, faults, *_ = loading.read(found, case, settings.label, unit)
+        if faults or volume is None:
+            yield InputError("; ".join(faults))
+        elif len(volume.image) == 1:
+            yield _record(volume)
         else:
-            yield from volumes.slices(_volume(case, content), settings, skipped)
+            yield from volumes.slices(volume, settings, skipped)
 
 
 def rater_names(settings: Settings) -> list[str]:
@@ -53,41 +54,16 @@ def rater_names(settings: Settings) -> list[str]:
     return finding.find(settings.location(), finding.layout_of(settings)).raters
 
 
-def read(found: Found, case: Case, labels: tuple[int, ...], unit: str) -> Read:
-    """Returns a case in memory, with its faults."""
-    return loading.read(found.root, case, found.raters, labels, unit)
-
-
-def faults(found: Found, case: Case, content: Read) -> list[str]:
-    """Returns the faults of a case, a line each; an unknown unit is one."""
-    if content.faults or content.unit:
-        return content.faults
-    return [f"{found.root / next(iter(case.images.values()))}: {NO_UNIT}"]
-
-
-def _record(case: Case, content: Read) -> Record:
+def _record(volume: Volume) -> Record:
+    """Returns the only slice of a volume as a single image."""
     return Record(
-        image=content.image[0],
-        masks=content.masks[:, 0],
-        rater_valid=content.rater_valid,
-        patient_id=case.patient_id,
-        record_id=case.id,
-        site=case.site,
-        spacing_mm=content.spacing_mm[1:],
-        intensity_unit=content.unit,
-        split=case.split,
-    )
-
-
-def _volume(case: Case, content: Read) -> volumes.Volume:
-    return volumes.Volume(
-        image=content.image,
-        masks=content.masks,
-        rater_valid=content.rater_valid,
-        patient_id=case.patient_id,
-        volume=case.id,
-        site=case.site,
-        spacing_mm=content.spacing_mm,
-        intensity_unit=content.unit,
-        split=case.split,
+        image=volume.image[0],
+        masks=volume.masks[:, 0],
+        rater_valid=volume.rater_valid,
+        patient_id=volume.patient_id,
+        record_id=volume.volume,
+        site=volume.site,
+        spacing_mm=volume.spacing_mm[1:],
+        intensity_unit=volume.intensity_unit,
+        split=volume.split,
     )

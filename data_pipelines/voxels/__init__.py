@@ -114,7 +114,9 @@ def _kind(path: pathlib.Path) -> str:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error}); fix that") from error
     if found in ("npz", "hdf5"):
-        raise InputError(f"{path}: is {is_a}; name its array in the pattern, as in {{case}}.npz:KEY")
+        raise InputError(
+            f"{path}: is {is_a}; name its array in the pattern, as in {{case}}.npz:KEY"
+        )
     if not found:
         remedy = "copy it again" if is_a in ("", "an empty file") else f"convert it to {_READ}"
         raise InputError(f"{path}: is {is_a or 'of an unknown format, or damaged'}; {remedy}")

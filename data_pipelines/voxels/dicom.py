@@ -12,7 +12,6 @@ from data_pipelines.images import dicom as image_dicom
 from data_pipelines.images import dicom_seg
 from data_pipelines.images.picture import bright, extra
 from data_pipelines.scans import series
-from data_pipelines.scans.geometry import Geometry
 from data_pipelines.voxels.grid import Grid, Voxels, nowhere, plane
 from prosona_jax.types import InputError
 
@@ -58,7 +57,7 @@ def read(path: pathlib.Path) -> Voxels:
         )
     load = functools.lru_cache(maxsize=1)(image_dicom.load)  # of a file with several frames
     planes = [bright(image_dicom.read_frame(load(each.path), each.frame, "")) for each in frames]
-    unit = _unit(frames[0].header, frames[0].frame)
+    unit = dicom.unit(frames[0].header, frames[0].frame)
     values = np.stack([each.image[..., 0].T for each in planes], axis=2)
     # `Geometry` counts (slice, row, column), and voxels are (column, row, slice).
     grid = Grid(values.shape, affine[:, [2, 1, 0, 3]], geometry.spacing_mm[::-1])
@@ -71,7 +70,7 @@ def _single(opened: image_dicom.Opened) -> Voxels:
     turned = picture.image[..., 0].T
     with dicom.reading(opened.path, _REMEDY):
         placed = not dicom_seg.unplaced(opened.header, 0)
-        unit = _unit(opened.header, 0)
+        unit = dicom.unit(opened.header, 0)
     spacing = picture.spacing_mm[::-1].astype(float)  # along a row, then along a column
     grid = nowhere(turned.shape)._replace(spacing_mm=np.array([*spacing, np.nan]))
     if placed:
@@ -79,10 +78,6 @@ def _single(opened: image_dicom.Opened) -> Voxels:
         affine = _affine(frame.place, frame.axes, spacing, np.zeros(3))
         grid = plane((turned.shape[0], turned.shape[1]), affine, spacing)
     return Voxels(turned[..., None], grid, unit)
-
-
-def _unit(header: Any, frame: int) -> str:
-    return dicom.unit(header, frame)
 
 
 def _affine(
@@ -110,9 +105,7 @@ def read_segments(path: pathlib.Path, labels: Sequence[int]) -> Voxels:
         frames = [series.Frame(path, found, k) for k in range(count)]
         if absent := dicom_seg.unplaced(found, 0):
             raise InputError(f"has no {' and no '.join(absent)}; {_REMEDY}")
-        drawn = np.stack(
-            [_drawn(found, k, plane_, labels) for k, plane_ in enumerate(pixels)]
-        )
+        drawn = np.stack([_drawn(found, k, plane_, labels) for k, plane_ in enumerate(pixels)])
         first = frames[0]
         if not all(
             np.allclose(each.axes, first.axes, atol=dicom_seg.SAME_DIRECTION) for each in frames

@@ -15,6 +15,7 @@ def read(path: pathlib.Path) -> Voxels:
         layout = lay_out(path, volume, None)
         values = np.asarray(volume.dataobj).reshape(layout.shape)
     if layout.axis is None:
-        grid = plane(values.shape, layout.affine, layout.sizes)
-        return Voxels(values[..., None], grid)
-    return Voxels(values, Grid(values.shape, layout.affine, layout.sizes))
+        width, height = values.shape
+        return Voxels(values[..., None], plane((width, height), layout.affine, layout.sizes))
+    i, j, k = values.shape
+    return Voxels(values, Grid((i, j, k), layout.affine, layout.sizes))

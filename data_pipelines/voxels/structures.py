@@ -67,9 +67,7 @@ def _fill(voxels: np.ndarray, grid: Grid) -> list[tuple]:
     if not 0 <= k < grid.shape[axis]:
         return []
     one, other = (a for a in range(3) if a != axis)
-    rows, columns = polygon(
-        voxels[:, one], voxels[:, other], (grid.shape[one], grid.shape[other])
-    )
+    rows, columns = polygon(voxels[:, one], voxels[:, other], (grid.shape[one], grid.shape[other]))
     place: list = [None, None, None]
     place[axis], place[one], place[other] = k, rows, columns
     return [tuple(place)] if len(rows) else []
