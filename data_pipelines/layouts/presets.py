@@ -32,8 +32,8 @@ LAYOUTS = {
     "npc": Layout(
         "{case}.h5:{channel}", "{case}.h5:label_{rater}", ("t1", "t1c", "t2"), unit="arbitrary"
     ),
-    # PNG, TIFF or JPEG
-    "pictures": Layout("images/{case}.*", "masks/{case}/{rater}.*"),
+    # PNG, TIFF, NIfTI, NRRD and so on
+    "plain": Layout("images/{case}.*", "masks/{case}/{rater}.*"),
     # A folder with the series of each case; a DICOM-SEG or an RT Structure Set for each rater
     "dicom": Layout("images/{case}", "masks/{case}/{rater}.dcm"),
 }

@@ -8,7 +8,7 @@ import numpy as np
 from data_pipelines.fingerprint import mean_pairwise_dice
 from data_pipelines.layouts.finding import Case, Found
 from data_pipelines.layouts.loading import Read
-from data_pipelines.validation import Intensities
+from data_pipelines.validation import Intensities, unit_doubt
 from data_pipelines.volumes import Volume
 
 _MOST_NAMED = 3  # files in a line
@@ -32,7 +32,7 @@ class Survey:
         self.dice: list[float] = []
         self.sizes: set[tuple[int, ...]] = set()  # (slices, rows, columns)
         self.spacings: set[tuple[float, ...]] = set()  # mm, of the same
-        self.intensities: list[Intensities] = []
+        self.intensities: dict[str, Intensities] = {}  # of each case
 
     @property
     def units(self) -> list[str]:
@@ -69,7 +69,7 @@ class Survey:
         self.dice.append(mean_pairwise_dice(volume))
         self.sizes.add(volume.masks.shape[1:])
         self.spacings.add(tuple(np.round(volume.spacing_mm.astype(float), 4).tolist()))
-        self.intensities.append(Intensities.of(volume.image))
+        self.intensities[volume.volume] = Intensities.of(volume.image)
 
     def faults(self) -> list[str]:
         """Returns all faults, one line each with file, fault and remedy."""
@@ -111,6 +111,7 @@ class Survey:
                     f"{len(self._turned[name])} cases; in {len(self._turned[usual])} cases they "
                     f"run to {usual}: slices are mirrored or lie in another plane; store all alike"
                 )
+        found += self._doubtful_unit()
         if self._resampled:
             found.append(
                 f"{root / self._resampled[0]}: lies on another grid than its image, as do "
@@ -133,6 +134,18 @@ class Survey:
                 f"{root}: {len(self._found.unused)} files fit no pattern and are not read ({named})"
             )
         return found
+
+    def _doubtful_unit(self) -> list[str]:
+        """Returns a line if the values of some case hardly have the unit that is stated."""
+        for unit in self.units:
+            doubted = [case for case, seen in self.intensities.items() if unit_doubt(seen, unit)]
+            if doubted:
+                where = (
+                    f"in {len(doubted)} of {len(self.intensities)} cases, such as {doubted[0]}, "
+                )
+                doubt = unit_doubt(self.intensities[doubted[0]], unit, where)
+                return [f"{self._found.root}: {doubt}; if so, set data.unit, such as arbitrary"]
+        return []
 
 
 def _numbers(values: Sequence[float] | set[float]) -> str:

@@ -4,11 +4,11 @@ import collections
 
 import numpy as np
 import pytest
-from tests.data.folder_files import AFFINE, image, mask, nifti, nrrd, png
 
 from data_pipelines import sources
 from data_pipelines.layouts.presets import LAYOUTS
 from prosona_jax.types import InputError
+from tests.data.folder_files import AFFINE, image, mask, nifti, nrrd, png
 
 
 @pytest.fixture
@@ -60,7 +60,9 @@ def test_prostate158_takes_the_reader_who_is_missing_for_missing(folder, tmp_pat
             nifti(case / "t2_anatomy_reader2.nii.gz", zones)
     records, raters = folder(layout="prostate158")
     assert raters == ["1", "2"]
-    assert [record.record_id for record in records] == [f"0{n}/{k}" for n in (20, 21) for k in range(4)]
+    assert [record.record_id for record in records] == [
+        f"0{n}/{k}" for n in (20, 21) for k in range(4)
+    ]
     assert [record.volume for record in records[::4]] == ["020", "021"]
     assert records[0].rater_valid.tolist() == [True, False]
     assert records[4].rater_valid.tolist() == [True, True]
@@ -130,20 +132,22 @@ def test_npc_is_one_hdf5_file_for_each_case(folder, tmp_path, shape):
     assert len(records) == 2 * (shape[0] if len(shape) == 3 else 1)
     assert records[0].image.shape == (9, 8, 3)
     expected = image(shape, 1)
-    np.testing.assert_array_equal(records[0].image[..., 1], expected[0] if expected.ndim == 3 else expected)
+    np.testing.assert_array_equal(
+        records[0].image[..., 1], expected[0] if expected.ndim == 3 else expected
+    )
     np.testing.assert_array_equal(records[0].masks[3], mask((9, 8), 4))
     assert np.isnan(records[0].spacing_mm).all()
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tiff"])
-def test_pictures_have_any_format(folder, tmp_path, suffix):
+def test_the_plain_layout_has_any_format(folder, tmp_path, suffix):
     root = tmp_path / "data"
     for n, case in enumerate(("a_1", "b_2")):
         gray = image((9, 8), n).clip(0, 255).astype(np.uint8)
         png(root / "images" / f"{case}.{suffix}", gray)
         for k, rater in enumerate(("Ann Lee", "Bo")):
             png(root / "masks" / case / f"{rater}.png", mask((9, 8), k, 255))
-    records, raters = folder(layout="pictures")
+    records, raters = folder(layout="plain")
     assert raters == ["Ann Lee", "Bo"]
     assert [record.record_id for record in records] == ["a_1", "b_2"]
     assert records[0].intensity_unit == "unit"
@@ -168,7 +172,10 @@ def test_dicom_has_a_segmentation_or_contours_of_each_rater(folder, make_series,
             ring = mask((12, 9), 4)
             ring[4:6, 3:5] = 0  # a hole
             ring[10, 1 + k] = 1  # an island
-            drawn = {1: np.stack([ring, 0 * ring]), 3: np.stack([mask((12, 9), k), mask((12, 9), 2)])}
+            drawn = {
+                1: np.stack([ring, 0 * ring]),
+                3: np.stack([mask((12, 9), k), mask((12, 9), 2)]),
+            }
             files = scans.encode(
                 scan, "x", drawn, names=["1", "2"], notes=["", ""], rtstruct=kind == "structures"
             )
@@ -190,6 +197,6 @@ def test_dicom_has_a_segmentation_or_contours_of_each_rater(folder, make_series,
 
 
 def test_every_known_layout_is_tested():
-    tested = {"qubiq", "prostate158", "prostatezones", "scgm", "npc", "pictures", "dicom"}
+    tested = {"qubiq", "prostate158", "prostatezones", "scgm", "npc", "plain", "dicom"}
     assert set(LAYOUTS) == tested
     assert AFFINE.shape == (4, 4)
