@@ -100,13 +100,13 @@ def inspect(
     survey, shown = Survey(found, labels), []
     for k, case in enumerate(tqdm.tqdm(found.cases, desc=f"reading {root}", unit=" cases")):
         content = loading.read(found, case, labels, unit)
-        volume = content.volume
-        if volume is not None and not volume.intensity_unit and not content.faults:
+        volume = None if content.faults else content.volume
+        if volume is not None and not volume.intensity_unit:
             unit, guessed = _guess(volume.image), True
-            content = content._replace(volume=volume._replace(intensity_unit=unit))
-        survey.add(case, content)
-        if k in chosen and content.volume is not None and not content.faults:
-            shown.append(_shown(content.volume))
+            volume = volume._replace(intensity_unit=unit)
+        survey.add(case, content._replace(volume=volume))
+        if k in chosen and volume is not None:
+            shown.append(_shown(volume))
     return Inspected(found, survey, name, unit, guessed, shown)
 
 

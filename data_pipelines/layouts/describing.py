@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_pipelines.layouts.finding import Found
-from data_pipelines.layouts.identity import CHANCE, FEWEST, Identity, identity
+from data_pipelines.layouts.identity import FEWEST, Identity, identity
 from data_pipelines.layouts.survey import Survey
 
 _MOST_RATERS = 3  # whose cases are listed by name
@@ -29,6 +29,8 @@ def get_config() -> ml_collections.ConfigDict:
     with c.unlocked():
         c.data.path = {path!r}
 {lines}
+        # The styles of this file are the raters above, in their order: one style for each.
+        # c.prompts.path = "prompts.yaml"
     c.lock()
     return c
 '''
@@ -103,7 +105,7 @@ def _who_read_what(found: Found) -> list[str]:
 
 def is_anonymous(survey: Survey) -> bool:
     """Returns whether it looks as if the names of raters carry no identity."""
-    return bool(survey.areas) and identity(np.stack(survey.areas)).chance > CHANCE
+    return bool(survey.areas) and identity(np.stack(survey.areas)).is_doubtful
 
 
 def identity_line(named: Identity) -> str:
@@ -113,16 +115,16 @@ def identity_line(named: Identity) -> str:
             f"names: {named.cases} cases with two raters are too few to tell whether raters of one "
             f"name draw alike; at least {FEWEST} are needed"
         )
-    if named.chance > CHANCE:
-        return (
-            "warning: names may carry no identity: areas differ between names no more than if the "
-            f"names of each case were shuffled (p = {named.chance:.3f}); if the raters are "
-            'anonymous, set data.raters="by_area"'
-        )
-    return (
-        "names: raters of one name draw alike: areas differ between names more than if the names "
-        f"of each case were shuffled (p = {named.chance:.3f})"
+    measured = (
+        f"names explain {named.share:.1%} of how the areas of a case differ (shuffled names: p = "
+        f"{named.chance:.3f})"
     )
+    if named.is_doubtful:
+        return (
+            f"warning: names may carry no identity: {measured}; if the raters are anonymous, set "
+            'data.raters="by_area"'
+        )
+    return f"names: raters of one name draw alike: {measured}"
 
 
 def config(

@@ -48,7 +48,7 @@ class Survey:
             if len(values) > 1:
                 self._several[entry] = values
         volume, image = content.volume, next(iter(case.images.values()))
-        if volume is None:
+        if volume is None or content.faults:
             return
         if volume.intensity_unit:
             self._first_of_unit.setdefault(volume.intensity_unit, image)
@@ -56,8 +56,7 @@ class Survey:
             self._unstated.append(image)
         if content.orientation:
             self._turned[content.orientation].append(image)
-        if not content.faults:
-            self._measure(volume)
+        self._measure(volume)
 
     def _measure(self, volume: Volume) -> None:
         if not volume.masks.any():

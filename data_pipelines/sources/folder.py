@@ -38,8 +38,13 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
         faults = survey.faults()
     if faults:
         raise InputError("\n".join(faults))
-    yield from (InputError(fault.text) for fault in found.faults)
+    left_out = collections.defaultdict(list)
+    for fault in found.faults:
+        left_out[fault.case].append(fault.text)
+    yield from (InputError("; ".join(texts)) for texts in left_out.values())
     for case in found.cases:
+        if case.id in left_out:
+            continue
         volume, _, faults, *_ = loading.read(found, case, settings.label, unit)
         if faults or volume is None:
             yield InputError("; ".join(faults))
