@@ -75,7 +75,7 @@ def _image(root: pathlib.Path, case: Case, unit: str, faults: list[str]) -> Voxe
     for entry in case.images.values():
         where = f"{root / entry}"
         try:
-            one = voxels.read_image(root, entry, unit)
+            one = voxels.read_image(root, entry, unit, next(iter(case.masks.values())))
         except InputError as fault:
             faults.append(str(fault))
             continue

@@ -20,8 +20,8 @@ LAYOUTS = {
     "prostate158": Layout(
         "{case}/t2.nii.gz", "{case}/t2_anatomy_reader{rater}.nii.gz", unit="arbitrary"
     ),
-    # ProstateZones holds only Seg-CASE_R1.nrrd; the series of PROSTATEx are put beside them, each
-    # in a folder of its case; a value is a zone
+    # ProstateZones holds only Seg-CASE_R1.nrrd: the patients' folders of PROSTATEx are put beside
+    # them, and of their series the one is read that has the voxels of the masks; a value is a zone
     "prostatezones": Layout("images/{case}", "masks/Seg-{case}_R{rater}.nrrd", unit="arbitrary"),
     # Spinal cord grey matter challenge: site1-sc01-image.nii.gz, site1-sc01-mask-r1.nii.gz; 1 is
     # grey matter, 2 white matter
@@ -34,6 +34,6 @@ LAYOUTS = {
     ),
     # PNG, TIFF, NIfTI, NRRD and so on
     "plain": Layout("images/{case}.*", "masks/{case}/{rater}.*"),
-    # A folder with the series of each case; a DICOM-SEG or an RT Structure Set for each rater
+    # A folder of each case; a DICOM-SEG or an RT Structure Set for each rater
     "dicom": Layout("images/{case}", "masks/{case}/{rater}.dcm"),
 }

@@ -5,7 +5,7 @@
 | NIfTI, NRRD, MetaImage (.mha, .mhd) | real numbers | labels |
 | PNG, TIFF; JPEG for images only | gray values; the pages of a TIFF are slices | gray values |
 | npz, HDF5 | one array, `FILE:KEY` | one array of labels |
-| folder with one series of DICOM, or a DICOM file | its slices | |
+| folder of DICOM, or a DICOM file | the slices of the series that was drawn on | |
 | DICOM-SEG, RT Structure Set | | a label is the number of a segment or structure |
 
 The content of a file decides its format, not its name.
@@ -19,7 +19,7 @@ import numpy as np
 
 from data_pipelines import file_formats, validation
 from data_pipelines.voxels import arrays, dicom, metaimage, nifti, nrrd, raster, structures
-from data_pipelines.voxels.grid import Grid, Voxels, checked, onto
+from data_pipelines.voxels.grid import Grid, Voxels, checked, covers_same, onto
 from prosona_jax.types import InputError
 
 _MOST_LABELS = 20
@@ -35,13 +35,14 @@ class Drawn(NamedTuple):
     resampled: bool  # the file has another grid
 
 
-def read_image(root: pathlib.Path, entry: str, unit: str) -> Voxels:
+def read_image(root: pathlib.Path, entry: str, unit: str, mask: str = "") -> Voxels:
     """Returns the values f32 [i, j, k] of an image.
 
     Args:
         root: folder of the data set.
         entry: path within it, with `:KEY` of an array.
         unit: unit of the values if the file does not state it; "": unknown.
+        mask: entry of a mask of the image, which chooses the series if a folder holds several.
 
     Raises:
         InputError: the file cannot be read, is not 2-D or 3-D, or states another unit.
@@ -50,7 +51,7 @@ def read_image(root: pathlib.Path, entry: str, unit: str) -> Voxels:
     if key:
         found = arrays.read(path, key)
     elif path.is_dir():
-        found = dicom.read(path)
+        found = dicom.read(path, _series(path, root, mask) if mask else None)
     else:
         kind = _kind(path)
         if kind == "dicom":
@@ -98,6 +99,34 @@ def read_mask(root: pathlib.Path, entry: str, labels: Sequence[int], grid: Grid)
     drawn = np.isin(values, labels) if len(labels) else values > 0
     mask, resampled = onto(drawn, checked(path, found.grid), grid, str(root / entry))
     return Drawn(mask, tuple(np.unique(values[values > 0])[:_MOST_LABELS].tolist()), resampled)
+
+
+def _series(path: pathlib.Path, root: pathlib.Path, mask: str) -> str | None:
+    """Returns the SeriesInstanceUID on which a mask was drawn; None if there is one series.
+
+    A DICOM mask names it. Other masks have the same voxels.
+
+    Raises:
+        InputError: none of the series fits the mask, or several do.
+    """
+    frames = dicom.series_in(path)
+    if len(frames) < 2:
+        return None
+    file, key = _split(root, mask)
+    if not key and _kind(file) == "dicom":
+        fitting = [uid for uid in frames if uid in dicom.referred(file)]
+    elif not key and _kind(file) in _VOLUMES:
+        drawn = _VOLUMES[_kind(file)].read(file).grid
+        grids = {uid: dicom.grid_in(path, uid) for uid in frames}
+        fitting = [uid for uid, grid in grids.items() if grid and covers_same(grid, drawn)]
+    else:
+        fitting = []
+    if len(fitting) != 1:
+        raise InputError(
+            f"{path}: holds {len(frames)} series, of which {len(fitting)} fit the mask {mask}; "
+            "leave the series that was drawn on"
+        )
+    return fitting[0]
 
 
 def _split(root: pathlib.Path, entry: str) -> tuple[pathlib.Path, str]:

@@ -12,6 +12,7 @@ from data_pipelines.images import dicom as image_dicom
 from data_pipelines.images import dicom_seg
 from data_pipelines.images.picture import bright, extra
 from data_pipelines.scans import series
+from data_pipelines.scans.geometry import Geometry
 from data_pipelines.voxels.grid import Grid, Voxels, nowhere, plane
 from prosona_jax.types import InputError
 
@@ -30,26 +31,32 @@ def kind(path: pathlib.Path) -> str:
         return str(dicom.package().uid.UID(str(header.get("SOPClassUID") or "")).name)
 
 
-def read(path: pathlib.Path) -> Voxels:
-    """Returns the values of a file, or of the one series in a folder and its subfolders.
+def files_of(path: pathlib.Path) -> list[pathlib.Path]:
+    """Returns a file itself, or the DICOM files in a folder and its subfolders."""
+    if not path.is_dir():
+        return [path]
+    return [
+        file
+        for file in folders.files(path)
+        if file_formats.format_of(file) == "dicom" or file.suffix.lower() == ".dcm"
+    ]
 
-    High values are bright. The unit is "HU" for CT, "" if the file leaves it open.
+
+def read(path: pathlib.Path, uid: str | None = None) -> Voxels:
+    """Returns the values of a file, or of one series in a folder and its subfolders.
+
+    High values are bright. The unit is "HU" for CT, "" if the file leaves it open. `uid` is the
+    SeriesInstanceUID, if there are several series.
 
     Raises:
         InputError: the files are no images, or not the evenly spaced slices of one volume.
     """
     extra("pydicom", "dicom", path)
-    files = [path]
-    if path.is_dir():
-        files = [
-            file
-            for file in folders.files(path)
-            if file_formats.format_of(file) == "dicom" or file.suffix.lower() == ".dcm"
-        ]
+    files = files_of(path)
     if len(files) == 1 and (single := image_dicom.load(files[0])).frames == 1:
         return _single(single)
-    frames, geometry = series.find(path, files, None)
-    if (affine := geometry.affine) is None:
+    frames, geometry = series.find(path, files, uid)
+    if geometry.affine is None:
         k = int(geometry.uneven[0]) if geometry.uneven.size else 0
         raise InputError(
             f"{path}: its slices are unevenly spaced, first after slice {k} ({frames[k]}), so that "
@@ -59,9 +66,42 @@ def read(path: pathlib.Path) -> Voxels:
     planes = [bright(image_dicom.read_frame(load(each.path), each.frame, "")) for each in frames]
     unit = dicom.unit(frames[0].header, frames[0].frame)
     values = np.stack([each.image[..., 0].T for each in planes], axis=2)
+    return Voxels(values, grid_of(frames, geometry), unit)
+
+
+def grid_of(frames: Sequence[series.Frame], geometry: Geometry) -> Grid:
+    """Returns the grid of a series; its affine is None if slices are unevenly spaced."""
+    height, width = frames[0].shape
+    affine = geometry.affine
     # `Geometry` counts (slice, row, column), and voxels are (column, row, slice).
-    grid = Grid(values.shape, affine[:, [2, 1, 0, 3]], geometry.spacing_mm[::-1])
-    return Voxels(values, grid, unit)
+    turned = None if affine is None else affine[:, [2, 1, 0, 3]]
+    return Grid((width, height, len(frames)), turned, geometry.spacing_mm[::-1])
+
+
+def series_in(path: pathlib.Path) -> list[str]:
+    """Returns the SeriesInstanceUID of each series of images in a folder."""
+    extra("pydicom", "dicom", path)
+    return list(series.grouped(files_of(path)))
+
+
+def grid_in(path: pathlib.Path, uid: str) -> Grid | None:
+    """Returns the grid of a series in a folder; None if its slices make up no volume."""
+    try:
+        return grid_of(*series.find(path, files_of(path), uid))
+    except InputError:  # such as a localizer, or a single image
+        return None
+
+
+def referred(path: pathlib.Path) -> set[str]:
+    """Returns every SeriesInstanceUID that a DICOM-SEG or an RT Structure Set refers to."""
+    with dicom.reading(path, _REMEDY):
+        header = dicom.package().dcmread(path, stop_before_pixels=True)
+        found = {
+            str(element.value)
+            for element in header.iterall()
+            if element.keyword == "SeriesInstanceUID"
+        }
+        return found - {str(header.get("SeriesInstanceUID"))}
 
 
 def _single(opened: image_dicom.Opened) -> Voxels:

@@ -15,6 +15,7 @@ from data_pipelines.images import nifti_layout
 from prosona_jax.types import InputError
 
 _SNAP = 1e-3  # of a voxel: a smaller difference between two headers is rounding
+_SAME_CORNER = 0.1  # of a voxel; rounded directions move a far corner
 _LEAST_VOLUME = 1e-6  # of a voxel whose edges are at right angles; less is no volume
 
 
@@ -107,6 +108,14 @@ def nowhere(shape: tuple[int, ...]) -> Grid:
     """Returns the grid of an array [i, j] or [i, j, k] whose file states no geometry."""
     i, j, k = (*shape, 1)[:3]
     return Grid((i, j, k), None, np.full(3, np.nan))
+
+
+def covers_same(one: Grid, other: Grid) -> bool:
+    """Returns whether two grids have the same voxels, in whatever order; False if unknown."""
+    if one.affine is None or other.affine is None or sorted(one.shape) != sorted(other.shape):
+        return False
+    apart = np.linalg.norm(one.corners()[:, None] - other.corners(), axis=2)
+    return bool(apart.min(axis=1).max() < _SAME_CORNER * np.nanmin(one.spacing_mm))
 
 
 def onto(drawn: np.ndarray, own: Grid, grid: Grid, where: str) -> tuple[np.ndarray, bool]:

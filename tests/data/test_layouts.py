@@ -79,6 +79,10 @@ def test_prostatezones_reads_a_series_beside_masks_in_nrrd(folder, make_series, 
     for case in ("0004", "0007"):
         (root / "images").mkdir(parents=True, exist_ok=True)
         make_series(count=4, uid=f"1.2.{int(case)}", Modality="MR")
+        make_series(count=4, uid=f"1.3.{int(case)}", Modality="MR", PixelSpacing=[2, 2])  # ADC
+        sagittal = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
+        make_series(count=4, uid=f"1.4.{int(case)}", Modality="MR", axes=sagittal)
+        make_series(count=1, uid=f"1.5.{int(case)}", Modality="MR")  # a localizer
         (tmp_path / "scan").rename(root / "images" / case)
         for reader, label in ((1, 3), (2, 4)):
             zones = np.stack([mask((12, 9), reader, label)] * 4)
@@ -167,7 +171,8 @@ def test_dicom_has_a_segmentation_or_contours_of_each_rater(folder, make_series,
         (root / "images").mkdir(parents=True, exist_ok=True)
         (root / "masks" / case).mkdir(parents=True)
         make_series(count=5, uid=f"1.2.{case[1]}", axes=(0.36, 0.48, -0.8, -0.8, 0.6, 0.0))
-        scan = scans.read(tmp_path / "scan")
+        make_series(count=5, uid=f"1.3.{case[1]}", axes=(0.36, 0.48, -0.8, -0.8, 0.6, 0.0))
+        scan = scans.read(tmp_path / "scan", series=f"1.2.{case[1]}")
         for k, rater in enumerate(("north", "south")):
             ring = mask((12, 9), 4)
             ring[4:6, 3:5] = 0  # a hole
@@ -194,6 +199,24 @@ def test_dicom_has_a_segmentation_or_contours_of_each_rater(folder, make_series,
             np.testing.assert_array_equal(record.masks[k], union)
     first, _ = folder(layout="dicom", label=(1,))
     np.testing.assert_array_equal(first[1].masks[1], expected["p1", "south"][3][0])
+
+
+def test_a_mask_that_fits_no_series_or_two_is_refused(folder, make_series, tmp_path):
+    root = tmp_path / "data"
+    for uid in ("1.2.1", "1.2.2"):
+        make_series(count=4, uid=uid)
+    (root / "images").mkdir(parents=True)
+    (tmp_path / "scan").rename(root / "images" / "p1")
+    zones = np.stack([mask((12, 9), 1)] * 4)
+    for origin, count in (((10.0, 20, 30), 2), ((11.0, 20, 30), 0)):
+        nrrd(
+            root / "masks" / "Seg-p1_R1.nrrd",
+            zones,
+            directions=((0.75, 0, 0), (0, 0.5, 0), (0, 0, 2.5)),
+            **{"space origin": np.array(origin)},
+        )
+        with pytest.raises(InputError, match=f"holds 2 series, of which {count} fit the mask"):
+            folder(layout="prostatezones")
 
 
 def test_every_known_layout_is_tested():
