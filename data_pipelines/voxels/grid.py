@@ -142,6 +142,8 @@ def onto(drawn: np.ndarray, own: Grid, grid: Grid, where: str) -> tuple[np.ndarr
     to_own = np.linalg.inv(own.affine) @ grid.affine
     nearest = np.round(to_own)
     to_own = np.where(np.abs(to_own - nearest) < _SNAP, nearest, to_own)
+    if own.shape == grid.shape and np.array_equal(to_own, np.eye(4)):
+        return drawn, False
     ends = grid.corners() @ np.linalg.inv(own.affine)[:3, :3].T + np.linalg.inv(own.affine)[:3, 3]
     if (ends.max(axis=0) < -0.5).any() or (ends.min(axis=0) > np.array(own.shape) - 0.5).any():
         raise InputError(

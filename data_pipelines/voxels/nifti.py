@@ -11,7 +11,7 @@ from data_pipelines.voxels.grid import Grid, Voxels, plane
 
 def read(path: pathlib.Path) -> Voxels:
     """Returns the scaled values; the file does not state their unit."""
-    with nifti.opened(path, "arbitrary") as (volume, _):
+    with nifti.opened(path, "arbitrary", unpacked=True) as (volume, _):
         layout = lay_out(path, volume, None)
         values = np.asarray(volume.dataobj).reshape(layout.shape)
     if layout.axis is None:
