@@ -15,6 +15,7 @@ import tqdm
 
 from data_pipelines import volumes
 from data_pipelines.layouts import finding, loading
+from data_pipelines.layouts.loading import Read
 from data_pipelines.layouts.survey import Survey
 from data_pipelines.settings import Settings
 from data_pipelines.volumes import Volume
@@ -43,15 +44,23 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
         left_out[fault.case].append(fault.text)
     yield from (InputError("; ".join(texts)) for texts in left_out.values())
     for case in found.cases:
-        if case.id in left_out:
-            continue
-        volume, _, faults, *_ = loading.read(found, case, settings.label, unit)
-        if faults or volume is None:
-            yield InputError("; ".join(faults))
-        elif len(volume.image) == 1:
-            yield _record(volume)
-        else:
-            yield from volumes.slices(volume, settings, skipped)
+        if case.id not in left_out:
+            content = loading.read(found, case, settings.label, unit)
+            yield from _of_case(content, settings, skipped)
+            del content  # before the next one is read
+
+
+def _of_case(
+    content: Read, settings: Settings, skipped: collections.Counter[str]
+) -> Iterator[Record | InputError]:
+    """Yields the record of a 2-D image, those of the slices of a volume, or the case's fault."""
+    volume = content.volume
+    if content.faults or volume is None:
+        yield InputError("; ".join(content.faults))
+    elif len(volume.image) == 1:
+        yield _record(volume)
+    else:
+        yield from volumes.slices(volume, settings, skipped)
 
 
 def rater_names(settings: Settings) -> list[str]:
