@@ -45,9 +45,9 @@ _MASKS = flags.DEFINE_string(
 _CHANNELS = flags.DEFINE_list(
     "channels", [], "What {channel} in the pattern of images stands for.", flag_values=_FLAGS
 )
-_LABEL = flags.DEFINE_multi_integer(
-    "label", [], "Value of the masks that is the object; repeat it for several. Default: all "
-    "above 0.", flag_values=_FLAGS,
+_LABEL = flags.DEFINE_list(
+    "label", [], "Values of the masks that are the object, such as 1,2; default: all above 0.",
+    flag_values=_FLAGS,
 )  # fmt: skip
 _UNIT = flags.DEFINE_enum(
     "unit", None, list(UNITS), "Unit of the values if the files do not state it.",
@@ -176,7 +176,7 @@ def main(*paths: str) -> None:
     output = pathlib.Path(_OUTPUT.value).expanduser() if _OUTPUT.value else None
     if output:
         bundle.check(output, _FILES, "inspection")
-    labels = tuple(_LABEL.value)
+    labels = _labels()
     layout, name = _asked()
     inspected = inspect(root, layout=layout, name=name, labels=labels, unit=_UNIT.value or "")
     described, faults = lines(inspected)
@@ -186,6 +186,16 @@ def main(*paths: str) -> None:
         sys.stdout.write(f"wrote {output}\n")
     if faults:
         cli.stop(f"{root}: {len(faults)} faults, which are listed above; mend them")
+
+
+def _labels() -> tuple[int, ...]:
+    """Returns the values of --label."""
+    try:
+        return tuple(map(int, _LABEL.value))
+    except ValueError:
+        raise InputError(
+            f"--label={','.join(_LABEL.value)}: give whole numbers, such as 1,2"
+        ) from None
 
 
 def _asked() -> tuple[Layout | None, str]:

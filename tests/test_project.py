@@ -10,7 +10,7 @@ import types
 import pytest
 
 import prosona_jax
-from configs import base, lidc
+from configs import base, cells, folder, lidc
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 VARIANTS = ["crops64", "demo", "full", "smoke"]
@@ -86,6 +86,13 @@ def test_a_config_is_locked_and_adds_no_field(variant):
     config = lidc.get_config(variant)
     assert config.is_locked
     assert config.data.is_locked
+    assert fields(config) == fields(base.get_config())
+
+
+@pytest.mark.parametrize("module", [cells, folder])
+def test_a_config_of_one_data_set_adds_no_field(module):
+    config = module.get_config()
+    assert config.is_locked
     assert fields(config) == fields(base.get_config())
 
 

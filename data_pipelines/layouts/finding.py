@@ -81,6 +81,8 @@ def find(root: pathlib.Path, layout: Layout) -> Found:
     images = _images(listing, images_at, masks_at, layout)
     masks = _masks(listing, masks_at, images)
     raters = sorted({rater for of_case in masks.values() for rater in of_case})
+    if not (images and raters) and listing.faults:
+        raise InputError(listing.faults[0].text)  # the files may fit, and cannot be opened
     if not images or not raters:
         pattern, noun = (masks_at, "mask") if images else (images_at, "image")
         shown = ", ".join(listing.files[:_MOST_SHOWN]) or "none"

@@ -44,7 +44,8 @@ def recognise(root: pathlib.Path) -> tuple[str, Found]:
     """
     if not root.is_dir():
         raise InputError(f"{root}: is no folder; name the folder of the images and the masks")
-    guesses = [("", layout) for layout in _guesses(_entries(root))]
+    entries, unreadable = _entries(root)
+    guesses = [("", layout) for layout in _guesses(entries)]
     best: tuple[int, str, Found] | None = None
     for name, layout in [*LAYOUTS.items(), *guesses]:
         try:
@@ -54,6 +55,8 @@ def recognise(root: pathlib.Path) -> tuple[str, Found]:
         files = sum(1 + len(case.masks) for case in found.cases)
         if files and (best is None or files > best[0]):
             best = files, name, found
+    if best is None and unreadable:
+        raise unreadable[0]
     if best is None:
         raise InputError(
             f"{root}: no image and masks of one case were recognised; give the patterns, such as "
@@ -62,8 +65,12 @@ def recognise(root: pathlib.Path) -> tuple[str, Found]:
     return best[1], best[2]
 
 
-def _entries(root: pathlib.Path) -> list[str]:
-    """Returns what may be an image or a mask: files, arrays in files, folders of a series."""
+def _entries(root: pathlib.Path) -> tuple[list[str], list[InputError]]:
+    """Returns what may be an image or a mask: files, arrays in files, folders of a series.
+
+    The second list has the errors of files whose arrays cannot be listed.
+    """
+    unreadable = []
     files = [file.relative_to(root).as_posix() for file in folders.files(root)]
     found: list[str] = []
     slices: dict[str, list[str]] = collections.defaultdict(list)
@@ -71,8 +78,8 @@ def _entries(root: pathlib.Path) -> list[str]:
         if name.lower().endswith(_ARRAYS):
             try:
                 found += [f"{name}:{key}" for key in arrays.keys(root / name)]
-            except InputError:  # it is named when the layout is known
-                continue
+            except InputError as fault:
+                unreadable.append(fault)
         elif name.lower().endswith(".dcm"):
             slices[name.rpartition("/")[0]].append(name)
         else:
@@ -80,7 +87,7 @@ def _entries(root: pathlib.Path) -> list[str]:
     for folder, names in slices.items():
         # Slices of a series lie together. The masks of several raters do, too, and are few.
         found += [folder] if folder and len(names) > _few_masks(slices) else names
-    return sorted(found)
+    return sorted(found), unreadable
 
 
 def _few_masks(slices: dict[str, list[str]]) -> float:

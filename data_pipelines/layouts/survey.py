@@ -11,6 +11,7 @@ from data_pipelines.layouts.loading import Read
 from data_pipelines.validation import Intensities, unit_doubt
 from data_pipelines.volumes import Volume
 
+NO_UNIT = "states no unit of its values; set data.unit, one of HU, unit (0..1) and arbitrary"
 _MOST_NAMED = 3  # files in a line
 
 
@@ -75,11 +76,8 @@ class Survey:
         root, found = self._found.root, list(self._faults)
         if self._unstated:
             first, *others = self._unstated
-            nor = f", nor do {len(others)} others" if others else ""
-            found.append(
-                f"{root / first}: does not state the unit of its values{nor}; set data.unit, one "
-                "of HU, unit (0..1) and arbitrary"
-            )
+            nor = f" ({len(others)} others state none)" if others else ""
+            found.append(f"{root / first}: {NO_UNIT}{nor}")
         if len(self._first_of_unit) > 1:
             one, other = list(self._first_of_unit.items())[:2]
             found.append(

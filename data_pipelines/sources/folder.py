@@ -16,7 +16,7 @@ import tqdm
 from data_pipelines import volumes
 from data_pipelines.layouts import finding, loading
 from data_pipelines.layouts.loading import Read
-from data_pipelines.layouts.survey import Survey
+from data_pipelines.layouts.survey import NO_UNIT, Survey
 from data_pipelines.settings import Settings
 from data_pipelines.volumes import Volume
 from prosona_jax.types import InputError, Record
@@ -57,6 +57,8 @@ def _of_case(
     volume = content.volume
     if content.faults or volume is None:
         yield InputError("; ".join(content.faults))
+    elif not volume.intensity_unit:  # so it is with all of them
+        raise InputError(f"{settings.name}: case {volume.volume!r} {NO_UNIT}")
     elif len(volume.image) == 1:
         yield _record(volume)
     else:

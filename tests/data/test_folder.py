@@ -390,8 +390,10 @@ def test_a_rater_without_a_mask_is_named(read, tmp_path):
 def test_the_unit_is_asked_for_once(read, tmp_path):
     root = volume_folder(tmp_path / "data")
     (line,) = listed(read, layout="plain")
-    assert line.startswith(f"{root / 'images' / 'c1.nii.gz'}: does not state the unit")
-    assert "nor do 2 others; set data.unit" in line
+    assert line.startswith(f"{root / 'images' / 'c1.nii.gz'}: states no unit of its values; set")
+    assert line.endswith("(2 others state none)")
+    (line,) = listed(read, layout="plain", on_error="skip")
+    assert "case 'c1' states no unit of its values; set data.unit" in line
 
 
 def test_a_label_that_no_mask_holds_is_a_fault(read, tmp_path):

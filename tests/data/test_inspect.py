@@ -1,6 +1,7 @@
 """The command that looks into a folder: what it recognises, says, refuses and writes."""
 
 import runpy
+import subprocess
 import sys
 
 import numpy as np
@@ -123,6 +124,17 @@ def test_files_without_pairs_are_not_recognised(tmp_path):
         guessing.recognise(files(tmp_path, ["a.png", "b.txt"]))
 
 
+def test_arrays_that_cannot_be_listed_are_named(tmp_path):
+    files(tmp_path, ["c1.h5", "c2.npz"])
+    with pytest.raises(InputError, match=r"c1.h5: is plain text, and no HDF5 or npz file"):
+        guessing.recognise(tmp_path)
+
+
+def test_the_command_does_without_jax():
+    code = "import data_pipelines.inspect, sys; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
 def test_what_is_in_a_folder(run, tmp_path):
     root = volume_folder(tmp_path / "data", [f"c{k}" for k in range(8)], ("Ann", "Bo"))
     (root / "masks" / "c3" / "Bo.nii.gz").unlink()
@@ -228,6 +240,7 @@ def test_one_case_and_a_doubtful_unit_are_warned_of(run, tmp_path):
         (["absent"], "is no folder"),
         (["data", "--images={case}.png"], "give both --images and --masks"),
         (["data", "--layout=mine"], "layout"),
+        (["data", "--label=one"], "--label=one: give whole numbers"),
     ],
 )
 def test_a_wrong_call_is_refused(run, tmp_path, monkeypatch, arguments, fault):
