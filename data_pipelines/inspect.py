@@ -159,6 +159,7 @@ def write(inspected: Inspected, folder: pathlib.Path, labels: tuple[int, ...]) -
         unit=inspected.unit,
         guessed=inspected.guessed,
         anonymous=describing.is_anonymous(inspected.survey),
+        survey=inspected.survey,
         file=str(folder / _FILES[0]),
     )
     files = {_FILES[0]: text.encode()}

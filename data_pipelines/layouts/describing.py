@@ -1,6 +1,7 @@
 """Describes a folder in lines of text, and writes a config that reads it."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,8 @@ from data_pipelines.layouts.survey import Survey
 
 _MOST_RATERS = 3  # whose cases are listed by name
 _MOST_CASES = 5
+_MARGIN = 4  # pixels around what is drawn
+_MULTIPLE = 16  # the network halves its input four times at most
 _CONFIG = '''"""Both stages on {folder}: {cases} cases, {raters} raters.
 
 Written by data_pipelines.inspect; change what you like. configs/base.py explains every field.
@@ -135,6 +138,7 @@ def config(
     unit: str,
     guessed: bool,
     anonymous: bool,
+    survey: Survey,
     file: str,
 ) -> str:
     """Returns a config that reads the folder, as Python.
@@ -146,6 +150,7 @@ def config(
         unit: unit that the files do not state; "": they do.
         guessed: whether the unit was guessed from the values.
         anonymous: whether names seem to carry no identity.
+        survey: the numbers of the folder, for the size of the model's input.
         file: path of the config, for its docstring.
     """
     fields: list[tuple[str, object, str]] = [
@@ -155,14 +160,21 @@ def config(
         ("label", tuple(labels), "values of the masks that are the object; (): all above 0"),
         ("unit", unit, "guessed from the values: check it" if guessed else ""),
     ]
+    if survey.sizes:
+        largest = max(max(size[1:]) for size in survey.sizes)
+        size = -(-min(2 * (survey.reach + _MARGIN), largest) // _MULTIPLE) * _MULTIPLE
+        reached = f"what is drawn reaches {survey.reach} pixels from the middle"
+        fields.append(("size", size, reached))
     if any(case.split for case in found.cases):
         fields.append(("folds", 0, "cases.csv declares the splits"))
     written = [f"        # the layout {layout!r}"] if layout else []
     for name, value, comment in fields:
         if value in ("", ()) and name != "label":
             continue
-        note = [f"        # {comment}"] if comment else []
-        written += [*note, f"        c.data.{name} = {value!r}"]
+        written += textwrap.wrap(
+            comment, 92, initial_indent="        # ", subsequent_indent="        # "
+        )
+        written += [f"        c.data.{name} = {value!r}"]
     if anonymous:
         written += ["        # names seem to carry no identity: mask k is the k-th smallest"]
         written += ["        c.data.raters = 'by_area'"]

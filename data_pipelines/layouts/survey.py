@@ -33,6 +33,7 @@ class Survey:
         self.dice: list[float] = []
         self.sizes: set[tuple[int, ...]] = set()  # (slices, rows, columns)
         self.spacings: set[tuple[float, ...]] = set()  # mm, of the same
+        self.reach = 0  # pixels from the middle of a crop to the farthest that is drawn
         self.intensities: dict[str, Intensities] = {}  # of each case
 
     @property
@@ -66,6 +67,7 @@ class Survey:
         size = np.prod(volume.spacing_mm[1:])
         areas *= 1.0 if np.isnan(size) else size
         self.areas.append(np.where(volume.rater_valid, areas, np.nan))
+        self.reach = max(self.reach, _reach(volume.masks.max(axis=(0, 1)) > 0, len(volume.image)))
         self.dice.append(mean_pairwise_dice(volume))
         self.sizes.add(volume.masks.shape[1:])
         self.spacings.add(tuple(np.round(volume.spacing_mm.astype(float), 4).tolist()))
@@ -143,6 +145,20 @@ class Survey:
                 doubt = unit_doubt(self.intensities[doubted[0]], unit, where)
                 return [f"{self._found.root}: {doubt}; if so, set data.unit, such as arbitrary"]
         return []
+
+
+def _reach(drawn: np.ndarray, slices: int) -> int:
+    """Returns how far from the middle of a crop something is drawn, in pixels of [H, W].
+
+    The middle is that of a single image, or of what is drawn in a volume, see `data.crop`.
+    """
+    farthest = 0
+    for axis, count in enumerate(drawn.shape):
+        at = np.flatnonzero(drawn.any(axis=1 - axis))
+        if len(at):
+            middle = count // 2 if slices == 1 else int(at[0] + at[-1]) // 2
+            farthest = max(farthest, middle - int(at[0]), int(at[-1]) - middle + 1)
+    return farthest
 
 
 def _numbers(values: Sequence[float] | set[float]) -> str:

@@ -168,7 +168,7 @@ def test_the_config_that_is_written_reads_the_same_folder(run, tmp_path, cache):
     config = runpy.run_path(str(tmp_path / "out" / "config.py"))["get_config"]()
     assert config.is_locked
     assert set(config.data) == set(base.get_config().data)
-    config.data.size = 9
+    assert config.data.size == 16  # the largest side is 9 pixels, a multiple of 16 covers it
     dataset = prepared.prepare(Settings.from_config(config.data), cache)
     assert dataset.rater_names == ["Ann", "Bo"]
     assert dataset.record_ids == [f"c{k}/{s}" for k in range(3) for s in (1, 2, 3)]
@@ -176,6 +176,19 @@ def test_the_config_that_is_written_reads_the_same_folder(run, tmp_path, cache):
         assert sheet.width == 2000
         colours = {tuple(each) for each in np.asarray(sheet.convert("RGB")).reshape(-1, 3)}
     assert {(0xE6, 0x9F, 0x00), (0x56, 0xB4, 0xE9)} <= colours  # both raters' contours
+
+
+@pytest.mark.parametrize(("column", "size"), [(50, 16), (63, 48), (99, 112)])
+def test_the_config_has_a_size_that_cuts_no_mask(run, tmp_path, column, size):
+    root, drawn = tmp_path / "data", np.zeros((80, 100), np.uint8)
+    drawn[38:44, column - 2 : column + 1] = 255
+    png(root / "images" / "a.png", image((80, 100)).clip(0, 255).astype(np.uint8))
+    png(root / "masks" / "a" / "A.png", drawn)
+    run(root, f"--output={tmp_path / 'out'}")
+    config = runpy.run_path(str(tmp_path / "out" / "config.py"))["get_config"]()
+    assert config.data.size == size
+    record = prepared.prepare(Settings.from_config(config.data), str(tmp_path / "cache"))
+    assert record.fingerprint["masks_cut_by_crop"] == 0
 
 
 def test_a_folder_that_holds_other_files_is_not_replaced(run, tmp_path):
