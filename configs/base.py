@@ -29,7 +29,7 @@ def get_config() -> ml_collections.ConfigDict:
 def _data() -> ml_collections.ConfigDict:
     """Data set, geometry and splits."""
     data = ml_collections.ConfigDict()
-    data.source = "simulated"  # simulated | dicom | npz | pickled | crops
+    data.source = "simulated"  # simulated | dicom | npz | pickled | crops | folder
     data.path = ""  # file or folder of the source; "simulated" needs none
     data.train_path = ""  # a second one of the same source, whose records only train; "": none
     data.leave_out = ()  # ids of patients that are in no split
@@ -53,6 +53,13 @@ def _data() -> ml_collections.ConfigDict:
     # 0: a missing rater is unknown, and of LIDC-IDRI only nodules of four raters are read.
     data.min_raters = 0
     data.on_error = "raise"  # on a corrupt record: "raise" stops, "skip" omits and counts it
+    # The next six are for the source "folder"; see docs/data.md.
+    data.layout = ""  # known layout of the folder, such as "qubiq"; "": the two patterns say it
+    data.images = ""  # pattern of the image files, such as "images/{case}.nii.gz"
+    data.masks = ""  # pattern of the mask files, such as "masks/{case}/{rater}.nii.gz"
+    data.channels = ()  # what {channel} in data.images stands for, in order; (): no such part
+    data.label = ()  # values of the mask files that are the object; (): all above 0
+    data.unit = ""  # HU | unit (0..1) | arbitrary, if the files do not state it
     return data
 
 

@@ -2,8 +2,11 @@
 
 import pathlib
 import zlib
+from collections.abc import Collection
 from typing import NamedTuple
 
+IMAGES = ("dicom", "nifti", "npz", "raster")  # formats of one image, see `images`
+VOXELS = (*IMAGES, "nrrd", "metaimage", "hdf5")  # formats of a case of a folder, see `voxels`
 _HEAD = 1024  # bytes; the NIfTI-2 header is the longest, with 540
 _BMP = "a BMP image"  # its first two letters, BM, may also start a text
 _GZIP, _GZIP_WINDOW = b"\x1f\x8b", 16 + zlib.MAX_WBITS
@@ -12,7 +15,7 @@ _GZIP, _GZIP_WINDOW = b"\x1f\x8b", 16 + zlib.MAX_WBITS
 class _Mark(NamedTuple):
     offset: int
     letters: bytes
-    format: str  # the format whose reader accepts the file, "" if none does
+    format: str  # one of `VOXELS`, "" if no reader accepts the file
     words: str  # for messages
 
 
@@ -36,10 +39,10 @@ _MARKS = (
     *(_Mark(14, bytes([size, 0, 0, 0]), "", _BMP) for size in (12, 40, 52, 56, 108, 124)),
     _Mark(8, b"WEBP", "", "a WebP image"),
     _Mark(4, b"ftyp", "", "a film, or an image of a telephone (HEIC)"),
-    _Mark(0, b"\x89HDF\r\n\x1a\n", "", "an HDF5 file, as MATLAB 7.3 and others write"),
+    _Mark(0, b"\x89HDF\r\n\x1a\n", "hdf5", "an HDF5 file, as MATLAB 7.3 and others write"),
     _Mark(0, b"MATLAB 5.0", "", "a MATLAB file"),
-    _Mark(0, b"NRRD", "", "an NRRD image"),
-    _Mark(0, b"ObjectType", "", "a MetaImage header"),
+    _Mark(0, b"NRRD", "nrrd", "an NRRD image"),
+    _Mark(0, b"ObjectType", "metaimage", "a MetaImage header"),
     _Mark(0, b"SQLite format 3\0", "", "an SQLite database"),
     _Mark(0, b"%PDF", "", "a PDF document"),
     _Mark(4, b"1AY&SY", "", "a bzip2 file"),
@@ -59,12 +62,12 @@ def is_gzip(path: pathlib.Path) -> bool:
         return file.read(2) == _GZIP
 
 
-def format_of(path: pathlib.Path) -> str:
-    """Returns "dicom", "nifti", "npz" or "raster" (PNG, JPEG, TIFF); "" if it is none of these."""
+def format_of(path: pathlib.Path, among: Collection[str] = IMAGES) -> str:
+    """Returns the format of a file, "" if it is none of `among`."""
     mark = _mark(_head(path))
     if not mark or (mark.format != "nifti" and is_gzip(path)):  # no other format is read compressed
         return ""
-    return mark.format
+    return mark.format if mark.format in among else ""
 
 
 def words(path: pathlib.Path) -> str:

@@ -4,12 +4,13 @@ import collections
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from data_pipelines.validation import Intensities, unit_doubt
+from data_pipelines.volumes import Volume
 from prosona_jax.types import Record
 
 # Reasons for leaving a record out: keys of `Tally.skipped`. A source may add reasons of its own.
@@ -52,7 +53,7 @@ class Tally:
             }
 
 
-def mean_pairwise_dice(record: Record) -> float:
+def mean_pairwise_dice(record: Record | Volume) -> float:
     """Returns the mean over pairs of present raters of 2 |a and b| / (|a| + |b|).
 
     Two empty masks agree: 1. NaN with fewer than two raters.
@@ -93,8 +94,8 @@ class Fingerprint:
         self._raters_missing += int((~record.rater_valid).sum())
         self._shapes = record.image.shape, record.masks.shape
 
-    def summary(self, tally: Tally) -> dict[str, Any]:
-        """Returns the numbers as JSON values; unknown ones are None.
+    def summary(self, tally: Tally, rater_names: Sequence[str] = ()) -> dict[str, Any]:
+        """Returns the numbers and the raters' names as JSON values; unknown numbers are None.
 
         Areas are the 5, 50 and 95 % quantiles over all present masks, in pixels of the finished
         records; Dice is `mean_pairwise_dice` averaged over the records that have a pair;
@@ -107,6 +108,7 @@ class Fingerprint:
             "patients": len(self._patients),
             **({"volumes": len(self._volumes)} if self._volumes else {}),
             "raters": masks_shape[0],
+            "rater_names": list(rater_names),
             "masks_missing": self._raters_missing,
             "image_shape": list(image_shape),
             "native_sizes": _span(tally.native_sizes),
@@ -154,10 +156,12 @@ def words(fingerprint: dict[str, Any]) -> dict[str, str]:
     seen = f["intensities"]
     values = " / ".join(f"{seen[name]:.4g}" for name in ("low", "median", "high"))
     skipped = ", ".join(f"{count} {reason}" for reason, count in f["skipped"].items())
+    names = ", ".join(f.get("rater_names", ()))  # workdirs from before this field have none
+    raters = f"{f['raters']} ({f['masks_missing']} masks declared missing)"
     return {
         "records": f"{f['records']} of {f['patients']} patients"
         + (f", slices of {f['volumes']} volumes" if "volumes" in f else ""),
-        "raters": f"{f['raters']} ({f['masks_missing']} masks declared missing)",
+        "raters": f"{raters}: {names}" if names else raters,
         "image": f"{'x'.join(map(str, f['image_shape']))}, from {low} to {high} pixels",
         "spacing": spacing,
         "intensities": f"{seen['unit']}, {values} (0.1 / 50 / 99.9 % of an image, median)",

@@ -45,12 +45,13 @@ def export(settings: Settings, path: str) -> list[str]:
     if not records:
         raise InputError(f"{settings.name}: no record is left (skipped: {dict(tally.skipped)})")
     origin = sources.provenance(settings, {record.patient_id for record in records})
-    npz.write(file, records, origin.citation, origin.simulated)
+    names = sources.rater_names(settings)
+    npz.write(file, records, origin.citation, origin.simulated, names)
     skipped = dict(tally.skipped) or "none"
     summary = fingerprint.Fingerprint()
     for record in records:
         summary.add(record)
-    found = caveats.of_data(summary.summary(tally), spacing_mm=settings.spacing_mm)
+    found = caveats.of_data(summary.summary(tally, names), spacing_mm=settings.spacing_mm)
     return [f"wrote {len(records)} records to {file}; skipped: {skipped}", *_warnings(found)]
 
 

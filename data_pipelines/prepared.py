@@ -61,6 +61,7 @@ class Dataset:
         self.citation: str = index["citation"]
         self.simulated: bool = index["simulated"]
         self.intensity_unit: str = index["intensity_unit"]
+        self.rater_names: list[str] = index["rater_names"]  # empty if unknown
         self.sites: list[str] = index["sites"]
         self.volumes: list[str] = index["volumes"]
         self.slice_mm: list[float] = _numbers(index["slice_mm"])
@@ -194,12 +195,14 @@ def _write(settings: Settings, folder: pathlib.Path) -> None:
     writer = _writer(folder, _example(first._replace(image=_encode(first.image))))
     writer.add_examples({_SPLIT: examples()})  # in one call, since each call rewrites the metadata
     writer.close_all()
+    names = sources.rater_names(settings)
     columns = dict(zip(_INDEX.values(), zip(*rows, strict=True), strict=True))
     index = {
         **columns,
         **sources.provenance(settings, columns["patient_ids"])._asdict(),
         "intensity_unit": first.intensity_unit,
-        "fingerprint": fingerprint.summary(tally),
+        "rater_names": names,
+        "fingerprint": fingerprint.summary(tally, names),
         "settings": dataclasses.asdict(settings),
     }
     sealed = checksum.seal(index, _metadata(folder))

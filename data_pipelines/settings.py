@@ -9,6 +9,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from data_pipelines import validation
+from data_pipelines.layouts import presets
 from prosona_jax.types import InputError
 
 # Each module of data_pipelines/sources is a source of its name.
@@ -36,6 +38,12 @@ class Settings:
     train_path: str = ""  # workdirs from before this field have none
     crop: str = "middle"  # nor this
     min_raters: int = 0  # nor this
+    layout: str = ""  # nor these, which are for the source "folder"
+    images: str = ""
+    masks: str = ""
+    channels: tuple[str, ...] = ()
+    label: tuple[int, ...] = ()
+    unit: str = ""
 
     def __post_init__(self) -> None:
         for name, choices in (
@@ -44,6 +52,8 @@ class Settings:
             ("crop", ("middle", "organ")),
             ("raters", ("stored", "by_area")),
             ("on_error", ("raise", "skip")),
+            ("layout", ("", *presets.LAYOUTS)),
+            ("unit", ("", *validation.UNITS)),
         ):
             if (value := getattr(self, name)) not in choices:
                 raise InputError(f"data.{name}={value!r} is unknown; choose one of {choices}")
@@ -59,6 +69,11 @@ class Settings:
             value = getattr(self, name)
             if np.shape(value) != (2,) or not all(isinstance(x, (int, float)) for x in value):
                 raise InputError(f"data.{name}={value}: give two numbers, (low, high)")
+        if not all(isinstance(value, int) and value > 0 for value in self.label):
+            raise InputError(
+                f"data.label={self.label}: give the values of the mask files that are the object, "
+                "such as (1,) or (1, 2), or () for all above 0"
+            )
         low, high = self.window_hu
         if not low < high:
             raise InputError(f"data.window_hu={self.window_hu}: give (low, high) with low < high")

@@ -10,7 +10,7 @@ import types
 import pytest
 
 import prosona_jax
-from configs import base, lidc
+from configs import base, cells, folder, lidc
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 VARIANTS = ["crops64", "demo", "full", "smoke"]
@@ -37,7 +37,7 @@ def test_one_version(packaging):
 
 def test_extras_come_from_the_one_list(packaging):
     extras = packaging["extras_require"]
-    assert set(extras) == {"dicom", "nifti", "test", "docs", "cuda", "tpu"}
+    assert set(extras) == {"dicom", "nifti", "nrrd", "hdf5", "test", "docs", "cuda", "tpu"}
     assert [line.split(">=")[0] for line in extras["dicom"]] == ["pydicom", "highdicom"]
     assert "jax" in [line.split(">=")[0] for line in packaging["install_requires"]]
 
@@ -86,6 +86,13 @@ def test_a_config_is_locked_and_adds_no_field(variant):
     config = lidc.get_config(variant)
     assert config.is_locked
     assert config.data.is_locked
+    assert fields(config) == fields(base.get_config())
+
+
+@pytest.mark.parametrize("module", [cells, folder])
+def test_a_config_of_one_data_set_adds_no_field(module):
+    config = module.get_config()
+    assert config.is_locked
     assert fields(config) == fields(base.get_config())
 
 

@@ -154,21 +154,36 @@ def _qform(header: Any) -> tuple[tuple[np.ndarray | None, int], bool]:
 
 def _axis(volume: Any, space: Sequence[int], sizes: np.ndarray) -> int:
     """Returns the axis along which slices are counted."""
+    header, affine = volume.header, volume.affine
+    placed = (header["sform_code"] or header["qform_code"]) and affine[:3, 3].any()
+    # An affine of ones at no place: the header gives no sizes.
+    stated = placed or not np.array_equal(np.abs(affine[:3, :3]), np.eye(3))
+    return slice_axis(space, sizes, affine[:3, :3], stated=bool(stated))
+
+
+def slice_axis(
+    space: Sequence[int], sizes: np.ndarray, directions: np.ndarray, *, stated: bool
+) -> int:
+    """Returns the axis of a volume along which slices are counted; see the module.
+
+    Args:
+        space: the number of voxels along each of three axes.
+        sizes: f64 [3], the size of a voxel along each.
+        directions: f64 [3, 3]; column k is the direction of axis k in the patient, RAS or LPS.
+        stated: False if the file gives no sizes. Then it is the axis that has fewer voxels than
+            two others that have equally many.
+    """
     single = [k for k in range(3) if space[k] == 1]
     if len(single) == 1:
         return single[0]
-    header, affine = volume.header, volume.affine
-    placed = (header["sform_code"] or header["qform_code"]) and affine[:3, 3].any()
-    if (
-        np.array_equal(np.abs(affine[:3, :3]), np.eye(3)) and not placed
-    ):  # the header gives no sizes
+    if not stated:
         odd = [k for k in range(3) if space[k - 1] == space[k - 2] > space[k]]
         if odd:
             return odd[0]
     largest = [k for k in range(3) if sizes[k] >= sizes.max() * (1 - SAME)]
     if len(largest) == 1:
         return largest[0]
-    height = np.abs(volume.affine[2, :3])  # component of each axis towards the head
+    height = np.abs(directions[2])  # component of each axis towards the head
     return max(largest, key=lambda k: (height[k], k))
 
 

@@ -74,6 +74,17 @@ def find(
         InputError: there are several series and none is chosen, or the files of the series are not
             the parallel slices of one volume.
     """
+    by_series = grouped(files)
+    frames = _choose(path, by_series, series)
+    for frame in frames:
+        with dicom.reading(frame.path, REMEDY):
+            _check(frame, frames[0])
+    check_count(path, len(frames))
+    return _sort(frames)
+
+
+def grouped(files: Sequence[pathlib.Path]) -> dict[str, list[Frame]]:
+    """Returns the slices of all images by their SeriesInstanceUID, in the order of the files."""
     by_series: dict[str, list[Frame]] = {}
     for file in files:
         with dicom.reading(file, REMEDY):
@@ -82,12 +93,7 @@ def find(
         for k in range(count):
             frame = Frame(file, header, k)
             by_series.setdefault(str(frame.header.get("SeriesInstanceUID")), []).append(frame)
-    frames = _choose(path, by_series, series)
-    for frame in frames:
-        with dicom.reading(frame.path, REMEDY):
-            _check(frame, frames[0])
-    check_count(path, len(frames))
-    return _sort(frames)
+    return by_series
 
 
 def _header(file: pathlib.Path) -> Any:

@@ -2,7 +2,7 @@
 
 A source is a module of this folder, and its name is the value of `data.source`. It has a function
 `records`. It also has a function `provenance` if it knows the citation of its data, or simulates
-images.
+images, and a function `rater_names` if it knows the raters.
 """
 
 import collections
@@ -57,6 +57,28 @@ def provenance(settings: Settings, patient_ids: Collection[str]) -> Provenance:
     if not citations and any(patient.startswith(_LIDC_PREFIXES) for patient in patient_ids):
         citations = [_LIDC_CITATION]
     return Provenance("; ".join(dict.fromkeys(citations)), simulated)
+
+
+def rater_names(settings: Settings) -> list[str]:
+    """Returns the names of the raters in the order of a record's masks; empty if unknown.
+
+    They are unknown, too, if the masks are sorted by area.
+
+    Raises:
+        InputError: the raters of `path` and `train_path` are not the same.
+    """
+    module = _module(settings)
+    if settings.raters == "by_area" or not hasattr(module, "rater_names"):
+        return []
+    first, *others = settings.parts()
+    names: list[str] = module.rater_names(first)
+    for part in others:
+        if (more := module.rater_names(part)) != names:
+            raise InputError(
+                f"{part.path}: its raters are {', '.join(more) or 'unknown'}, those of "
+                f"{first.path} are {', '.join(names) or 'unknown'}; name them alike in both"
+            )
+    return names
 
 
 def _module(settings: Settings) -> ModuleType:

@@ -12,6 +12,7 @@
 | `volume` | [N], text; the volume of which the image is a slice | "" |
 | `slice_mm`, `slice_spacing_mm` | [N], position along the slice axis; from slice to slice | NaN |
 | `window` | [N,2,C], "arbitrary" values that become -1 and 1, see `types.Record` | NaN |
+| `rater_id` | [R], text; the names of the raters | none |
 | `citation` | text to show with the data | "" |
 | `simulated` | True: images rendered from the masks | False |
 
@@ -71,6 +72,21 @@ def provenance(settings: Settings) -> tuple[str, bool]:
     return str(citation), bool(simulated.any())
 
 
+def rater_names(settings: Settings) -> list[str]:
+    """Returns the names of the raters, in the order of the masks; empty if the file has none."""
+    path = settings.location()
+    stored = read(path, ("rater_id",))
+    if not stored:
+        return []
+    names = texts(path, "rater_id", stored["rater_id"])
+    raters = read(path, ("masks",))["masks"].shape[1]
+    if names.shape != (raters,) or len(set(names.tolist())) < raters or "" in names:
+        raise InputError(
+            f"{path}: rater_id is {names.tolist()} for {raters} raters; give each a name of its own"
+        )
+    return [str(name) for name in names]
+
+
 def check_folder(path: str | os.PathLike[str]) -> pathlib.Path:
     """Returns the path of a file to write; raises InputError if it cannot be written."""
     path = pathlib.Path(path).expanduser()
@@ -87,7 +103,11 @@ def check_folder(path: str | os.PathLike[str]) -> pathlib.Path:
 
 
 def write(
-    path: str | os.PathLike[str], records: Sequence[Record], citation: str, simulated: bool
+    path: str | os.PathLike[str],
+    records: Sequence[Record],
+    citation: str,
+    simulated: bool,
+    rater_names: Sequence[str] = (),
 ) -> None:
     """Writes records of equal shapes as an npz file, completely or not at all.
 
@@ -101,6 +121,7 @@ def write(
     image = image[..., 0] if image.shape[-1] == 1 else image
     if (image == np.clip(np.round(image), -(2**15), 2**15 - 1)).all():
         image = image.astype(np.int16)
+    named: dict[str, Any] = {"rater_id": list(rater_names)} if rater_names else {}
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("wb") as file:
@@ -114,6 +135,7 @@ def write(
                 site=[record.site for record in records],
                 split=[record.split for record in records],
                 **_of_volumes(records),
+                **named,
                 spacing_mm=np.stack([record.spacing_mm for record in records]),
                 intensity_unit=records[0].intensity_unit,
                 citation=citation,

@@ -93,13 +93,16 @@ def draw_contours(
         draw_outlines(ax, mask, look.colour, finer * look.width, look.style)
 
 
-def add_legend(figure: Figure, ways: Sequence[Look], labels: Sequence[str]) -> None:
+def add_legend(
+    figure: Figure, ways: Sequence[Look], labels: Sequence[str], *, columns: int = 1
+) -> None:
     """Adds a legend above all pictures, and makes the figure higher by it."""
-    inches = figure.get_figwidth() - _LEGEND_MARGIN_IN
+    inches = figure.get_figwidth() / columns - _LEGEND_MARGIN_IN
     texts, family = fonts.set_lines(labels, size=_POINTS, inches=inches)
     legend = figure.legend(
         [Line2D([], [], color=each.colour, ls=each.style, lw=2) for each in ways], texts,
         loc="outside upper left", prop={"family": family, "size": _POINTS}, frameon=False,
+        ncols=columns,
     )  # fmt: skip
     for text in legend.get_texts():
         text.set_parse_math(False)

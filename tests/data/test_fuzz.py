@@ -20,13 +20,14 @@ import pytest
 from hypothesis import strategies as st
 from PIL import Image
 
-from data_pipelines import images, lidc, prepared
+from data_pipelines import images, lidc, prepared, scans, voxels
 from data_pipelines.fingerprint import Tally
 from data_pipelines.images import output
 from prosona_jax import unicode
 from prosona_jax.evaluation import masks
 from prosona_jax.text import prompts
 from prosona_jax.types import InputError
+from tests.data import folder_files
 from tests.data.conftest import arrays
 
 SCORE = importlib.import_module("prosona_jax.score")  # `prosona_jax.score` is a function
@@ -221,6 +222,44 @@ def test_dicom_folders(sound, make_settings, tmp_path, data):
         patched.setattr(lidc, "read_series", lambda database: {"1.2.3": "p"})
         settings = make_settings(folder, source="dicom", size=9)
         ends_well(folder, records(settings))
+
+
+@pytest.fixture
+def drawn(make_series, tmp_path):
+    """Returns a series, and masks of every kind on its voxels: {name: content}."""
+    make_series(count=3)
+    scan = scans.read(tmp_path / "scan")
+    label = np.zeros((3, 12, 9), np.uint8)
+    label[1, 3:8, 2:6] = 1
+    block = {1: label[1:2]}
+    asked = {"names": ["a"], "notes": [""]}
+    segments = scans.encode(scan, "x", block, **asked)["x_masks.dcm"]
+    contours = scans.encode(scan, "x", block, **asked, rtstruct=True)["x_contours.dcm"]
+    grid = voxels.read_image(tmp_path, "scan", "").grid
+    steps = ((0.75, 0, 0), (0, 0.5, 0), (0, 0, 2.5))
+    origin = {"space origin": np.array([10.0, 20, 30])}
+    packed = folder_files.metaimage(tmp_path / "m.mha", label, packed=True, origin=False)
+    masks = {
+        "mask.nrrd": folder_files.nrrd(tmp_path / "m.nrrd", label, directions=steps, **origin),
+        "mask.nii": folder_files.nifti(tmp_path / "m.nii", label, None),
+        "mask.mha": packed,
+    }
+    contents = {name: path.read_bytes() for name, path in masks.items()}
+    contents |= {"segments.dcm": segments, "contours.dcm": contours, "mask.npz": npz(m=label)}
+    return grid, contents
+
+
+@hypothesis.given(data=st.data())
+def test_masks_and_volumes_of_a_folder(drawn, tmp_path, data):
+    grid, contents = drawn
+    name = data.draw(st.sampled_from(sorted(contents)))
+    path = tmp_path / name
+    path.write_bytes(damaged(contents[name], data.draw(damages)))
+    entry = f"{name}:m" if name.endswith("npz") else name
+    unplaced = grid._replace(affine=None) if name in ("mask.npz", "mask.mha", "mask.nii") else grid
+    ends_well(path, lambda: voxels.read_mask(tmp_path, entry, (), unplaced))
+    if not name.endswith("dcm"):
+        ends_well(path, lambda: voxels.read_image(tmp_path, entry, "HU"))
 
 
 @hypothesis.settings(max_examples=10)

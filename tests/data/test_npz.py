@@ -211,3 +211,14 @@ def test_real_files_hold_what_their_description_says(real_data, make_settings):
     assert found[0].masks.shape == (10, 128, 128)
     assert found[0].intensity_unit == "arbitrary"
     assert np.isnan(found[0].spacing_mm).all()
+
+
+@pytest.mark.parametrize("names", [["a", "b"], ["a", "b", "b"], ["a", "", "c"]])
+def test_raters_need_a_name_each(make_npz, make_settings, names):
+    with pytest.raises(InputError, match="for 3 raters; give each a name of its own"):
+        npz.rater_names(make_settings(make_npz(rater_id=np.array(names))))
+
+
+def test_raters_may_have_names(make_npz, make_settings):
+    assert npz.rater_names(make_settings(make_npz())) == []
+    assert npz.rater_names(make_settings(make_npz(rater_id=np.arange(3)))) == ["0", "1", "2"]

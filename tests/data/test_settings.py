@@ -20,7 +20,7 @@ def test_settings_come_from_the_fields_of_a_config(make_settings):
         (
             "source",
             "nifti",
-            r"data.source='nifti' is unknown; choose one of \('crops', 'dicom', 'npz'",
+            r"data.source='nifti' is unknown; choose one of \('crops', 'dicom', 'folder', 'npz'",
         ),
         ("slices", "some", r"data.slices='some' is unknown; choose one of \('all', 'any', 'lar"),
         ("on_error", "warn", r"data.on_error='warn' is unknown; choose one of \('raise', 'skip'\)"),
