@@ -6,11 +6,13 @@ Each RUN:RATER names a trained run and a rater of the data set, 0-based, who had
 training: a copy of the data set whose `rater_valid` is False for this rater was trained on. Some
 test images of the run are drawn, a profile is fitted to the rater's masks on them, and the other
 test images are scored. The best existing style is chosen on the same images as the profile. An
-image's score is its mean over the draws in which it was not fitted. The intervals resample raters
-and images.
+image's score is its mean over the draws in which it was not fitted. "As advised" takes the profile
+where its own scores on images left out of the fit say that it helped, and the best style elsewhere.
+The intervals resample raters and images.
 """
 
 import argparse
+import itertools
 import pathlib
 from collections.abc import Sequence
 
@@ -23,13 +25,13 @@ from prosona_jax.evaluation import intervals, metrics
 from prosona_jax.prediction.loading import load
 from prosona_jax.prediction.model import Model
 
-COLUMNS = ("profile", "best style", "prior's mean")
+COLUMNS = ("profile", "as advised", "best style", "prior's mean")
 
 
 def scores(
     model: Model, found: Sequence[Case], *, images: int, draws: int, seed: int = 0
 ) -> np.ndarray:
-    """Returns the Dice f64 [n, 3] on each case of a profile of other cases, and of `COLUMNS`' rest.
+    """Returns the Dice f64 [n, 4] on each case of a profile of other cases, and of `COLUMNS`' rest.
 
     NaN: the case was in the fit of every draw.
     """
@@ -44,7 +46,8 @@ def scores(
         for i in scored:
             image, mask = found[i]
             drawn = [model.segment(image, style=style, strength=s) for style, s in asked]
-            total[i] += [metrics.dice(each.mask, mask) for each in drawn]
+            own, best, mean = (metrics.dice(each.mask, mask) for each in drawn)
+            total[i] += own, own if profile.helped else best, best, mean
             count[i] += 1
     return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
 
@@ -78,16 +81,16 @@ def main() -> None:
         names.append(f"rater {rater}")
         tables.append(table)
     print(f"| Dice, fitted to {asked.images} images | {' | '.join(COLUMNS)} |")
-    print("|---|---|---|---|")
+    print("|---|---|---|---|---|")
     for name, table in zip(names, tables, strict=True):
         print(f"| {name} | {' | '.join(f'{x:.3f}' for x in np.nanmean(table, axis=0))} |")
-    by_rater = np.stack(tables)  # [r, n, 3]
+    by_rater = np.stack(tables)  # [r, n, 4]
     scored = ~np.isnan(by_rater).all(axis=(0, 2))
-    for column, name in enumerate(COLUMNS[1:], start=1):
-        gain = by_rater[:, scored, 0] - by_rater[:, scored, column]
-        mean, *limits = intervals.bootstrap_crossed(gain, resamples=2000, seed=0)
+    for one, other in itertools.product(COLUMNS[:2], COLUMNS[2:]):
+        columns = by_rater[:, scored, COLUMNS.index(one)], by_rater[:, scored, COLUMNS.index(other)]
+        mean, *limits = intervals.bootstrap_crossed(columns[0] - columns[1], resamples=2000, seed=0)
         within = "" if None in limits else f" [{limits[0]:+.3f}, {limits[1]:+.3f}]"
-        print(f"\nProfile minus {name}: {mean:+.3f}{within}")
+        print(f"\n{one.capitalize()} minus {other}: {mean:+.3f}{within}")
 
 
 if __name__ == "__main__":
