@@ -14,6 +14,7 @@ import numpy as np
 
 from prosona_jax.evaluation import scoring
 from prosona_jax.experiments import (
+    cards,
     inputs,
     limits,
     predictions,
@@ -56,11 +57,15 @@ def train(config: Config, folder: str | os.PathLike[str]) -> None:
     stages.check(config)
     data = inputs.load_data(config, needed=("train", "validation", config.data.split))
     stages.check_raters(config, data.raters)
-    prompts = prompt_sets.load(config, data.raters)
+    measured = cards.measure(config, data) if cards.wanted(config) else None
+    prompts = prompt_sets.load(config, data.raters, measured and measured.written)
     run = inputs.run_of(config, data, prompts)
     report_folder = folder / "report"
     parallel.first_process_first(lambda: workdir.claim(folder, run))
     parallel.first_process_first(lambda: document.check(report_folder))
+    if measured:
+        inputs.warn(measured.caveats())
+        parallel.first_process_first(lambda: cards.write(folder / cards.FILE, measured))
     with stages.alone(folder):
         stages.fit(config, folder, data, prompts)
     _report(config, folder, report_folder, data)
