@@ -39,7 +39,7 @@ _THIN = 0.3  # of the largest radius of the consensus; a disc of this radius fit
 class Habits(NamedTuple):
     """What was measured: N objects, R raters. An object is an image, or a volume."""
 
-    values: dict[str, Float[np.ndarray, "n r"]]  # by habit; NaN: the rater, or all others, drew none
+    values: dict[str, Float[np.ndarray, "n r"]]  # by habit; NaN: not measured
     patient_ids: list[str]  # of each object
     unit: str  # of lengths in the image: "mm" or "px"
     slice_mm: float  # the usual distance of two slices; 0: no volume has several with known places
@@ -94,31 +94,54 @@ def of_slice(masks: np.ndarray, rater_valid: Bool[np.ndarray, " r"], mm: float =
         Habits are NaN for raters who do not count or drew nothing, and where the others' consensus
         is empty. Areas are NaN for raters who do not count.
     """
+    return of_drawn(masks, masks, rater_valid, mm)
+
+
+def of_drawn(
+    drawn: np.ndarray,
+    masks: np.ndarray,
+    rater_valid: Bool[np.ndarray, " r"],
+    mm: float = np.nan,
+) -> Slice:
+    """Returns the same of a model's masks u8 [R, H, W], each in the place of its rater's mask.
+
+    Mask r is compared with the other raters' masks in `masks`.
+    """
     raters = len(masks)
     found, areas = np.full((len(OF_IMAGES), raters), np.nan), np.full((2, raters), np.nan)
     counted = np.flatnonzero(rater_valid)
-    drawn = _crop(masks[counted] != 0)
-    signed = np.stack([distances.signed(mask, np.ones(2)) for mask in drawn]) if len(counted) else 0
-    rough = np.array([roughness(mask) if mask.any() else np.nan for mask in drawn])
-    for place, r in enumerate(counted):
-        others = np.arange(len(counted)) != place
-        if not others.any():
-            break
-        agreed, mask = consensus(drawn[others], signed[others]), drawn[place]
-        areas[:, r] = mask.sum(), agreed.sum()
-        if not agreed.any() or not mask.any() or agreed.all() or mask.all():
-            continue
-        outside = distances.signed(agreed, np.ones(2))
-        along = (np.abs(signed[place]) <= 0.75) | (np.abs(outside) <= 0.75)  # pixels of both sides
-        radius = -_THIN * outside.min()
-        tips = thin(mask, radius) - np.mean([thin(m, radius) for m in drawn[others] if m.any()])
-        found[:, r] = (
-            (outside - signed[place])[along].mean(),
-            np.log(mask.sum() / agreed.sum()),
-            rough[place] - np.nanmean(rough[others]),
-            tips,
-        )
+    if len(counted) > 1:
+        own, others = np.split(_crop(np.concatenate([drawn, masks]) != 0), 2)
+        signed = np.stack([distances.signed(mask, np.ones(2)) for mask in others])
+        rough = np.array([roughness(mask) if mask.any() else np.nan for mask in others])
+        for r in counted:
+            rest = counted[counted != r]
+            filled = rest[others[rest].any(axis=(1, 2))]
+            agreed = np.zeros_like(own[r])
+            if len(filled) and 2 * len(filled) >= len(rest):  # else most others saw nothing here
+                agreed = consensus(others[filled], signed[filled])
+            areas[:, r] = own[r].sum(), agreed.sum()
+            found[:, r] = _compare(own[r], agreed, others[filled], rough[filled])
     return Slice(found, areas, np.asarray(rater_valid, bool), mm)
+
+
+def _compare(
+    mask: np.ndarray, agreed: np.ndarray, others: np.ndarray, rough: np.ndarray
+) -> Float[np.ndarray, " h"]:
+    """Returns `OF_IMAGES` of a mask against the consensus and the masks of the others."""
+    if not agreed.any() or not mask.any() or agreed.all() or mask.all():
+        return np.full(len(OF_IMAGES), np.nan)
+    own, outside = (distances.signed(each, np.ones(2)) for each in (mask, agreed))
+    along = (np.abs(own) <= 0.75) | (np.abs(outside) <= 0.75)  # pixels of both sides
+    radius = -_THIN * outside.min()
+    return np.array(
+        [
+            (outside - own)[along].mean(),
+            np.log(mask.sum() / agreed.sum()),
+            roughness(mask) - rough.mean(),
+            thin(mask, radius) - np.mean([thin(other, radius) for other in others]),
+        ]
+    )
 
 
 def _of_object(slices: Sequence[Slice]) -> Float[np.ndarray, "h r"]:
@@ -151,8 +174,7 @@ def consensus(
     would seem generous.
     """
     votes = 2 * drawn.sum(axis=0) - len(drawn)
-    finite = np.clip(signed, -1e6, 1e6)  # an empty mask is infinitely far away
-    return (votes > 0) | ((votes == 0) & (finite.mean(axis=0) < 0))
+    return (votes > 0) | ((votes == 0) & (signed.mean(axis=0) < 0))
 
 
 def roughness(mask: np.ndarray) -> float:

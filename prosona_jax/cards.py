@@ -3,8 +3,8 @@ r"""Measures how each rater outlines, and writes a card with sentences for each 
     python -m prosona_jax.cards --config=configs/cells.py --output=cards.yaml \
       --config.data.path=$DATA/cells_10_raters.npz
 
-The habits are measured on the training records of the config's fold. The file is a prompt file: read
-it, edit its sentences, check it with prosona_jax.prompts and train with it:
+The habits are measured on the training records of the config's fold. The file is a prompt file:
+read it, edit its sentences, check it with prosona_jax.prompts and train with it:
 
     python -m prosona_jax.main --config=configs/cells.py --workdir=runs/cells \
       --config.prompts.path=cards.yaml --config.stage_two.query=habits ...

@@ -13,7 +13,8 @@ from scipy import stats
 
 from prosona_jax.evaluation.intervals import Interval, bootstrap_mean
 
-LEVEL = 0.05  # of the tests
+LEVEL = 0.05  # of the test of pairs
+_STABLE = 0.01  # level of the test of stability; each of several habits has one
 _RESAMPLES = 1000
 _PERMUTATIONS = 1000
 
@@ -28,11 +29,9 @@ class Certainty(NamedTuple):
 
 def certainty(values: Float[np.ndarray, "n r"], patient_ids: Sequence[str]) -> Certainty:
     """Returns what is certain of a habit, measured on n objects; NaN: not measured."""
-    intervals = [
-        bootstrap_mean(own, patient_ids, resamples=_RESAMPLES, seed=0) for own in values.T
-    ]
+    intervals = [bootstrap_mean(own, patient_ids, resamples=_RESAMPLES, seed=0) for own in values.T]
     share, p = stability(by_patient(values, patient_ids))
-    return Certainty(intervals, share, p < LEVEL)
+    return Certainty(intervals, share, p < _STABLE)
 
 
 def stability(values: Float[np.ndarray, "p r"]) -> tuple[float, float]:

@@ -107,7 +107,7 @@ def measure(config: Config, data: Data) -> Cards:
         raise InputError(
             "config.prompts.path is 'measured', but config.data.raters is 'by_area': mask k is the "
             "k-th smallest and not a rater's, so there are no habits; set data.raters to 'stored' "
-            "if the raters keep their order, or name a prompt file such as configs/prompts/lidc.yaml"
+            "if the raters keep their order, or name a file such as configs/prompts/lidc.yaml"
         )
     chosen = inputs.spread(data.indices["train"], _RECORDS)
     measured = habits.measure(data.dataset[index] for index in chosen.tolist())
@@ -117,24 +117,23 @@ def measure(config: Config, data: Data) -> Cards:
 
 def of_habits(measured: Habits, names: Sequence[str]) -> Cards:
     """Returns the cards of measured habits."""
-    known = {
-        name: values for name, values in measured.values.items() if np.isfinite(values).any()
-    }
+    known = {name: values for name, values in measured.values.items() if np.isfinite(values).any()}
     if "margin" not in known:
         raise InputError(
             "no two raters outlined the same training image, so no habits can be measured; name a "
             "prompt file in prompts.path"
         )
     certain = {
-        name: rater_habits.certainty(values, measured.patient_ids)
-        for name, values in known.items()
+        name: rater_habits.certainty(values, measured.patient_ids) for name, values in known.items()
     }
     stable = {name: known[name] for name, own in certain.items() if own.stable}
     alike = rater_habits.alike(stable or known, measured.patient_ids)
     scale = _scale(measured, certain)
     stated = [_stated(certain, r) for r in range(len(names))]
     written = Written(_styles(names, stated, scale), None, scale)
-    return Cards(list(names), measured, certain, alike, written)
+    cards = Cards(list(names), measured, certain, alike, written)
+    caveat = " ".join(cards.caveats()) or None
+    return cards._replace(written=written._replace(caveat=caveat))
 
 
 def write(path: pathlib.Path, cards: Cards) -> None:
@@ -149,6 +148,7 @@ def write(path: pathlib.Path, cards: Cards) -> None:
     )
     assert cards.written.scale is not None
     content = {
+        **({"caveat": cards.written.caveat} if cards.written.caveat else {}),
         "scale": cards.written.scale.describe(),
         "styles": [prompts.describe(style) for style in cards.written.styles],
     }
@@ -181,14 +181,14 @@ def _scale(measured: Habits, certain: Mapping[str, Certainty]) -> Scale:
 
 
 def _stated(certain: Mapping[str, Certainty], rater: int) -> dict[str, Stated]:
-    """Returns the habits of a rater that were measured; without an interval it is unknown."""
+    """Returns the habits of a rater; one that is not stable, or has no interval, may be 0."""
     found = {}
     for name, own in certain.items():
         mean, low, high = own.intervals[rater]
         if np.isfinite(mean):
-            sides = (mean, mean) if low is None or high is None else (low, high)
-            low, high = (sides if own.stable else (min(sides[0], 0.0), max(sides[1], 0.0)))
-            found[name] = Stated(*(round(float(x), 4) for x in (mean, min(low, mean), max(high, mean))))
+            ends = [mean, *([0.0] if low is None or not own.stable else [])]
+            ends += [end for end in (low, high) if end is not None]
+            found[name] = Stated(*(round(float(x), 4) for x in (mean, min(ends), max(ends))))
     return found
 
 
@@ -200,8 +200,12 @@ def _styles(
     said: dict[str, list[list[str]]] = {}
     for split, count in _SENTENCES.items():
         grammar = HabitGrammar(split, seed=0)
-        said[split] = [grammar.write(own, scale, count, taken) for own in stated]
+        said[split] = [
+            grammar.write(name, own, scale, count, taken)
+            for name, own in zip(names, stated, strict=True)
+        ]
+    columns = zip(names, said["train"], said["held_out"], stated, strict=True)
     return tuple(
         Style(name, tuple(train), tuple(held_out), None, own)
-        for name, train, held_out, own in zip(names, said["train"], said["held_out"], stated, strict=True)
+        for name, train, held_out, own in columns
     )

@@ -14,6 +14,7 @@ import numpy as np
 
 from prosona_jax.evaluation import scoring
 from prosona_jax.experiments import (
+    card_scores,
     cards,
     inputs,
     limits,
@@ -133,6 +134,7 @@ def _report(config: Config, folder: pathlib.Path, report_folder: pathlib.Path, d
     if second is not None and config.prompts.get("probe") and run.prompts is not None and chosen:
         shown = chosen[len(chosen) // 2]
         language = probing.of_run(folder, run, config, params, second, data, shown)
+    carded = second and card_scores.of_run(config, params, second, data, run.prompts)
     if jax.process_index() > 0:
         return
     evaluated = summary.Evaluated(
@@ -161,6 +163,7 @@ def _report(config: Config, folder: pathlib.Path, report_folder: pathlib.Path, d
         raters=data.raters,
         styled=styled,
         language=language,
+        carded=carded,
         by_area=config.data.raters == "by_area",
         bootstrap=config.evaluate.bootstrap,
         volumes=_volumes(config, of_volumes, styled),

@@ -86,7 +86,7 @@ def find_reader(
         rank = wanted["degree_reader"]["rank"]
         reader = DegreeReader(encoder, rank, second.text["degree_reader"])
     if "habit_reader" in wanted:
-        scale = parse_scale(wanted["habit_reader"]["scale"], str(folder))
+        scale = parse_scale(described["scale"], str(folder))
         reader = HabitReader(encoder, scale, second.text["habit_reader"])
     # The digest covers only the weights, but tokenizer and pooling change the numbers too.
     sentence = described["styles"][0]["train"][0]

@@ -16,7 +16,8 @@ SPLITS = ("train", "held_out")
 _CONFIGS = pathlib.Path(__file__).resolve().parents[2] / "configs"
 _VOICES = _CONFIGS / "prompts" / "habits.yaml"
 _LEVELS = (0.5, 1.1, 1.9)  # |habit| in spreads from which the next strength is said
-_ALL, _ONE = 0.6, 0.85  # a sentence says all that differs; from there the largest alone; above, more
+# Shares: below, a sentence says all that differs; up to the second, the largest alone.
+_ALL, _ONE = 0.6, 0.85
 _TRIES = 40  # for each sentence; a rater who differs in nothing has few different ones
 _WORDS = {0.5: "half a", 1.0: "one", 1.5: "one and a half", 2.0: "two", 3.0: "three", 4.0: "four"}
 _LONG = {"px": ("pixel", "pixels"), "mm": ("millimetre", "millimetres"), "slices": ("slice",) * 2}
@@ -37,27 +38,31 @@ class HabitGrammar:
         self._rng = np.random.default_rng([seed, SPLITS.index(split)])
 
     def write(
-        self, habits: Mapping[str, Stated], scale: Scale, count: int, taken: set[str]
+        self, name: str, habits: Mapping[str, Stated], scale: Scale, count: int, taken: set[str]
     ) -> list[str]:
         """Returns at most `count` different sentences on the habits of one rater.
 
         A sentence says the habits that differ from 0, or the largest of them alone, or another
         one too as usual. If none differs, it says that some are usual. The numbers are drawn
-        between the ends of the interval, mostly near the value.
+        between the ends of the interval, mostly near the value. Where raters are so alike that
+        their sentences are the same, the later rater's begin with the name.
 
         Args:
+            name: of the rater.
             habits: by name, those of the scale's axes and "area".
             scale: the axes that may be said, and their units.
             count: the number of sentences.
             taken: sentences that exist already; the new ones are added.
         """
         found: list[str] = []
-        for _ in range(_TRIES * count):
+        for number in range(2 * _TRIES * count):
             if len(found) == count:
                 break
             text = self.sentence(self._drawn(habits, scale), scale)
-            if text.lower().rstrip(".!?") not in taken:
-                taken.add(text.lower().rstrip(".!?"))
+            if number >= _TRIES * count:
+                text = f"{name}: {text}"
+            if (key := text.lower().rstrip(".!?")) not in taken:
+                taken.add(key)
                 found.append(text)
         return found
 
@@ -137,7 +142,7 @@ class HabitGrammar:
         return f"{said} slice{'s' * (whole > 1)}"
 
     def _pick(self, options: Sequence[Any]) -> Any:
-        return options[self._rng.integers(len(options))]
+        return options[int(self._rng.integers(len(options)))]
 
 
 def phrases() -> dict[str, set[str]]:

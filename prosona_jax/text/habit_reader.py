@@ -36,8 +36,12 @@ _RIDGE = 2.0  # weight of |w|^2
 _WIDEST = 4.0  # the habits of these clauses in spreads; nearly all raters lie within 2
 _UNCLEAR = 0.3  # |h| below which a clause says nothing of an axis
 _CLAUSE = re.compile(r"[;:?!]|,(?!\d)|\.(?!\d)|\s/\s|\b(?:and(?! a half)|but|while|with)\b")
-_STARTS = frozenset("first start starts begin begins beginning before sooner open set".split())
-_ENDS = frozenset("last end ends stop stops after further finish close go stay".split())
+_STARTS = {
+    "first", "start", "starts", "begin", "begins", "beginning", "before", "sooner", "open", "set",
+}  # fmt: skip
+_ENDS = {
+    "last", "end", "ends", "stop", "stops", "after", "further", "finish", "close", "go", "stay",
+}  # fmt: skip
 
 
 class HabitReader:
@@ -90,7 +94,7 @@ class HabitReader:
         return found
 
     def in_words(self, habits: Float[np.ndarray, " a"]) -> str:
-        """Returns the habits of a sentence in words, such as "margin -1.5 px, tips +0.4 spreads"."""
+        """Returns habits in words, such as "margin -1.5 px, tips +0.4 spreads"."""
         own = {axis: value for axis, value in zip(AXES, habits.tolist(), strict=True) if value}
         units = {"margin": self.scale.unit, "first": "mm", "last": "mm"}
         parts = [
@@ -107,7 +111,7 @@ class HabitReader:
 
     def describe(self) -> dict[str, Any]:
         """Returns what run.json says of the reader."""
-        return {"scale": self.scale.describe()}
+        return {"axes": list(AXES)}
 
 
 def fit(encoder: TextEncoder, scale: Scale) -> HabitReader:
@@ -166,9 +170,8 @@ def _meant(amount: quantities.Amount, scale: Scale) -> tuple[str, float]:
     value, unit = amount.value, amount.unit
     if unit == "%":
         return "margin", float(np.log1p(value / 100)) / scale.area_per_margin
-    if scale.slice_mm and unit in ("slices", "mm"):
-        if end := _end(amount):
-            return end, value * (scale.slice_mm if unit == "slices" else 1.0)
+    if scale.slice_mm and unit in ("slices", "mm") and (end := _end(amount)):
+        return end, value * (scale.slice_mm if unit == "slices" else 1.0)
     return ("margin" if unit == scale.unit else ""), value
 
 

@@ -54,8 +54,8 @@ def parse_scale(entry: Any, source: str) -> Scale:
     sizes = (scale.area_per_margin, *scale.spread.values())
     if scale.unit not in _UNITS or not scale.spread.keys() <= {*AXES} or not min(sizes) > 0:
         raise InputError(
-            f"{source}: `scale` must have `unit` (px or mm), `spread` (a number above 0 for each of "
-            f"some of {', '.join(AXES)}) and `area_per_margin`; copy it from the measured cards"
+            f"{source}: `scale` must have `unit` (px or mm), `spread` (numbers above 0 for some "
+            f"of {', '.join(AXES)}) and `area_per_margin`; copy it from the measured cards"
         )
     return scale
 
@@ -63,7 +63,8 @@ def parse_scale(entry: Any, source: str) -> Scale:
 def parse_stated(entry: Any, where: str) -> dict[str, Stated]:
     """Returns the habits of a style, ``{name: [value, low, high]}``; InputError if faulty."""
     found = {}
-    for name, numbers in entry.items() if isinstance(entry, Mapping) else [("habits", None)]:
+    entries: dict[str, Any] = dict(entry) if isinstance(entry, Mapping) else {"habits": None}
+    for name, numbers in entries.items():
         try:
             value, low, high = map(float, numbers)
         except (TypeError, ValueError):

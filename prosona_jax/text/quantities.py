@@ -15,16 +15,18 @@ _UNITS = (
     | dict.fromkeys(("slice", "slices", "section", "sections"), ("slices", 1.0))
 )
 _TOKEN = re.compile(r"\d*[.,]?\d+|[½¼¾⅓⅔⅛]|[a-zµ]+|[/²%]")
-_INWARD = frozenset(
-    "inside within inward inwards in inner inset tighter smaller narrower less fewer shrink reduce "
-    "reduced reduction below under short shorter lose cut trim shave off away minus erode contract "
-    "retract remove subtract peel pull withdraw lower decrease back".split()
-)
-_OUTWARD = frozenset(
-    "outside beyond outward outwards outer out larger bigger wider looser broader more grow expand "
-    "enlarge enlarged above past over add added plus dilate extend gain around extra push pad widen "
-    "increase higher rim buffer".split()
-)
+_INWARD = {
+    "inside", "within", "inward", "inwards", "in", "inner", "inset", "tighter", "smaller",
+    "narrower", "less", "fewer", "shrink", "reduce", "reduced", "reduction", "below", "under",
+    "short", "shorter", "lose", "cut", "trim", "shave", "off", "away", "minus", "erode", "contract",
+    "retract", "remove", "subtract", "peel", "pull", "withdraw", "lower", "decrease", "back",
+}  # fmt: skip
+_OUTWARD = {
+    "outside", "beyond", "outward", "outwards", "outer", "out", "larger", "bigger", "wider",
+    "looser", "broader", "more", "grow", "expand", "enlarge", "enlarged", "above", "past", "over",
+    "add", "added", "plus", "dilate", "extend", "gain", "around", "extra", "push", "pad", "widen",
+    "increase", "higher", "rim", "buffer",
+}  # fmt: skip
 
 
 class Amount(NamedTuple):
@@ -46,7 +48,7 @@ class Found(NamedTuple):
 def find(clause: str) -> Found:
     """Returns the amounts in a clause, in their order.
 
-    A clause with a negation has none, because its amount may be a limit: "no more than 2 px".
+    A clause with a negation has none, because its amount may be a limit: "not more than 2 px".
 
         >>> found = find("about one and a half pixels inside, 8 % smaller")
         >>> [(amount.value, amount.unit) for amount in found.amounts]
