@@ -28,7 +28,6 @@ MEASURED = "measured"  # value of config.prompts.path
 FILE = "cards.yaml"
 _RECORDS = 500  # on which habits are measured; more change them little
 _SENTENCES = {"train": 40, "held_out": 12}  # of a rater
-_UNSTABLE = 0.2  # below this stability of every habit, raters draw inconsistently
 _HEADER = """\
 # Style cards, measured on {objects} training {what} of {patients} patients. Each habit of a rater
 # is a mean difference from the consensus of the other raters, with a 95 % interval over patients:
@@ -63,11 +62,11 @@ class Cards(NamedTuple):
     def caveats(self) -> list[str]:
         """Returns what a user must know before training with the cards."""
         found = []
-        if all(own.stability < _UNSTABLE for own in self.certain.values()):
+        if not any(own.stable for own in self.certain.values()):
             found.append(
-                "Raters draw inconsistently: no habit of a rater is the same from image to image "
-                "(stability below 0.2 for all). The order of the masks may not be that of the "
-                "raters, or they draw alike; then set data.raters to 'by_area'."
+                "Raters draw inconsistently: from image to image, raters differ in no measured "
+                "habit by more than chance. The order of the masks may not be that of the raters, "
+                "or they draw alike; then set data.raters to 'by_area'."
             )
         if self.alike:
             pairs = ", ".join(f"{self.names[a]} and {self.names[b]}" for a, b in self.alike[:5])
@@ -94,6 +93,11 @@ _Dumper.add_representer(list, _Dumper.represent_list)
 def wanted(config: Config) -> bool:
     """Returns whether a run measures its prompts."""
     return config.prompts.path == MEASURED and second_stages.of(config).reads_text
+
+
+def written(config: Config, data: Data) -> Written | None:
+    """Returns the content of measured cards, None if the prompts are not measured."""
+    return measure(config, data).written if wanted(config) else None
 
 
 def measure(config: Config, data: Data) -> Cards:

@@ -23,7 +23,8 @@ TIGHT = {
 
 def test_no_phrase_is_in_both_splits():
     found = phrases()
-    assert found["train"] and found["held_out"]
+    assert found["train"]
+    assert found["held_out"]
     assert found["train"].isdisjoint(found["held_out"])
 
 
