@@ -3,7 +3,6 @@
 A card is a style of a prompt file. The habits come from the training records alone.
 """
 
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -13,6 +12,7 @@ import yaml
 
 from data_pipelines import habits
 from data_pipelines.habits import Habits
+from prosona_jax import files
 from prosona_jax.evaluation import rater_habits
 from prosona_jax.evaluation.rater_habits import Certainty
 from prosona_jax.experiments import inputs, second_stages
@@ -156,12 +156,10 @@ def write(path: pathlib.Path, cards: Cards) -> None:
         "scale": cards.written.scale.describe(),
         "styles": [prompts.describe(style) for style in cards.written.styles],
     }
-    partial = path.with_suffix(".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         text = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-        partial.write_text(header + "\n" + text, encoding="utf-8")
-        os.replace(partial, path)
+        files.write_whole(path, f"{header}\n{text}".encode())
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error}); choose another place") from None
 
