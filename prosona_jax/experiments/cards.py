@@ -72,8 +72,8 @@ class Cards(NamedTuple):
             pairs = ", ".join(f"{self.names[a]} and {self.names[b]}" for a, b in self.alike[:5])
             more = f" and {len(self.alike) - 5} more" if self.alike[5:] else ""
             found.append(
-                f"Raters drawn alike: {len(self.alike)} pairs of raters cannot be told apart by "
-                f"any measured habit ({pairs}{more}), so their styles will hardly differ."
+                f"Raters drawn alike: of all pairs of raters, {len(self.alike)} cannot be told "
+                f"apart by any measured habit ({pairs}{more}), so their styles will hardly differ."
             )
         return found
 

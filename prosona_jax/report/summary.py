@@ -31,7 +31,7 @@ from prosona_jax.report import (
     style_summary,
     volume_summary,
 )
-from prosona_jax.report.card_summary import Carded
+from prosona_jax.report.card_summary import Card, Carded
 from prosona_jax.report.figures import Panel
 from prosona_jax.report.language_summary import Language
 from prosona_jax.report.sample_summary import GED, MATCHED
@@ -127,7 +127,7 @@ def write_report(folder: str | os.PathLike[str], evaluated: Evaluated) -> dict[s
         "language": [score._asdict() for score in evaluated.language.scores]
         if evaluated.language
         else [],
-        "cards": [card._asdict() for card in evaluated.carded.cards] if evaluated.carded else [],
+        "cards": [_card(card) for card in evaluated.carded.cards] if evaluated.carded else [],
         "latent": {
             "kl": evaluated.latent_kl,
             "threshold": ACTIVE_NATS,
@@ -191,6 +191,11 @@ def _numbers(results: Results, second: StyleResults | None) -> dict[str, Any]:
         "leave_one_out": {name: _mapping(x) for name, x in results.leave_one_out.items()},
         "styles": _styles(second),
     }
+
+
+def _card(card: Card) -> dict[str, Any]:
+    habits = {"measured": _mapping(card.measured), "drawn": _mapping(card.drawn)}
+    return {"name": card.name, "sentences": list(card.sentences)} | habits
 
 
 def _styles(results: StyleResults | None) -> dict[str, Any]:
