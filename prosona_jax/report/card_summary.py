@@ -1,6 +1,6 @@
 """Section of the report on style cards: habits of each rater beside those of its style."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +22,8 @@ class Card(NamedTuple):
 
     name: str
     sentences: Sequence[str]
-    measured: Mapping[str, Interval]  # of the rater, on training images
-    drawn: Mapping[str, Interval]  # of the style, on scored images
+    measured: dict[str, Interval]  # of the rater, on training images
+    drawn: dict[str, Interval]  # of the style, on scored images
 
 
 class Carded(NamedTuple):
@@ -39,9 +39,10 @@ def section(carded: Carded, png: Png) -> document.Section:
     """Returns the section."""
     unsaid = [habit for habit in _SHOWN if habit not in (*carded.said, "area")]
     text = (
-        "Nobody wrote the sentences of this run: each rater's habits were measured on the training "
-        "images, against the consensus of the other raters, and a grammar says them. Margin: mean "
-        "distance from the consensus' contour, positive outside. Area: relative to the consensus. "
+        "The prompts of this run are style cards: each rater's habits were measured on the "
+        "training images, against the consensus of the other raters, and sentences say them. "
+        "Margin: mean distance from the consensus' contour, positive outside. Area: relative to "
+        "the consensus. "
         "Roughness: mean distance of the contour from its smoothed self. Tips: share of the area "
         "in thin parts. Roughness and tips are differences from the mean of the other raters. The "
         "second number of a cell is the same habit of the contours that the style draws on "
