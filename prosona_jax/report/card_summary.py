@@ -57,7 +57,8 @@ def section(carded: Carded, png: Png) -> document.Section:
         "Style cards",
         [
             document.Text(text),
-            _table(carded),
+            _sentences(carded),
+            _numbers(carded),
             document.Figure(
                 "cards",
                 png(_chart(carded)),
@@ -70,19 +71,20 @@ def section(carded: Carded, png: Png) -> document.Section:
     )
 
 
-def _table(carded: Carded) -> document.Table:
-    units = {"margin": carded.unit, "roughness": carded.unit, "area": "%", "tips": "% of the area"}
-    columns = ["Style", "Two of its sentences", *(f"{h.capitalize()}, {units[h]}" for h in _SHOWN)]
+def _sentences(carded: Carded) -> document.Table:
     rows = [
-        (
-            card.name,
-            " ".join(f"“{sentence}”" for sentence in card.sentences),
-            *(_cell(card, habit) for habit in _SHOWN),
-        )
+        (card.name, " ".join(f"“{sentence}”" for sentence in card.sentences))
         for card in carded.cards
     ]
+    return document.Table(("Style", "A training sentence and a held-out one"), rows, "ll")
+
+
+def _numbers(carded: Carded) -> document.Table:
+    units = {"margin": carded.unit, "roughness": carded.unit, "area": "%", "tips": "%"}
+    columns = ("Style", *(f"{habit.capitalize()}, {units[habit]}" for habit in _SHOWN))
+    rows = [(card.name, *(_cell(card, habit) for habit in _SHOWN)) for card in carded.cards]
     caption = "The rater [95 % interval over patients]; drawn: the style."
-    return document.Table(columns, rows, "llrrrr", caption)
+    return document.Table(columns, rows, "lrrrr", caption)
 
 
 def _cell(card: Card, habit: str) -> str:
