@@ -64,14 +64,12 @@ def measure(records: Iterable[Record]) -> Habits:
     sizes: list[float] = []
     patients: list[str] = []
     for number, record in enumerate(records):
-        volume = getattr(record, "volume", "")  # a single image has none
-        key = f"volume {volume}" if volume else f"image {number}"
+        key = f"volume {record.volume}" if record.volume else f"image {number}"
         if key not in objects:
             objects[key] = []
             patients.append(record.patient_id)
             sizes.append(float(np.sqrt(np.prod(record.spacing_mm))))
-        mm = float(getattr(record, "slice_mm", np.nan))
-        objects[key].append(of_slice(record.masks, record.rater_valid, mm))
+        objects[key].append(of_slice(record.masks, record.rater_valid, float(record.slice_mm)))
     known = bool(np.isfinite(sizes).all())
     table = np.array([_of_object(slices) for slices in objects.values()])  # [n, h, r]
     values = dict(zip(HABITS, np.moveaxis(table, 1, 0), strict=True))

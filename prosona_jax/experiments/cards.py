@@ -113,10 +113,19 @@ def measure(config: Config, data: Data) -> Cards:
             "k-th smallest and not a rater's, so there are no habits; set data.raters to 'stored' "
             "if the raters keep their order, or name a file such as configs/prompts/lidc.yaml"
         )
-    chosen = inputs.spread(data.indices["train"], _RECORDS)
-    measured = habits.measure(data.dataset[index] for index in chosen.tolist())
-    names = list(getattr(data.dataset, "rater_names", ()))
-    return of_habits(measured, names or [f"rater {k}" for k in range(1, data.raters + 1)])
+    measured = habits.measure(data.dataset[index] for index in _chosen(data))
+    names = data.dataset.rater_names or [f"rater {k}" for k in range(1, data.raters + 1)]
+    return of_habits(measured, names)
+
+
+def _chosen(data: Data) -> list[int]:
+    """Returns about 500 training records, evenly spread; a volume is kept with all its slices."""
+    train = data.indices["train"]
+    names = [data.dataset.volumes[n] or f"image {n}" for n in train.tolist()]
+    objects = np.unique(names)
+    most = max(1, _RECORDS * len(objects) // len(train))
+    kept = set(objects[inputs.spread(np.arange(len(objects)), most)].tolist())
+    return [n for n, name in zip(train.tolist(), names, strict=True) if name in kept]
 
 
 def of_habits(measured: Habits, names: Sequence[str]) -> Cards:

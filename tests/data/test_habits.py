@@ -125,3 +125,21 @@ def test_made_raters_come_back_in_order():
     assert (np.diff(margin) > 0).all()
     # Against the median of the three others: 0.5, 0.5, 0 and 0.
     np.testing.assert_allclose(margin, [-2.5, -0.5, 0.5, 3.0], atol=0.35)
+
+
+def test_the_ends_of_a_volume_are_measured_in_mm():
+    """Slices 0 to 5 of 2.5 mm; the third rater starts a slice early and ends two slices early."""
+    ends = ((1, 4), (1, 4), (0, 2))
+    slices = [
+        record([disc(12) * (a <= n <= b) for a, b in ends])._replace(
+            volume="v", slice_mm=2.5 * n, record_id=f"v/{n}"
+        )
+        for n in range(6)
+    ]
+    found = habits.measure(slices)
+    assert len(found.patient_ids) == 1
+    assert found.slice_mm == 2.5
+    assert found.values["first"][0, 2] == 2.5
+    assert found.values["last"][0, 2] == -5.0
+    area = disc(12).sum()
+    assert found.values["area"][0, 2] == pytest.approx(np.log(3 * area / (4 * area)))
