@@ -105,7 +105,9 @@ def _loss() -> ml_collections.ConfigDict:
 def _prompts() -> ml_collections.ConfigDict:
     """The sentences and their encoder."""
     prompts = ml_collections.ConfigDict()
-    prompts.path = "configs/prompts/lidc.yaml"  # one style per rater, each with its sentences
+    # One style per rater, each with its sentences; "measured": the run measures how its raters
+    # outline, and writes the sentences itself.
+    prompts.path = "configs/prompts/lidc.yaml"
     # A file of prosona_jax.train_reader: sentences are read as one number, how generous the outline
     # shall be. "": the encoder's embeddings, where styles differ in other ways too.
     prompts.degree_reader = ""
@@ -117,7 +119,9 @@ def _prompts() -> ml_collections.ConfigDict:
 def _stage_two() -> ml_collections.ConfigDict:
     """Queries, projection and objective of stage two."""
     two = ml_collections.ConfigDict()
-    two.query = "text"  # text | id (a learned vector per style) | heads (D-Persona's) | none
+    # text | habits (sentences are read as measured habits, numbers too; needs measured cards)
+    # | id (a learned vector per style) | heads (D-Persona's) | none
+    two.query = "text"
     # Norm of the noise that training adds to prompt embeddings of norm 1, or to degrees.
     two.text_noise = 0.4
     two.width = 128  # units of the query's hidden layer and of the contrastive space

@@ -24,6 +24,7 @@ COMMANDS = {
     ),
     "prosona_jax.export": ("data_license", "license", "output", "workdir"),
     "prosona_jax.probe": ("encoder", "half", "output", "sentences", "workdir"),
+    "prosona_jax.cards": ("config", "output"),
     "prosona_jax.prompts": ("degree_reader", "encoder", "raters"),
     "prosona_jax.score": (),
     "prosona_jax.train_reader": (

@@ -20,6 +20,7 @@ COMMANDS = {
     "score",
     "probe",
     "prompts",
+    "cards",
     "train_reader",
     "cli",
 }  # only they may use flags

@@ -12,7 +12,14 @@ import ml_collections
 
 from configs.methods import METHODS
 from prosona_jax import checksum, files
-from prosona_jax.experiments import inputs, predictions, prompt_sets, second_stages, stages
+from prosona_jax.experiments import (
+    cards,
+    inputs,
+    predictions,
+    prompt_sets,
+    second_stages,
+    stages,
+)
 from prosona_jax.experiments.build import Config
 from prosona_jax.report import comparison, document
 from prosona_jax.runtime import parallel, provenance, workdir
@@ -96,19 +103,24 @@ def _cells(
     for changed in configs:
         stages.check_raters(changed, raters)
     prompts = {
-        query: prompt_sets.load(changed, raters)
-        for query, changed in {changed.stage_two.query: changed for changed in configs}.items()
+        key: prompt_sets.load(changed, raters, cards.written(changed, data[changed.data.fold]))
+        for key, changed in {_prompted(changed): changed for changed in configs}.items()
     }
     return [
         Cell(
             method,
             changed,
             data[fold],
-            prompts[changed.stage_two.query],
+            prompts[_prompted(changed)],
             folder / f"fold{fold}-seed{seed}",
         )
         for (method, seed, fold), changed in zip(every, configs, strict=True)
     ]
+
+
+def _prompted(config: Config) -> tuple[str, int | None]:
+    """Returns what a cell's prompts depend on: its query and, if they are measured, its fold."""
+    return config.stage_two.query, config.data.fold if cards.wanted(config) else None
 
 
 def _score(cell: Cell) -> list[dict[str, Any]]:

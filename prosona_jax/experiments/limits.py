@@ -83,6 +83,11 @@ def check(config: Config) -> None:
             f"config.stage_two.query is {two.query!r} and reads no text: set stage_two.latent and "
             "stage_two.visual to 0"
         )
+    if second_stages.of(config).reads_habits and config.prompts.degree_reader:
+        raise InputError(
+            "config.stage_two.query is 'habits', but config.prompts.degree_reader reads sentences "
+            "as degrees: set prompts.degree_reader to '', or stage_two.query to 'text'"
+        )
     weighed = any(_value(config, field) for field in _WEIGHTS_OF_STAGE_TWO)
     if second_stages.exists(config) and not weighed:
         raise InputError(

@@ -14,6 +14,8 @@ import numpy as np
 
 from prosona_jax.evaluation import scoring
 from prosona_jax.experiments import (
+    card_scores,
+    cards,
     inputs,
     limits,
     predictions,
@@ -56,11 +58,15 @@ def train(config: Config, folder: str | os.PathLike[str]) -> None:
     stages.check(config)
     data = inputs.load_data(config, needed=("train", "validation", config.data.split))
     stages.check_raters(config, data.raters)
-    prompts = prompt_sets.load(config, data.raters)
+    measured = cards.measure(config, data) if cards.wanted(config) else None
+    prompts = prompt_sets.load(config, data.raters, measured and measured.written)
     run = inputs.run_of(config, data, prompts)
     report_folder = folder / "report"
     parallel.first_process_first(lambda: workdir.claim(folder, run))
     parallel.first_process_first(lambda: document.check(report_folder))
+    if measured:
+        inputs.warn(measured.caveats())
+        parallel.first_process_first(lambda: cards.write(folder / cards.FILE, measured))
     with stages.alone(folder):
         stages.fit(config, folder, data, prompts)
     _report(config, folder, report_folder, data)
@@ -128,6 +134,7 @@ def _report(config: Config, folder: pathlib.Path, report_folder: pathlib.Path, d
     if second is not None and config.prompts.get("probe") and run.prompts is not None and chosen:
         shown = chosen[len(chosen) // 2]
         language = probing.of_run(folder, run, config, params, second, data, shown)
+    carded = second and card_scores.of_run(config, params, second, data, run.prompts)
     if jax.process_index() > 0:
         return
     evaluated = summary.Evaluated(
@@ -156,6 +163,7 @@ def _report(config: Config, folder: pathlib.Path, report_folder: pathlib.Path, d
         raters=data.raters,
         styled=styled,
         language=language,
+        carded=carded,
         by_area=config.data.raters == "by_area",
         bootstrap=config.evaluate.bootstrap,
         volumes=_volumes(config, of_volumes, styled),

@@ -10,7 +10,8 @@ from typing import NamedTuple, TypeAlias
 import flax.linen as nn
 import ml_collections
 
-from prosona_jax.models.query import DegreeQuery, HeadsQuery, IdQuery, TextQuery
+from prosona_jax.models.query import DegreeQuery, HabitQuery, HeadsQuery, IdQuery, TextQuery
+from prosona_jax.text.habits import AXES
 
 Config: TypeAlias = ml_collections.ConfigDict
 
@@ -22,6 +23,7 @@ class Method(NamedTuple):
     query: Callable[[Config, int], nn.Module] | None  # for K styles; None: no second stage
     reads_text: bool  # prompts are embedded, trained with, and aligned with raters
     unscaled: bool  # it needs softmax(q . z), so tau must cancel the projection's sqrt(d)
+    reads_habits: bool = False  # sentences are read as measured habits
 
 
 METHODS = {
@@ -34,6 +36,13 @@ METHODS = {
         ),
         reads_text=True,
         unscaled=False,
+    ),
+    "habits": Method(
+        "ProSona",
+        lambda c, styles: HabitQuery(c.model.latent_dim, len(AXES)),
+        reads_text=True,
+        unscaled=False,
+        reads_habits=True,
     ),
     "id": Method(
         "A learned vector per style",

@@ -15,6 +15,8 @@ from prosona_jax.text import encoder as text_encoder
 from prosona_jax.text import lengths, prompts
 from prosona_jax.text.degree_reader import ANSWERABLE, DegreeReader
 from prosona_jax.text.encoder import TextEncoder
+from prosona_jax.text.habit_reader import HabitReader
+from prosona_jax.text.habits import AXES, parse_scale
 from prosona_jax.types import InputError
 
 _SLACK = 1e-4  # a similarity may differ by this much between devices
@@ -61,7 +63,7 @@ def find_reader(
     described: dict[str, Any],
     second: predictions.StageTwo,
     name: str | None,
-) -> TextEncoder | DegreeReader:
+) -> TextEncoder | DegreeReader | HabitReader:
     """Returns what read the training sentences; InputError if the text encoder found differs.
 
     Args:
@@ -79,10 +81,13 @@ def find_reader(
             "encoder of the training, name its folder as the encoder, or train again with the one "
             "found"
         )
-    reader: TextEncoder | DegreeReader = encoder
+    reader: TextEncoder | DegreeReader | HabitReader = encoder
     if "degree_reader" in wanted:
         rank = wanted["degree_reader"]["rank"]
         reader = DegreeReader(encoder, rank, second.text["degree_reader"])
+    if "habit_reader" in wanted:
+        scale = parse_scale(described["scale"], str(folder))
+        reader = HabitReader(encoder, scale, second.text["habit_reader"])
     # The digest covers only the weights, but tokenizer and pooling change the numbers too.
     sentence = described["styles"][0]["train"][0]
     difference = np.abs(reader.embed([sentence])[0] - second.text["train"][0, 0]).max()
@@ -100,7 +105,7 @@ def read(
     *,
     run: Run,
     second: predictions.StageTwo,
-    reader: TextEncoder | DegreeReader,
+    reader: TextEncoder | DegreeReader | HabitReader,
 ) -> tuple[np.ndarray, list[Reading]]:
     """Returns what the second stage gets of sentences, f32 [s, e], and how they are understood."""
     assert run.prompts is not None
@@ -109,19 +114,25 @@ def read(
     if isinstance(reader, DegreeReader):
         return _read_degrees(sentences, run, second, reader, cut)
     text = reader.embed(sentences)
+    e = text.shape[1] - (len(AXES) if isinstance(reader, HabitReader) else 0)
     trained, held_out = (
-        second.text[split].reshape(-1, text.shape[1]) for split in ("train", "held_out")
+        second.text[split].reshape(-1, text.shape[1])[:, :e] for split in ("train", "held_out")
     )
     least = prompts.least_familiar(held_out, trained)
     readings = []
-    for index, similarity, is_cut in zip(*prompts.nearest(text, trained), cut, strict=True):
+    found = zip(*prompts.nearest(text[:, :e], trained), cut, text[:, e:], strict=True)
+    for index, similarity, is_cut, habits in found:
         k, number = divmod(int(index), second.text["train"].shape[1])
         train = styles[k]["train"]
         nearest = train[number % len(train)]  # shorter lists are repeated
         far = bool(similarity < least - _SLACK)
         readings.append(
             Reading(
-                understood=f"like {nearest!r} (similarity {similarity:.2f})",
+                understood=(
+                    reader.in_words(habits)
+                    if isinstance(reader, HabitReader)
+                    else f"like {nearest!r} (similarity {similarity:.2f})"
+                ),
                 style=styles[k]["name"],
                 degree=None,
                 length_mm=None,

@@ -69,6 +69,25 @@ class DegreeQuery(nn.Module):
         return Query(nn.Dense(self.latent_dim, use_bias=False, kernel_init=zeros)(x), x)
 
 
+class HabitQuery(nn.Module):
+    """q_k = W h_k + b of a sentence that is read as habits h, the last entries of its numbers.
+
+    A linear map keeps the order: a habit between those of two raters gives a query between theirs,
+    and a habit beyond all raters' one further in the same direction.
+    """
+
+    latent_dim: int
+    habits: int  # the number of habits; the embedding before them is not used
+
+    @nn.compact
+    def __call__(
+        self, text: Float[Array, "b k e"], features: Float[Array, "b h w f"], dropout: bool
+    ) -> Query:
+        del features, dropout
+        h = text[..., -self.habits :]
+        return Query(nn.Dense(self.latent_dim, kernel_init=nn.initializers.zeros)(h), h)
+
+
 class IdQuery(nn.Module):
     """q_k is a learned vector per style; it reads no text."""
 

@@ -20,6 +20,7 @@ from prosona_jax.prediction.styles import Style, Styles
 from prosona_jax.prediction.trained import Trained
 from prosona_jax.text.degree_reader import DegreeReader
 from prosona_jax.text.encoder import TextEncoder
+from prosona_jax.text.habit_reader import HabitReader
 from prosona_jax.types import InputError
 
 
@@ -54,7 +55,7 @@ class LatentSpace:
         return list(self._styles.all)
 
     @functools.cached_property
-    def _reader(self) -> TextEncoder | DegreeReader:
+    def _reader(self) -> TextEncoder | DegreeReader | HabitReader:
         """What read the training sentences; InputError if the encoder found differs from it."""
         if self.run.prompts is None or self._second is None:
             query = self.run.config["stage_two"]["query"]

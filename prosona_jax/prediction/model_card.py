@@ -152,7 +152,9 @@ def _training(
     facts["precision"] = package.PRECISION
     if run.prompts:
         encoder = run.prompts["encoder"]
-        facts["sentences are read"] = "by degree" if "degree_reader" in encoder else "by embedding"
+        ways = {"degree_reader": "by degree", "habit_reader": "by habits"}
+        found = [words for name, words in ways.items() if name in encoder]
+        facts["sentences are read"] = found[0] if found else "by embedding"
         facts["text encoder"] = f"{encoder['name']}, digest {encoder['digest']}"
     return Section("Training", [_table(facts)])
 

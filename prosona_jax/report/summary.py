@@ -21,6 +21,7 @@ from prosona_jax.evaluation.results import (
     collect_volumes,
 )
 from prosona_jax.report import (
+    card_summary,
     charts,
     document,
     figures,
@@ -30,6 +31,7 @@ from prosona_jax.report import (
     style_summary,
     volume_summary,
 )
+from prosona_jax.report.card_summary import Card, Carded
 from prosona_jax.report.figures import Panel
 from prosona_jax.report.language_summary import Language
 from prosona_jax.report.sample_summary import GED, MATCHED
@@ -60,6 +62,7 @@ class Evaluated(NamedTuple):
     samples: int  # S, drawn from the prior for each record
     styled: Styled | None  # what the second stage draws; None without a second stage
     language: Language | None  # what it draws for test sentences; None: not asked for any
+    carded: Carded | None  # the raters' measured habits; None: prompts are no measured cards
     by_area: bool  # True: raters have no identity; an image's masks are sorted by area
     bootstrap: int  # resamples of patients for each interval
     volumes: Volumes | None = None  # the scores of volumes; None: the records are no slices
@@ -88,7 +91,8 @@ def write_report(folder: str | os.PathLike[str], evaluated: Evaluated) -> dict[s
         The content of report.json. For the samples it has the keys that `prosona_jax.score` prints.
         The other keys are "title", "prior_mean", "difference", "leave_one_out", "latent", "data",
         "provenance", "caveats", "citation", "language", the scores of test sentences, "volumes",
-        and "styles", which has a mapping for each split of the prompts.
+        "cards", the raters' habits beside those of their styles, and "styles", which has a mapping
+        for each split of the prompts.
 
     Raises:
         InputError: the folder holds files that are not part of a report.
@@ -123,6 +127,7 @@ def write_report(folder: str | os.PathLike[str], evaluated: Evaluated) -> dict[s
         "language": [score._asdict() for score in evaluated.language.scores]
         if evaluated.language
         else [],
+        "cards": [_card(card) for card in evaluated.carded.cards] if evaluated.carded else [],
         "latent": {
             "kl": evaluated.latent_kl,
             "threshold": ACTIVE_NATS,
@@ -160,6 +165,8 @@ def _sections(
     yield _setting(evaluated.described, raters, samples, kl.size, evaluated.by_area)
     if second and styled:
         yield from style_summary.sections(second, styled, panels, note, png)
+        if evaluated.carded:
+            yield card_summary.section(evaluated.carded, png)
         if evaluated.language and styled.walked:
             yield language_summary.section(evaluated.language, styled.walked, png)
     yield sample_summary.pictures(panels, scored, samples, png)
@@ -184,6 +191,11 @@ def _numbers(results: Results, second: StyleResults | None) -> dict[str, Any]:
         "leave_one_out": {name: _mapping(x) for name, x in results.leave_one_out.items()},
         "styles": _styles(second),
     }
+
+
+def _card(card: Card) -> dict[str, Any]:
+    habits = {"measured": _mapping(card.measured), "drawn": _mapping(card.drawn)}
+    return {"name": card.name, "sentences": list(card.sentences)} | habits
 
 
 def _styles(results: StyleResults | None) -> dict[str, Any]:

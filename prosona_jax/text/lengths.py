@@ -6,7 +6,7 @@ from here, and the degree reader says only whether it lies inside or outside of 
 
 import re
 
-_MM = {
+MM = {
     **dict.fromkeys(("mm", "millimetre", "millimetres", "millimeter", "millimeters"), 1.0),
     **dict.fromkeys(("cm", "centimetre", "centimetres", "centimeter", "centimeters"), 10.0),
     **dict.fromkeys(("µm", "micron", "microns", "micrometre", "micrometres"), 1e-3),
@@ -39,7 +39,7 @@ _THINGS = {
     "reconstruction", "spacing", "pixel", "pixels", "voxel", "voxels", "one", "ones",
 }  # fmt: skip
 # With these the length is a limit, or it is not meant at all.
-_NEGATIONS = re.compile(
+NEGATIONS = re.compile(
     r"\b(not|never|without|neither|nor|nothing|none|cannot|avoid|refrain|unless)\b|n['’]t\b"
 )
 # With these the length is the sum of both sides, or one of several.
@@ -61,20 +61,20 @@ def find_mm(sentence: str) -> float | None:
         True
     """
     text = sentence.lower().replace("μ", "µ")  # the Greek letter, and the sign of a unit
-    if _NEGATIONS.search(text):
+    if NEGATIONS.search(text):
         return None
     tokens = _TOKEN.findall(text)
     found: list[float] = []
     used: set[int] = set()  # places of the numbers of lengths
     for place, token in enumerate(tokens):
-        if token in _MM and tokens[place + 1 : place + 2] not in (["²"], ["2"]):
-            start, number = _number(tokens[:place])
+        if token in MM and tokens[place + 1 : place + 2] not in (["²"], ["2"]):
+            start, number = number_before(tokens[:place])
             used |= set(range(start, place))
             if tokens[place + 1 : place + 4] == ["and", "a", "half"]:  # "a millimetre and a half"
                 used.add(place + 3)
                 number = None if number is None else number + 0.5
             if number is not None and not _THINGS.intersection(tokens[place + 1 : place + 2]):
-                found.append(number * _MM[token])
+                found.append(number * MM[token])
     others = any(
         _is_digits(token) or token in (_NUMBERS.keys() | _FRACTIONS.keys()) - {"no", "one"}
         for place, token in enumerate(tokens)
@@ -84,7 +84,7 @@ def find_mm(sentence: str) -> float | None:
     return None if len(found) != 1 or others or sums else found[0]
 
 
-def _number(before: list[str]) -> tuple[int, float | None]:
+def number_before(before: list[str]) -> tuple[int, float | None]:
     """Returns where the number at the end of a list of words starts, and its value."""
     start = len(before)
     while start and (

@@ -1,6 +1,6 @@
 """Reads prompt files, which list styles and the sentences that describe each style."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +9,8 @@ from jaxtyping import Float, Int
 
 from prosona_jax import unicode
 from prosona_jax.text import degrees
+from prosona_jax.text import habits as habits_of
+from prosona_jax.text.habits import Scale, Stated
 from prosona_jax.types import InputError
 
 _FIELDS = ("name", "train", "held_out")
@@ -21,6 +23,7 @@ class Style(NamedTuple):
     train: tuple[str, ...]  # sentences used in training
     held_out: tuple[str, ...]  # sentences never used in training, for the test of new wordings
     degree: float | None = None  # how generous the style is, see degrees.py; None: not known
+    habits: Mapping[str, Stated] | None = None  # of its rater, see habits.py; None: not measured
 
 
 class Written(NamedTuple):
@@ -28,6 +31,7 @@ class Written(NamedTuple):
 
     styles: tuple[Style, ...]
     caveat: str | None  # a warning about the sentences, repeated in reports
+    scale: Scale | None = None  # of numbers in sentences; None: the habits were not measured
 
 
 class _Loader(yaml.SafeLoader):
@@ -51,7 +55,8 @@ def parse(text: str, source: str) -> Written:
     """Returns the content of a prompt file, ``styles: [{name, train: [...], held_out: [...]}]``.
 
     The file may also have a ``caveat: "Short claim: explanation."``. Every report on a model that
-    was trained with the prompts repeats it.
+    was trained with the prompts repeats it. Cards of measured habits have a ``scale``, and
+    ``habits`` in each style.
 
     Args:
         text: YAML.
@@ -70,9 +75,10 @@ def parse(text: str, source: str) -> Written:
     entries = content.get("styles") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries:
         raise InputError(f"{source}: has no list `styles`; see configs/prompts/lidc.yaml")
-    if others := sorted(map(str, content.keys() - {"styles", "caveat"})):
+    if others := sorted(map(str, content.keys() - {"styles", "caveat", "scale"})):
         raise InputError(
-            f"{source}: has an unknown field `{others[0]}`; the fields are `styles` and `caveat`"
+            f"{source}: has an unknown field `{others[0]}`; the fields are `styles`, `caveat` and "
+            "`scale`"
         )
     caveat = content.get("caveat")
     if caveat is not None and (not isinstance(caveat, str) or ": " not in caveat):
@@ -81,7 +87,16 @@ def parse(text: str, source: str) -> Written:
     _once((style.name for style in styles), source, "style")
     sentences = (s for style in styles for s in (*style.train, *style.held_out))
     _once((" ".join(s.lower().split()).rstrip(".!?") for s in sentences), source, "sentence")
-    return Written(styles, caveat and " ".join(caveat.split()))
+    scale = habits_of.parse_scale(content["scale"], source) if "scale" in content else None
+    return Written(styles, caveat and " ".join(caveat.split()), scale)
+
+
+def describe(style: Style) -> dict[str, Any]:
+    """Returns a style as a prompt file holds it, without its degree."""
+    found: dict[str, Any] = {"name": style.name}
+    if style.habits is not None:
+        found["habits"] = {name: list(own) for name, own in style.habits.items()}
+    return found | {"train": list(style.train), "held_out": list(style.held_out)}
 
 
 def check_count(styles: Sequence[Style], raters: int, source: str) -> None:
@@ -122,7 +137,7 @@ def _style(entry: Any, where: str) -> Style:
     for field in _FIELDS:
         if field not in entry:
             raise InputError(f"{where}: lacks `{field}`")
-    if unknown := sorted(map(str, entry.keys() - {*_FIELDS, "degree"})):
+    if unknown := sorted(map(str, entry.keys() - {*_FIELDS, "degree", "habits"})):
         raise InputError(f"{where}: has an unknown field `{unknown[0]}`")
     name = entry["name"]
     if not isinstance(name, str) or not name.strip():
@@ -132,6 +147,7 @@ def _style(entry: Any, where: str) -> Style:
         _sentences(entry["train"], f"{where} ({name}): `train`"),
         _sentences(entry["held_out"], f"{where} ({name}): `held_out`"),
         degrees.check(entry.get("degree"), f"{where} ({name})"),
+        habits_of.parse_stated(entry["habits"], f"{where} ({name})") if "habits" in entry else None,
     )
 
 

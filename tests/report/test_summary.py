@@ -67,6 +67,7 @@ def write(tmp_path):
             "samples": 50,
             "styled": None,
             "language": None,
+            "carded": None,
             "by_area": True,
             "bootstrap": 200,
         }

@@ -200,7 +200,7 @@ def test_a_list_as_a_key_is_refused():
 def test_an_unknown_field_beside_the_styles_is_named():
     text = "style: [{name: b}]\nstyles: [{name: a, train: [x], held_out: [z]}]"
     assert _fault(text) == (
-        "p.yaml: has an unknown field `style`; the fields are `styles` and `caveat`"
+        "p.yaml: has an unknown field `style`; the fields are `styles`, `caveat` and `scale`"
     )
 
 

@@ -1,0 +1,222 @@
+"""Style cards: for each rater its measured habits, and sentences that say them.
+
+A card is a style of a prompt file. The habits come from the training records alone.
+"""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import yaml
+
+from data_pipelines import habits
+from data_pipelines.habits import Habits
+from prosona_jax import files
+from prosona_jax.evaluation import rater_habits
+from prosona_jax.evaluation.rater_habits import Certainty
+from prosona_jax.experiments import inputs, second_stages
+from prosona_jax.experiments.build import Config
+from prosona_jax.experiments.inputs import Data
+from prosona_jax.text import prompts
+from prosona_jax.text.habit_grammar import HabitGrammar
+from prosona_jax.text.habits import AXES, Scale, Stated
+from prosona_jax.text.prompts import Style, Written
+from prosona_jax.types import InputError
+
+MEASURED = "measured"  # value of config.prompts.path
+FILE = "cards.yaml"
+_RECORDS = 500  # on which habits are measured; more change them little
+_SENTENCES = {"train": 40, "held_out": 12}  # of a rater
+_HEADER = """\
+# Style cards, measured on {objects} training {what} of {patients} patients. Each habit of a rater
+# is a mean difference from the consensus of the other raters, with a 95 % interval over patients:
+# margin and roughness in {unit}, area as log(ratio), tips as a share of the area, first and last
+# slice in mm. Sentences say stable habits alone. Edit them as you like, and name this file in
+# --config.prompts.path.
+#
+{facts}
+"""
+
+
+class Cards(NamedTuple):
+    """What was measured, and what sentences say of it."""
+
+    names: list[str]  # of the raters
+    measured: Habits
+    certain: dict[str, Certainty]  # by habit
+    alike: list[tuple[int, int]]  # pairs of raters whom no stable habit tells apart
+    written: Written
+
+    def facts(self) -> list[str]:
+        """Returns what is to know about the habits, one line each."""
+        lines = [
+            f"{name}: stability {own.stability:.2f}"
+            + ("" if own.stable else ", not stable, so no sentence says it")
+            for name, own in self.certain.items()
+        ]
+        for a, b in self.alike:
+            lines.append(f"alike: no habit tells {self.names[a]} from {self.names[b]}")
+        return lines
+
+    def caveats(self) -> list[str]:
+        """Returns what a user must know before training with the cards."""
+        found = []
+        if not any(own.stable for own in self.certain.values()):
+            found.append(
+                "Raters draw inconsistently: from image to image, raters differ in no measured "
+                "habit by more than chance. The order of the masks may not be that of the raters, "
+                "or they draw alike; then set data.raters to 'by_area'."
+            )
+        if self.alike:
+            pairs = ", ".join(f"{self.names[a]} and {self.names[b]}" for a, b in self.alike[:5])
+            more = f" and {len(self.alike) - 5} more" if self.alike[5:] else ""
+            found.append(
+                f"Raters drawn alike: of all pairs of raters, {len(self.alike)} cannot be told "
+                f"apart by any measured habit ({pairs}{more}), so their styles will hardly differ."
+            )
+        return found
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes lists of numbers in one line."""
+
+    def represent_list(self, data: list[object]) -> yaml.Node:
+        """Returns the node of a list."""
+        numbers = all(isinstance(each, float) for each in data)
+        return self.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=numbers)
+
+
+_Dumper.add_representer(list, _Dumper.represent_list)
+
+
+def wanted(config: Config) -> bool:
+    """Returns whether a run measures its prompts."""
+    return config.prompts.path == MEASURED and second_stages.of(config).reads_text
+
+
+def written(config: Config, data: Data) -> Written | None:
+    """Returns the content of measured cards, None if the prompts are not measured."""
+    return measure(config, data).written if wanted(config) else None
+
+
+def measure(config: Config, data: Data) -> Cards:
+    """Returns the cards of the raters, from the training records.
+
+    Raises:
+        InputError: the masks are sorted by area, so no mask belongs to a rater; or there are fewer
+            than two raters who draw on the same images.
+    """
+    if config.data.raters == "by_area":
+        raise InputError(
+            "config.prompts.path is 'measured', but config.data.raters is 'by_area': mask k is the "
+            "k-th smallest and not a rater's, so there are no habits; set data.raters to 'stored' "
+            "if the raters keep their order, or name a file such as configs/prompts/lidc.yaml"
+        )
+    measured = habits.measure(data.dataset[index] for index in _chosen(data))
+    names = data.dataset.rater_names or [f"rater {k}" for k in range(1, data.raters + 1)]
+    return of_habits(measured, names)
+
+
+def _chosen(data: Data) -> list[int]:
+    """Returns about 500 training records, evenly spread; a volume is kept with all its slices."""
+    train = data.indices["train"]
+    names = [data.dataset.volumes[n] or f"image {n}" for n in train.tolist()]
+    objects = np.unique(names)
+    most = max(1, _RECORDS * len(objects) // len(train))
+    kept = set(objects[inputs.spread(np.arange(len(objects)), most)].tolist())
+    return [n for n, name in zip(train.tolist(), names, strict=True) if name in kept]
+
+
+def of_habits(measured: Habits, names: Sequence[str]) -> Cards:
+    """Returns the cards of measured habits."""
+    known = {name: values for name, values in measured.values.items() if np.isfinite(values).any()}
+    if "margin" not in known:
+        raise InputError(
+            "no two raters outlined the same training image, so no habits can be measured; name a "
+            "prompt file in prompts.path"
+        )
+    certain = {
+        name: rater_habits.certainty(values, measured.patient_ids) for name, values in known.items()
+    }
+    stable = {name: known[name] for name, own in certain.items() if own.stable}
+    alike = rater_habits.alike(stable or known, measured.patient_ids)
+    scale = _scale(measured, certain)
+    stated = [_stated(certain, r) for r in range(len(names))]
+    written = Written(_styles(names, stated, scale), None, scale)
+    cards = Cards(list(names), measured, certain, alike, written)
+    caveat = " ".join(cards.caveats()) or None
+    return cards._replace(written=written._replace(caveat=caveat))
+
+
+def write(path: pathlib.Path, cards: Cards) -> None:
+    """Writes the cards as a prompt file; InputError if it cannot be written."""
+    patients, objects = len(set(cards.measured.patient_ids)), len(cards.measured.patient_ids)
+    header = _HEADER.format(
+        objects=objects,
+        what="images" if not cards.measured.slice_mm else "volumes",
+        patients=patients,
+        unit=cards.measured.unit,
+        facts="\n".join(f"#   {line}" for line in cards.facts()),
+    )
+    assert cards.written.scale is not None
+    content = {
+        **({"caveat": cards.written.caveat} if cards.written.caveat else {}),
+        "scale": cards.written.scale.describe(),
+        "styles": [prompts.describe(style) for style in cards.written.styles],
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+        files.write_whole(path, f"{header}\n{text}".encode())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error}); choose another place") from None
+
+
+def _scale(measured: Habits, certain: Mapping[str, Certainty]) -> Scale:
+    """Returns the scale: the spread of the stable habits, and what a margin adds to the area."""
+    spread = {
+        axis: float(np.std([own.mean for own in certain[axis].intervals]))
+        for axis in AXES
+        if axis in certain and (certain[axis].stable or axis == "margin")
+    }
+    margin, area = (measured.values[name].ravel() for name in ("margin", "area"))
+    both = np.isfinite(margin + area)
+    slope = float((margin * area)[both].sum() / (margin**2)[both].sum())
+    return Scale(
+        measured.unit,
+        {axis: round(own, 5) or 1.0 for axis, own in spread.items()},
+        round(max(slope, 1e-3), 5),
+        round(measured.slice_mm, 4),
+    )
+
+
+def _stated(certain: Mapping[str, Certainty], rater: int) -> dict[str, Stated]:
+    """Returns the habits of a rater; one that is not stable, or has no interval, may be 0."""
+    found = {}
+    for name, own in certain.items():
+        mean, low, high = own.intervals[rater]
+        if np.isfinite(mean):
+            ends = [mean, *([0.0] if low is None or not own.stable else [])]
+            ends += [end for end in (low, high) if end is not None]
+            found[name] = Stated(*(round(float(x), 4) for x in (mean, min(ends), max(ends))))
+    return found
+
+
+def _styles(
+    names: Sequence[str], stated: Sequence[Mapping[str, Stated]], scale: Scale
+) -> tuple[Style, ...]:
+    """Returns the styles with their sentences, each of which occurs once."""
+    taken: set[str] = set()
+    said: dict[str, list[list[str]]] = {}
+    for split, count in _SENTENCES.items():
+        grammar = HabitGrammar(split, seed=0)
+        said[split] = [
+            grammar.write(name, own, scale, count, taken)
+            for name, own in zip(names, stated, strict=True)
+        ]
+    columns = zip(names, said["train"], said["held_out"], stated, strict=True)
+    return tuple(
+        Style(name, tuple(train), tuple(held_out), None, own)
+        for name, train, held_out, own in columns
+    )

@@ -1,0 +1,133 @@
+"""Sentences of habits: what they say, what is read from them, and that splits share no phrase."""
+
+import pathlib
+
+import numpy as np
+import pytest
+
+from prosona_jax.text import encoder, habit_reader, quantities
+from prosona_jax.text.habit_grammar import SPLITS, HabitGrammar, phrases
+from prosona_jax.text.habit_reader import HabitReader
+from prosona_jax.text.habits import AXES, Scale, Stated, parse_scale, parse_stated
+from prosona_jax.types import InputError
+
+TEXT = pathlib.Path(__file__).resolve().parents[1] / "golden" / "text"
+SCALE = Scale("px", {"margin": 1.2, "roughness": 0.2, "tips": 0.03}, 0.08, 0.0)
+VOLUMES = Scale("mm", {"margin": 0.6, "first": 2.0, "last": 2.0}, 0.1, 2.5)
+TIGHT = {
+    "margin": Stated(-1.5, -2.0, -1.0),
+    "area": Stated(-0.12, -0.16, -0.08),
+    "roughness": Stated(0.01, -0.1, 0.1),
+}
+
+
+def test_no_phrase_is_in_both_splits():
+    found = phrases()
+    assert found["train"]
+    assert found["held_out"]
+    assert found["train"].isdisjoint(found["held_out"])
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_sentence_says_numbers_of_the_interval(split):
+    taken: set[str] = set()
+    sentences = HabitGrammar(split, seed=0).write("Anna", TIGHT, SCALE, 30, taken)
+    assert len(set(sentences)) == 30
+    numbers = [a.value for s in sentences for a in quantities.find(s).amounts if a.unit == "px"]
+    assert len(set(numbers)) > 3  # not one number
+    assert min(numbers) >= 0.95
+    assert max(numbers) <= 2.05
+    percents = [a.value for s in sentences for a in quantities.find(s).amounts if a.unit == "%"]
+    assert all(7 <= value <= 15 for value in percents)
+
+
+def test_habits_that_are_not_known_to_differ_are_usual():
+    """The roughness has an interval around 0, so no sentence says that the line is rough."""
+    text = " ".join(HabitGrammar("train", seed=0).write("Anna", TIGHT, SCALE, 60, set())).lower()
+    for word in ("jagged", "ragged", "rougher", "smoother", "spiky"):
+        assert word not in text
+
+
+def test_raters_who_are_alike_still_have_sentences_of_their_own():
+    usual = {"margin": Stated(0.0, -0.1, 0.1)}
+    grammar, taken = HabitGrammar("held_out", seed=0), set()
+    scale = SCALE._replace(spread={"margin": 1.0})
+    written = [grammar.write(f"rater {k}", usual, scale, 5, taken) for k in range(12)]
+    assert all(written)
+    assert len({s.lower() for own in written for s in own}) == sum(map(len, written))
+    assert written[-1][0].startswith("rater 11: ")
+
+
+@pytest.mark.parametrize(
+    ("clause", "amounts"),
+    [
+        ("draws about 1.5 px inside the others", [(1.5, "px")]),
+        ("one and a half pixels, 8 % smaller", [(1.5, "px"), (8.0, "%")]),
+        ("half a millimetre beyond", [(0.5, "mm")]),
+        ("ends two slices later", [(2.0, "slices")]),
+        ("start on the first slice", []),
+        ("not more than 2 px outside", []),
+        ("an area of 4 mm2", []),
+        ("tight", []),
+    ],
+)
+def test_amounts_are_found(clause, amounts):
+    assert [(a.value, a.unit) for a in quantities.find(clause).amounts] == amounts
+
+
+@pytest.fixture(scope="module")
+def reader():
+    """A reader whose words say nothing, so only rules speak."""
+    bert = encoder.load(str(TEXT / "bert"))
+    return HabitReader(bert, SCALE, np.zeros((bert.dim + 1, len(AXES))))
+
+
+def margin(reader, *sentences):
+    return reader.embed(sentences)[:, -len(AXES)] * reader.scale.spread["margin"]
+
+
+def test_numbers_are_read_in_order_also_beyond_all_raters(reader):
+    asked = np.arange(1, 9) / 2
+    outside = margin(reader, *(f"Draw {n} px outside the others." for n in asked))
+    inside = margin(reader, *(f"Smooth line, {n} px inside the others." for n in asked))
+    np.testing.assert_allclose(outside, asked, rtol=1e-5)
+    np.testing.assert_allclose(inside, -asked, rtol=1e-5)
+
+
+def test_percents_become_margins_and_other_units_nothing(reader):
+    found = margin(reader, "8 % larger", "3 mm larger", "no number")
+    np.testing.assert_allclose(found, [np.log(1.08) / 0.08, 0, 0], rtol=1e-5)
+
+
+def test_slices_belong_to_an_end(reader):
+    bert = encoder.load(str(TEXT / "bert"))
+    volumes = HabitReader(bert, VOLUMES, np.zeros((bert.dim + 1, len(AXES))))
+    habits = volumes.embed(["It ends 2 slices later, and it starts 5 mm earlier."])[0, -len(AXES) :]
+    np.testing.assert_allclose(np.abs(habits), [0, 0, 0, 2.5, 2.5])
+    assert volumes.in_words(habits).count("mm") == 2
+
+
+def test_words_are_learned_from_the_grammar(monkeypatch):
+    monkeypatch.setattr(habit_reader, "_CLAUSES", 300)
+    monkeypatch.setattr(habit_reader, "_DEGREES", 20)
+    bert = encoder.load(str(TEXT / "bert"))
+    own = habit_reader.fit(bert, SCALE)
+    sentences, asked = habit_reader.write(SCALE, "train", 100, most=1, seed=1)
+    read = own.embed(sentences)[:, -len(AXES) :]
+    said = asked != 0
+    assert np.corrcoef(read[said], asked[said])[0, 1] > 0.3
+    assert not read[:, 3:].any()  # no volumes, so no ends
+    np.testing.assert_allclose(own.embed(sentences)[:, : bert.dim], bert.embed(sentences))
+
+
+def test_faulty_cards_are_refused():
+    assert parse_scale(SCALE.describe(), "x") == SCALE
+    for entry in (None, {}, {"unit": "cm", "spread": {}, "area_per_margin": 1},
+                  {"unit": "px", "spread": {"hue": 1}, "area_per_margin": 1},
+                  {"unit": "px", "spread": {"margin": 0}, "area_per_margin": 1}):  # fmt: skip
+        with pytest.raises(InputError, match="^x: `scale` must have"):
+            parse_scale(entry, "x")
+    with pytest.raises(InputError, match=r"^x: `margin` is \[1, 2, 3\]; give"):
+        parse_stated({"margin": [1, 2, 3]}, "x")
+    with pytest.raises(InputError, match="^x: `habits` is None; give"):
+        parse_stated(7, "x")
