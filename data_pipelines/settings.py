@@ -35,6 +35,7 @@ class Settings:
     on_error: str
     train_path: str = ""  # workdirs from before this field have none
     crop: str = "middle"  # nor this
+    phantom_cases: int = 50  # nor this
 
     def __post_init__(self) -> None:
         for name, choices in (
@@ -48,6 +49,10 @@ class Settings:
                 raise InputError(f"data.{name}={value!r} is unknown; choose one of {choices}")
         if self.size < 1:
             raise InputError(f"data.size={self.size}: give the input's height in pixels, above 0")
+        if self.phantom_cases < 1:
+            raise InputError(
+                f"data.phantom_cases={self.phantom_cases}: give a number of patients, above 0"
+            )
         if not 0 <= self.spacing_mm < math.inf:
             raise InputError(
                 f"data.spacing_mm={self.spacing_mm}: give a pixel size in mm, or 0 not to resample"

@@ -17,10 +17,11 @@ import numpy as np
 
 from data_pipelines.phantom import anatomy as anatomies
 from data_pipelines.phantom import observers, sites, tissues
+from data_pipelines.phantom.observers import OBSERVERS
 from data_pipelines.phantom.shapes import Grid
 from data_pipelines.phantom.sites import SITES, Site
 
-CASES = 50
+__all__ = ["OBSERVERS", "SITES", "Case", "case"]
 FIELD_MM = 96.0  # height and width of a slice
 _BELOW, _ABOVE = 3, 4  # slices beyond the apex and the base
 
@@ -54,7 +55,7 @@ def case(index: int, seed: int = 0) -> Case:
     masks, rater_valid = observers.draw(anatomy, grid, outlines, drawn)
     prostate, vesicles = observers.truth(anatomy, grid, outlines)
     return Case(
-        patient_id=f"phantom-{seed}-{index:03d}",
+        patient_id=f"phantom{index:03d}",
         site=site,
         image=sites.image(signal, wall, site, grid, scanned),
         spacing_mm=np.array([site.slice_mm, site.spacing_mm, site.spacing_mm]),

@@ -9,7 +9,7 @@ from data_pipelines.phantom.shapes import Field, Grid, ellipse, star
 APEX, BASE = -0.92, 0.95  # ends of the prostate along z, in half heights
 VESICLES_MM = 14.0  # how far the seminal vesicles reach above the base
 # Detail of the outline: scales in mm, and standard deviations in mm.
-DETAIL = ((3.0, 0.35), (6.0, 0.5), (14.0, 0.9))
+DETAIL = ((3.0, 0.35), (6.0, 0.7), (14.0, 0.9))
 _ANGLES = 360
 _BEYOND = 0.6  # mm by which the outline shrinks per mm beyond the apex or the base
 
@@ -76,7 +76,7 @@ def outlines(anatomy: Anatomy, grid: Grid) -> Outlines:
     return Outlines(_smooth(anatomy, grid), detail, _vesicles(anatomy, grid, detail[1]))
 
 
-def profile(anatomy: Anatomy, z: np.ndarray) -> np.ndarray:
+def profile(anatomy: Anatomy, z: np.ndarray | float) -> np.ndarray:
     """Returns the size of the cross-section at heights z [mm], 1 in the middle."""
     t = np.clip(z / anatomy.half_height, APEX, BASE)
     power = np.where(t < 0, np.float32(2.1), np.float32(3.0))
@@ -135,5 +135,5 @@ def _vesicles(anatomy: Anatomy, grid: Grid, lobes: np.ndarray) -> np.ndarray:
 
 def vesicles_y(anatomy: Anatomy, z: np.ndarray) -> np.ndarray:
     """Returns y [mm] of the middle of the seminal vesicles at heights z [mm]."""
-    behind = anatomy.half_depth * np.sqrt(profile(anatomy, np.float64(anatomy.base_mm)))
+    behind = anatomy.half_depth * np.sqrt(profile(anatomy, anatomy.base_mm))
     return centre_y(anatomy, z) + 0.8 * behind + 0.25 * np.maximum(z - anatomy.base_mm, 0)

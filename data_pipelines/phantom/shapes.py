@@ -15,17 +15,17 @@ class Grid(NamedTuple):
     """
 
     z: np.ndarray  # f32 [n, 1, 1]
-    y: np.ndarray  # f32 [1, H, 1]
-    x: np.ndarray  # f32 [1, 1, W]
+    y: np.ndarray  # f32 [H, 1]
+    x: np.ndarray  # f32 [W]
     spacing_mm: tuple[float, float]  # between slices, between pixels
 
     @classmethod
     def of(cls, z: np.ndarray, size: int, spacing_mm: float, middle_mm: np.ndarray) -> Self:
         """Returns the grid of square slices at z [mm] whose middle lies at (y, x) [mm]."""
         along = (np.arange(size) - (size - 1) / 2) * spacing_mm
-        y, x = (along + middle for middle in middle_mm)
-        axes = (z[:, None, None], y[None, :, None], x[None, None, :])
-        return cls(*(axis.astype(np.float32) for axis in axes), (float(z[1] - z[0]), spacing_mm))
+        y, x = ((along + middle).astype(np.float32) for middle in middle_mm)
+        step_mm = float(z[1] - z[0])
+        return cls(z.astype(np.float32)[:, None, None], y[:, None], x, (step_mm, spacing_mm))
 
 
 class Field:
@@ -70,14 +70,12 @@ def ellipse(
     return (level - 1) * level / slope
 
 
-def star(
-    x: np.ndarray, y: np.ndarray, radius_mm: np.ndarray, pixel_mm: float
-) -> np.ndarray:
+def star(x: np.ndarray, y: np.ndarray, radius_mm: np.ndarray, pixel_mm: float) -> np.ndarray:
     """Returns the distance f32 [n, H, W] from star-shaped outlines around (0, 0) in each slice.
 
     Args:
-        x: f32 [n, 1, W] or [1, 1, W].
-        y: f32 [n, H, 1] or [1, H, 1].
+        x: broadcasts to f32 [n, H, W], as y does.
+        y: see x.
         radius_mm: f32 [n, angles], equally spaced angles from the x axis towards the y axis.
         pixel_mm: size of a pixel, to divide the difference of radii by its slope.
     """
@@ -87,7 +85,9 @@ def star(
     share, whole = np.modf(place)
     below = whole.astype(np.int32) % angles
     slices = np.arange(len(radius_mm))[:, None, None]
-    radius = radius_mm[slices, below] * (1 - share) + radius_mm[slices, (below + 1) % angles] * share
+    radius = (
+        radius_mm[slices, below] * (1 - share) + radius_mm[slices, (below + 1) % angles] * share
+    )
     outside = np.hypot(x, y) - radius
     rows, columns = np.gradient(outside, pixel_mm, axis=(1, 2))
     # At the centre, where the angle jumps, the slope means nothing.

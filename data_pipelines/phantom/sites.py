@@ -40,7 +40,9 @@ def rectum(site: Site, rng: np.random.Generator) -> Rectum:
     """Returns the rectum of a patient; an endorectal coil widens it with a dark balloon."""
     if site.coil == "endorectal":
         return Rectum(rng.uniform(17.0, 19.0), _AIR)
-    return Rectum(rng.uniform(11.0, 16.0), float(rng.choice((_AIR, _STOOL, _GEL), p=(0.4, 0.4, 0.2))))
+    return Rectum(
+        rng.uniform(11.0, 16.0), float(rng.choice((_AIR, _STOOL, _GEL), p=(0.4, 0.4, 0.2)))
+    )
 
 
 def image(

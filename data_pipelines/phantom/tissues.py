@@ -24,8 +24,10 @@ class _Scene:
     ) -> None:
         self.anatomy, self.grid, self.rng = anatomy, grid, rng
         self.fine, self.middle, self.coarse = (Field(rng, mm).on(grid) for mm in (1.6, 3.5, 8.0))
-        self.image = FAT + 0.04 * self.coarse - 0.3 * np.exp(-((self.middle / 0.16) ** 2)) * (
-            self.coarse > 0.3
+        self.image = (
+            FAT
+            + 0.04 * self.coarse
+            - 0.3 * np.exp(-((self.middle / 0.16) ** 2)) * (self.coarse > 0.3)
         )
         self.outline, self.vesicles = outlines.prostate, outlines.vesicles
         self.centre = anatomies.centre_y(anatomy, grid.z)  # [n, 1, 1]
@@ -196,7 +198,7 @@ def _lesion(scene: _Scene, present: np.ndarray) -> None:
     if rng.random() > 0.65:
         return
     z = up * a.half_height
-    size = float(anatomies.profile(a, np.float64(z)))
+    size = float(anatomies.profile(a, z))
     x = grid.x - 0.78 * a.half_width * size * np.cos(angle)
     y = grid.y - a.tilt * z - 0.78 * a.half_depth * np.sqrt(size) * np.sin(angle)
     section = np.sqrt(np.clip(1 - ((grid.z - z) / (1.3 * radius)) ** 2, 0.01, 1))
