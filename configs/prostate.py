@@ -49,11 +49,12 @@ def _full(c: ml_collections.ConfigDict) -> None:
     # Patients lie on their backs, and all slices show them from the feet: none is turned much.
     c.augment.flip = c.evaluate.mirror = False
     c.augment.rotate_degrees = 15.0
-    c.steps = 1000
-    c.stage_two.steps = 600
-    c.evaluate.every_steps = 250
+    c.batch_size = c.stage_two.batch_size = 8
+    c.steps = 800
+    c.stage_two.steps = 400
+    c.evaluate.every_steps = 200
     c.evaluate.samples = 16
-    c.checkpoint_every_steps = 250
+    c.checkpoint_every_steps = 200
 
 
 def _smoke(c: ml_collections.ConfigDict) -> None:

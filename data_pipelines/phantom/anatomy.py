@@ -9,7 +9,7 @@ from data_pipelines.phantom.shapes import Field, Grid, ellipse, star
 APEX, BASE = -0.92, 0.95  # ends of the prostate along z, in half heights
 VESICLES_MM = 14.0  # how far the seminal vesicles reach above the base
 # Detail of the outline: scales in mm, and standard deviations in mm.
-DETAIL = ((3.0, 0.35), (6.0, 0.7), (14.0, 0.9))
+DETAIL = ((3.0, 0.45), (6.0, 0.9), (14.0, 0.9))
 _ANGLES = 360
 _BEYOND = 0.6  # mm by which the outline shrinks per mm beyond the apex or the base
 

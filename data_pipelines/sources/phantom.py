@@ -47,6 +47,11 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
         yield from volumes.slices(volume, settings, skipped)
 
 
+def rater_names(settings: Settings) -> list[str]:
+    """Returns the names of the observers, in the order of the masks."""
+    return [observer.name for observer in phantom.OBSERVERS]
+
+
 def provenance(settings: Settings) -> tuple[str, bool]:
     """Returns a citation that calls the data a phantom, and that images are simulated."""
     return CITATION, True
