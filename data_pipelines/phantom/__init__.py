@@ -23,7 +23,7 @@ from data_pipelines.phantom.sites import SITES, Site
 
 __all__ = ["OBSERVERS", "SITES", "Case", "case"]
 FIELD_MM = 96.0  # height and width of a slice
-_BELOW, _ABOVE = 3, 4  # slices beyond the apex and the base
+_BELOW = 3  # slices below the apex
 
 
 class Case(NamedTuple):
@@ -69,7 +69,7 @@ def case(index: int, seed: int = 0) -> Case:
 def _grid(anatomy: anatomies.Anatomy, site: Site, rng: np.random.Generator) -> Grid:
     """Returns the voxels of a scan that was planned by hand: nearly centred on the prostate."""
     first = anatomy.apex_mm - (_BELOW + rng.uniform(-0.5, 0.5)) * site.slice_mm
-    last = anatomy.base_mm + _ABOVE * site.slice_mm
-    z = np.arange(first, last, site.slice_mm)
+    above = anatomy.base_mm + anatomies.VESICLES_MM + 2 * site.slice_mm
+    z = np.arange(first, above, site.slice_mm)
     size = 2 * round(FIELD_MM / site.spacing_mm / 2)
     return Grid.of(z, size, site.spacing_mm, rng.uniform(-4.0, 4.0, 2))

@@ -43,9 +43,7 @@ def draw(
 
     The mask of an observer who did not read the case is empty.
     """
-    valid = np.ones(len(OBSERVERS), bool)
-    missing = rng.integers(len(OBSERVERS))
-    valid[missing] = rng.random() >= MISSING_SHARE
+    valid = readers(rng)
     masks = np.zeros((len(OBSERVERS), *outlines.smooth.shape), np.uint8)
     for mask, observer, reads in zip(masks, OBSERVERS, valid, strict=True):
         error = Field(rng, ERROR_SCALE_MM)
@@ -54,6 +52,13 @@ def draw(
             outwards = np.float32(ERROR_MM) * error.on(grid) + observer.margin_mm
             mask[:] = _drawn(observer, anatomy, grid, outlines, outwards, more)
     return masks, valid
+
+
+def readers(rng: np.random.Generator) -> np.ndarray:
+    """Returns who reads a case, bool [R]: all, or in MISSING_SHARE of the cases all but one."""
+    valid = np.ones(len(OBSERVERS), bool)
+    valid[rng.integers(len(OBSERVERS))] = rng.random() >= MISSING_SHARE
+    return valid
 
 
 def _drawn(

@@ -28,7 +28,7 @@ class Site(NamedTuple):
 SITES = (
     Site("institution 1", 3.0, "surface", 0.5, 3.0, 0.30, 1.0, 0.035, 0.12, 420.0, 0.0),
     Site("institution 2", 3.0, "surface", 0.4, 3.6, 0.36, 1.25, 0.05, 0.2, 1500.0, 40.0),
-    Site("institution 3", 1.5, "endorectal", 0.6, 3.0, 0.33, 0.9, 0.03, 0.1, 260.0, 0.0),
+    Site("institution 3", 1.5, "endorectal", 0.6, 3.0, 0.33, 0.9, 0.03, 0.1, 150.0, 0.0),
     Site("institution 4", 1.5, "surface", 0.8, 4.0, 0.45, 0.75, 0.075, 0.12, 95.0, 12.0),
     Site("institution 5", 3.0, "surface", 0.65, 3.3, 0.35, 1.1, 0.045, 0.3, 7000.0, 0.0),
 )
