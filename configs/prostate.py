@@ -1,9 +1,14 @@
-"""Both stages on prostate MRI of several institutions, drawn by several known observers.
+r"""Both stages on prostate MRI of several institutions, drawn by several known observers.
 
 full: the embedded phantom, see docs/data.md. Patients, images and observers are simulated, so a
     score is an exercise and no clinical evidence.
 
     python -m prosona_jax.main --config=configs/prostate.py --workdir=runs/prostate
+
+    Trained on four institutions and tested on the fifth:
+
+    python -m prosona_jax.main --config=configs/prostate.py --workdir=runs/institution3 \
+      --config.data.test_site="institution 3"
 
     With real data, in a folder of volumes:
 

@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
+from configs import prostate
 from data_pipelines import phantom, prepare, prepared, sources
 from data_pipelines.settings import Settings
 from data_pipelines.sources import phantom as source
@@ -64,17 +65,7 @@ def test_the_prepared_data_are_called_a_phantom(settings, cache):
     assert dataset.citation.startswith("phantom of prostate MRI: ")
     assert dataset.fingerprint["masks_cut_by_crop"] == 0
     assert dataset.fingerprint["skipped"] == {}
-    said = prepare.describe(
-        dataset,
-        {
-            "folds": 2,
-            "fold": 0,
-            "validation_share": 0.0,
-            "leave_out": (),
-            "split": "all",
-            "spacing_mm": 2.0,
-        },
-    )
+    said = prepare.describe(dataset, prostate.get_config("smoke").data)
     assert "the images are simulated: no clinical evidence" in said
 
 
