@@ -29,8 +29,9 @@ def get_config() -> ml_collections.ConfigDict:
 def _data() -> ml_collections.ConfigDict:
     """Data set, geometry and splits."""
     data = ml_collections.ConfigDict()
-    data.source = "simulated"  # simulated | dicom | npz | pickled | crops | folder
-    data.path = ""  # file or folder of the source; "simulated" needs none
+    data.source = "simulated"  # simulated | phantom | dicom | npz | pickled | crops | folder
+    data.path = ""  # file or folder of the source; "simulated" and "phantom" need none
+    data.phantom_cases = 50  # patients of the source "phantom"
     data.train_path = ""  # a second one of the same source, whose records only train; "": none
     data.leave_out = ()  # ids of patients that are in no split
     data.cache_dir = (

@@ -76,7 +76,7 @@ def describe(dataset: prepared.Dataset, data: Mapping[str, Any]) -> list[str]:
         scored=data["split"],
         trained=True,
     )
-    note = ["the CT is simulated: no clinical evidence"] if dataset.simulated else []
+    note = ["the images are simulated: no clinical evidence"] if dataset.simulated else []
     return [
         *fingerprint.lines(dataset.fingerprint),
         *(

@@ -44,6 +44,7 @@ class Settings:
     channels: tuple[str, ...] = ()
     label: tuple[int, ...] = ()
     unit: str = ""
+    phantom_cases: int = 50  # this is for the source "phantom"
 
     def __post_init__(self) -> None:
         for name, choices in (
@@ -61,6 +62,10 @@ class Settings:
             raise InputError(f"data.min_raters={self.min_raters}: give 0 or a number of raters")
         if self.size < 1:
             raise InputError(f"data.size={self.size}: give the input's height in pixels, above 0")
+        if self.phantom_cases < 1:
+            raise InputError(
+                f"data.phantom_cases={self.phantom_cases}: give a number of patients, above 0"
+            )
         if not 0 <= self.spacing_mm < math.inf:
             raise InputError(
                 f"data.spacing_mm={self.spacing_mm}: give a pixel size in mm, or 0 not to resample"

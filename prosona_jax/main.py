@@ -9,7 +9,7 @@ r"""Trains, evaluates and reports.
 A second call with the same flags continues the run. --config.FIELD=VALUE changes a field of the
 config; configs/base.py lists all fields. The most important ones:
 
-    --config.data.source, --config.data.path   simulated, dicom, npz, pickled, crops or folder
+    --config.data.source, --config.data.path   the data: see docs/data.md for all sources
     --config.data.size, --config.data.spacing_mm   the model's input, in pixels and mm
     --config.data.fold, --config.data.split   the test fold, and the split that is scored
     --config.steps, --config.stage_two.steps   training steps of each stage

@@ -286,4 +286,4 @@ def test_the_program_ends_with_one_line_and_status_2(folder):
 def test_a_report_names_the_method(folder, query, title):
     config = configure(folder, {"stage_two.query": query})
     assert runs.title(config, simulated=False) == title
-    assert runs.title(config, simulated=True) == f"{title} (simulated CT)"
+    assert runs.title(config, simulated=True) == f"{title} (simulated images)"

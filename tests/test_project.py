@@ -10,7 +10,7 @@ import types
 import pytest
 
 import prosona_jax
-from configs import base, cells, folder, lidc
+from configs import base, cells, folder, lidc, prostate
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 VARIANTS = ["crops64", "demo", "full", "smoke"]
@@ -81,9 +81,12 @@ def test_the_links_of_a_page_exist(page):
     assert [link for link in local if not (path.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_a_config_is_locked_and_adds_no_field(variant):
-    config = lidc.get_config(variant)
+@pytest.mark.parametrize(
+    ("of", "variant"),
+    [(lidc, variant) for variant in VARIANTS] + [(prostate, "full"), (prostate, "smoke")],
+)
+def test_a_config_is_locked_and_adds_no_field(of, variant):
+    config = of.get_config(variant)
     assert config.is_locked
     assert config.data.is_locked
     assert fields(config) == fields(base.get_config())
@@ -105,6 +108,14 @@ def test_a_misspelt_field_is_an_error(name):
 def test_an_unknown_variant_names_the_known_ones():
     with pytest.raises(ValueError, match=re.escape(f"choose from {VARIANTS}")):
         lidc.get_config("huge")
+
+
+def test_prostate_data_may_come_from_a_folder():
+    config = prostate.get_config()
+    config.data.update({"source": "folder", "path": "prostate158"})
+    assert config.data.crop == "organ"
+    with pytest.raises(ValueError, match=re.escape("choose from ['full', 'smoke']")):
+        prostate.get_config("demo")
 
 
 def fields(config) -> set[str]:

@@ -20,8 +20,8 @@ from prosona_jax.runtime.workdir import Run
 from prosona_jax.types import Batch, InputError
 
 SIMULATED = (
-    "CT simulated: the contours are real, but the images are rendered from the raters' own "
-    "shapes. A score on them is an exercise and no clinical evidence."
+    "Images simulated: they are rendered from known shapes and show no scan. A score on them is an "
+    "exercise and no clinical evidence."
 )
 _MEASURED = 500  # records on which the styles' distances are measured; more change them little
 _LOG = logging.getLogger(__name__)
@@ -197,8 +197,8 @@ def caveats(config: Config, data: Data, run: Run) -> list[str]:
     found += about_splits(config, {c.fold: data}, trained=own)
     if run.simulated and not dataset.simulated:
         found.append(
-            "Trained on simulated CT: the training images of this model were rendered from the "
-            "raters' own shapes, but the images scored here were not."
+            "Trained on simulated images: the training images of this model were rendered from "
+            "known shapes, but the images scored here were not."
         )
     found += about_prompts(run.prompts)
     if not own:

@@ -217,7 +217,8 @@ def _panels(
 def title(config: Config, *, simulated: bool) -> str:
     """Returns the title of a report: the method that the config trains, and its data."""
     data = (config.data.path and pathlib.Path(config.data.path).stem) or config.data.source
-    return f"{second_stages.of(config).title} on {data}" + (" (simulated CT)" if simulated else "")
+    note = " (simulated images)" if simulated else ""
+    return f"{second_stages.of(config).title} on {data}{note}"
 
 
 def _styled(

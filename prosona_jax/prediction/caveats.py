@@ -11,7 +11,7 @@ from prosona_jax.experiments import unseen
 from prosona_jax.runtime.workdir import Run
 
 NOTE = "Research use only, no clinical evidence."
-TRAINED_ON_SIMULATED = "Model trained on simulated CT."
+TRAINED_ON_SIMULATED = "Model trained on simulated images."
 
 
 def of_every_contour(run: Run) -> list[str]:

@@ -118,7 +118,7 @@ def _data(run: Run, report: Mapping[str, Any] | None) -> Section:
     facts = {
         **{split: ", ".join(words) for split, words in counts.items()},
         "raters": str(run.raters),
-        "images": "simulated: rendered from the raters' contours"
+        "images": "simulated: rendered from known shapes"
         if run.simulated
         else "real; the data set does not declare them simulated",
         "unit of the values": run.intensity_unit,

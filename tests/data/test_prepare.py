@@ -148,7 +148,7 @@ def test_the_description_counts_patients_by_split(make_npz, make_settings, tmp_p
     ]
     assert sum(map(int, counts)) == 12
     assert "cite               Someone 2024" in text
-    assert "the CT is simulated: no clinical evidence" in text
+    assert "the images are simulated: no clinical evidence" in text
     assert [line.split(": ")[:2] for line in text.splitlines()[-3:]] == [
         ["warning", "Few patients scored"],
         ["warning", "Few validation patients"],

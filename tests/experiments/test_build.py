@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import cells, lidc
+from configs import cells, lidc, prostate
 from prosona_jax.experiments import build, limits, second_stages
 from prosona_jax.training import stage_two
 from prosona_jax.types import InputError
@@ -36,6 +36,11 @@ def test_the_config_of_a_workdir_without_a_latent_passes():
     config = cells.get_config().unlock()
     del config.evaluate["latent"]
     limits.check(config)
+
+
+@pytest.mark.parametrize("variant", ["full", "smoke"])
+def test_the_configs_of_the_prostate_pass(variant):
+    limits.check(prostate.get_config(variant))
 
 
 @pytest.mark.parametrize(

@@ -90,12 +90,12 @@ def test_a_description_names_the_training_patients_of_other_data():
     ("trained", "scored", "claims"),
     [
         (False, False, []),
-        (True, True, ["CT simulated"]),
-        (False, True, ["CT simulated"]),
-        (True, False, ["Trained on simulated CT"]),
+        (True, True, ["Images simulated"]),
+        (False, True, ["Images simulated"]),
+        (True, False, ["Trained on simulated images"]),
     ],
 )
-def test_simulated_ct_is_named_if_it_was_scored_or_trained_on(trained, scored, claims):
+def test_simulated_images_are_named_if_it_was_scored_or_trained_on(trained, scored, claims):
     data = _data(simulated=scored)
     assert _images(_config({}), data, _run(data, simulated=trained)) == claims
 

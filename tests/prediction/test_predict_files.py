@@ -31,7 +31,7 @@ def test_png(ask, disc, tmp_path):
             assert png.text == {
                 "Title": sentence,
                 "Description": "Research use only, no clinical evidence. Model trained on "
-                f"simulated CT. Prompt: {sentence}",
+                f"simulated images. Prompt: {sentence}",
             }
     assert [record[name] for name in ("spacing_mm", "axis", "value_range")] == [None] * 3
     assert record["prompts"][0]["area_mm2"] is None
