@@ -38,6 +38,7 @@ def get_config(variant: str = "full") -> ml_collections.ConfigDict:
     c.data.slices = "any"
     c.data.crop = "organ"
     c.prompts.path = "measured"  # sentences from the habits that are measured on the raters
+    c.stage_two.query = "habits"
     variants = {"full": lambda: _full(c), "smoke": lambda: _smoke(c)}
     if variant not in variants:
         raise ValueError(

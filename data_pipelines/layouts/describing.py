@@ -32,8 +32,6 @@ def get_config() -> ml_collections.ConfigDict:
     with c.unlocked():
         c.data.path = {path!r}
 {lines}
-        # The styles of this file are the raters above, in their order: one style for each.
-        # c.prompts.path = "prompts.yaml"
     c.lock()
     return c
 '''
@@ -176,8 +174,13 @@ def config(
         )
         written += [f"        c.data.{name} = {value!r}"]
     if anonymous:
-        written += ["        # names seem to carry no identity: mask k is the k-th smallest"]
-        written += ["        c.data.raters = 'by_area'"]
+        written += [
+            "        # names seem to carry no identity: mask k is the k-th smallest, and style k needs",
+            "        # sentences of yours, see docs/prompts.md",
+            "        c.data.raters = 'by_area'",
+            "        c.prompts.path = 'prompts.yaml'",
+            "        c.stage_two.query = 'text'",
+        ]
     return _CONFIG.format(
         folder=found.root.name,
         cases=len(found.cases),
