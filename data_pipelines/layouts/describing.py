@@ -175,8 +175,8 @@ def config(
         written += [f"        c.data.{name} = {value!r}"]
     if anonymous:
         written += [
-            "        # names seem to carry no identity: mask k is the k-th smallest, and style k needs",
-            "        # sentences of yours, see docs/prompts.md",
+            "        # names seem to carry no identity: mask k is the k-th smallest, and style k",
+            "        # needs sentences of yours, see docs/prompts.md",
             "        c.data.raters = 'by_area'",
             "        c.prompts.path = 'prompts.yaml'",
             "        c.stage_two.query = 'text'",
