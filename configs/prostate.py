@@ -1,7 +1,8 @@
 r"""Both stages on prostate MRI of several institutions, drawn by several known observers.
 
 full: the embedded phantom, see docs/data.md. Patients, images and observers are simulated, so a
-    score is an exercise and no clinical evidence.
+    score is an exercise and no clinical evidence. Both stages and the report need about 9 minutes
+    of CPU time, which two CPU cores share.
 
     python -m prosona_jax.main --config=configs/prostate.py --workdir=runs/prostate
 

@@ -57,7 +57,8 @@ def draw(
 def readers(rng: np.random.Generator) -> np.ndarray:
     """Returns who reads a case, bool [R]: all, or in MISSING_SHARE of the cases all but one."""
     valid = np.ones(len(OBSERVERS), bool)
-    valid[rng.integers(len(OBSERVERS))] = rng.random() >= MISSING_SHARE
+    missing = rng.integers(len(OBSERVERS))
+    valid[missing] = rng.random() >= MISSING_SHARE
     return valid
 
 
