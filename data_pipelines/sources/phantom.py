@@ -33,18 +33,21 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
             f"data.path={settings.path}: source 'phantom' needs no file; leave data.path empty"
         )
     for index in range(settings.phantom_cases):
-        case = phantom.case(index)
-        volume = Volume(
-            image=case.image[..., None],
-            masks=case.masks,
-            rater_valid=case.rater_valid,
-            patient_id=case.patient_id,
-            volume=case.patient_id,
-            site=case.site.name,
-            spacing_mm=case.spacing_mm.astype(np.float32),
-            intensity_unit="arbitrary",
-        )
-        yield from volumes.slices(volume, settings, skipped)
+        yield from volumes.slices(volume(phantom.case(index)), settings, skipped)
+
+
+def volume(case: phantom.Case) -> Volume:
+    """Returns the volume of a case with what the observers drew."""
+    return Volume(
+        image=case.image[..., None],
+        masks=case.masks,
+        rater_valid=case.rater_valid,
+        patient_id=case.patient_id,
+        volume=case.patient_id,
+        site=case.site.name,
+        spacing_mm=case.spacing_mm.astype(np.float32),
+        intensity_unit="arbitrary",
+    )
 
 
 def rater_names(settings: Settings) -> list[str]:
