@@ -124,14 +124,15 @@ def styles_panel(shown: Panel, names: Sequence[str]) -> Figure:
     assert shown.prompted is not None
     drawn = np.concatenate([shown.masks, (shown.prompted > 0.5).astype(np.uint8)])
     window = around(drawn.max(0) > 0)
-    columns = min(5, len(names) + 1)
-    rows = -(-(len(names) + 1) // columns)
+    pictures = len(names) + 1
+    rows = -(-pictures // 6)  # at most six in a row, and rows of nearly equal length
+    columns = -(-pictures // rows)
     figure = Figure(figsize=(WIDTH_IN, 2.15 * rows * 5 / columns), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     titles, family = set_names(names, size=8.0, inches=0.9 * WIDTH_IN / columns)
     for ax in axes:
         ax.axis("off")
-    for index, ax in enumerate(axes[: len(names) + 1]):
+    for index, ax in enumerate(axes[:pictures]):
         draw_image(ax, shown.image, shown.spacing_mm, window)
         if index == 0:
             ax.set_title("Image", fontsize=8, color=INK)
