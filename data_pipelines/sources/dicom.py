@@ -13,6 +13,7 @@ import numpy as np
 import tqdm
 
 from data_pipelines import dicom, file_formats, folders, lidc
+from data_pipelines.runners import Run
 from data_pipelines.settings import Settings
 from prosona_jax.types import InputError, Record
 
@@ -34,22 +35,29 @@ class _Index(NamedTuple):
     faults: list[InputError]
 
 
-def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[Record | InputError]:
-    """Yields real crops in HU, patient by patient, with one slice in memory at a time.
+class _Case(NamedTuple):
+    """A nodule and the files of its series."""
+
+    nodule: lidc.Nodule
+    files: dict[float, pathlib.Path]  # {z in mm: file}
+
+
+def cases(
+    settings: Settings, skipped: collections.Counter[str], run: Run
+) -> list[_Case | InputError]:
+    """Returns the faults of files, then the nodules, patient by patient.
 
     Args:
         settings: `path` is the folder.
-        skipped: gets the number of contours whose slice is absent, of nodules whose whole series
-            is absent, of second files of one slice, and, by patient, of CT series that are not of
-            LIDC-IDRI.
-
-    Yields:
-        A record, or the error of one file.
+        skipped: gets the number of nodules whose whole series is absent, of second files of one
+            slice, and, by patient, of CT series that are not of LIDC-IDRI.
+        run: not used, since the headers of all files make one index.
 
     Raises:
         InputError: the folder is missing or holds no LIDC series, or pydicom or the contours are
             not installed.
     """
+    del run
     folder = settings.location()
     if not folder.is_dir():
         raise InputError(
@@ -64,24 +72,38 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
         )
     for patient, series in sorted(index.patients.items()):
         skipped[f"CT series that is not LIDC-IDRI's, of patient {patient}"] += len(series)
-    yield from index.faults
+    every: list[_Case | InputError] = [*index.faults]
     for nodule in lidc.nodules_of(database, settings.min_raters):
-        if nodule.series_uid not in index.slices:
+        if nodule.series_uid in index.slices:
+            every.append(_Case(nodule, index.slices[nodule.series_uid]))
+        else:
             skipped[ABSENT_SERIES] += 1
+    return every
+
+
+def read(
+    settings: Settings, case: _Case, skipped: collections.Counter[str]
+) -> Iterator[Record | InputError]:
+    """Yields real crops of a nodule in HU, or the error of a file; one slice is in memory.
+
+    Args:
+        settings: the size of a crop, and which slices.
+        case: the nodule.
+        skipped: gets the number of contours whose slice is absent.
+    """
+    nodule, files = case
+    for z_mm in lidc.slices(nodule, settings.slices, skipped):
+        nearest = min(files, key=lambda z: abs(z - z_mm))
+        if abs(nearest - z_mm) > Z_TOLERANCE_MM:
+            skipped[ABSENT_SLICE] += 1
             continue
-        files = index.slices[nodule.series_uid]
-        for z_mm in lidc.slices(nodule, settings.slices, skipped):
-            nearest = min(files, key=lambda z: abs(z - z_mm))
-            if abs(nearest - z_mm) > Z_TOLERANCE_MM:
-                skipped[ABSENT_SLICE] += 1
-                continue
-            crop = lidc.window(nodule, z_mm, settings.native_size(nodule.spacing_mm))
-            try:
-                image = _read_hu(files[nearest], nodule.spacing_mm, crop)
-            except InputError as fault:
-                yield fault
-                continue
-            yield lidc.record(nodule, z_mm, image, lidc.masks(nodule, z_mm, crop))
+        crop = lidc.window(nodule, z_mm, settings.native_size(nodule.spacing_mm))
+        try:
+            image = _read_hu(files[nearest], nodule.spacing_mm, crop)
+        except InputError as fault:
+            yield fault
+            continue
+        yield lidc.record(nodule, z_mm, image, lidc.masks(nodule, z_mm, crop))
 
 
 def _read_hu(path: pathlib.Path, spacing_mm: float, crop: lidc.Window) -> np.ndarray:
