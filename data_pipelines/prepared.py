@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
+from tensorflow_datasets.core import example_serializer
 
 from data_pipelines import finishing, folders, runners, sources, transforms
 from data_pipelines.fingerprint import Fingerprint, Tally
@@ -170,6 +171,13 @@ def _metadata(folder: pathlib.Path) -> Iterator[tuple[str, np.ndarray]]:
         yield name, np.frombuffer((folder / name).read_bytes(), np.uint8)
 
 
+class _Serializer(example_serializer.ExampleSerializer):
+    """Writes the fields of an example in one order, which TFDS leaves to each process."""
+
+    def serialize_example(self, example: dict[str, np.ndarray]) -> bytes:
+        return self.get_tf_example(example).SerializeToString(deterministic=True)
+
+
 def _writer(folder: pathlib.Path, like: dict[str, np.ndarray]) -> tfds.core.SequentialWriter:
     """Returns a TFDS writer for examples of the same shapes and types."""
     tensor = functools.partial(tfds.features.Tensor, encoding=tfds.features.Encoding.BYTES)
@@ -187,6 +195,7 @@ def _writer(folder: pathlib.Path, like: dict[str, np.ndarray]) -> tfds.core.Sequ
         disable_shuffling=True,
     )
     writer = tfds.core.SequentialWriter(info, _SHARD, file_format="array_record")
+    writer._serializer = _Serializer(info.features.get_serialized_info())
     writer.initialize_splits([_SPLIT])
     return writer
 

@@ -176,8 +176,8 @@ def _pipeline(
         _task(folder, number).write_bytes(pickle.dumps((function, item)))
     try:
         pipeline = apache_beam.Pipeline(runner, PipelineOptions(list(options)))
-    except ValueError as error:  # of several lines, the last of which names the known ones
-        raise InputError(f"--runner={runner}: {str(error).splitlines()[0]}") from None
+    except ValueError as error:  # it names the known ones
+        raise InputError(f"--runner={runner}: {error}") from None
     with pipeline:
         numbers = pipeline | apache_beam.Create(range(len(items))) | apache_beam.Reshuffle()
         numbers | apache_beam.Map(functools.partial(_work, str(folder)))
@@ -213,9 +213,9 @@ def _read(written: futures.Future | None, path: pathlib.Path) -> Iterator[Any]:
     if written is not None:
         written.result()
     with path.open("rb") as file:
-        path.unlink()
         while file.peek(1):
             result = pickle.load(file)
             if isinstance(result, _Raised):
                 raise result.error
             yield result
+    path.unlink()
