@@ -5,8 +5,10 @@ series is identified by its SeriesInstanceUID, a slice by its ImagePositionPatie
 """
 
 import collections
+import functools
+import itertools
 import pathlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +27,15 @@ ABSENT_SERIES = "nodule whose series is absent"
 DUPLICATE = "second file of one slice"
 _TABLE_OF_CONTENTS = "1.2.840.10008.1.3.10"  # the class of a DICOMDIR
 HEADER_TAGS = ["Modality", "PatientID", "SeriesInstanceUID", "ImagePositionPatient"]
+
+
+class _Header(NamedTuple):
+    """What the header of a CT file says."""
+
+    path: pathlib.Path
+    series: str
+    patient: str  # "" if the series is LIDC's
+    z_mm: float | None  # None: the series is not LIDC's
 
 
 class _Index(NamedTuple):
@@ -51,20 +62,19 @@ def cases(
         settings: `path` is the folder.
         skipped: gets the number of nodules whose whole series is absent, of second files of one
             slice, and, by patient, of CT series that are not of LIDC-IDRI.
-        run: not used, since the headers of all files make one index.
+        run: reads the headers of all files.
 
     Raises:
         InputError: the folder is missing or holds no LIDC series, or pydicom or the contours are
             not installed.
     """
-    del run
     folder = settings.location()
     if not folder.is_dir():
         raise InputError(
             f"{folder}: source 'dicom' reads a folder; give the folder of the DICOM files"
         )
     database = lidc.find_database()
-    index = _index(folder, lidc.read_series(database), skipped)
+    index = _index(folder, lidc.read_series(database), skipped, run)
     if not index.slices and not index.faults:
         found = f"CT of {', '.join(sorted(index.patients)[:5])}" if index.patients else "no CT"
         raise InputError(
@@ -141,44 +151,55 @@ def _crop(slice_hu: np.ndarray, crop: lidc.Window) -> np.ndarray:
 
 
 def _index(
-    folder: pathlib.Path, wanted: Collection[str], skipped: collections.Counter[str]
+    folder: pathlib.Path, wanted: Collection[str], skipped: collections.Counter[str], run: Run
 ) -> _Index:
-    """Reads the headers of all files; ignores files that are not DICOM, unless named .dcm."""
-    pydicom = dicom.package()
+    """Reads the headers of all files, those of one folder by one process."""
+    dicom.package()  # an error here is clearer than in a process for each folder
     index = _Index({}, {}, [])
     paths = folders.files(folder)
-    for path in tqdm.tqdm(paths, desc=f"headers of {folder}", unit=" files"):
-        try:
-            with dicom.reading(path, AGAIN):
-                header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=HEADER_TAGS)
-                if header.file_meta.MediaStorageSOPClassUID == _TABLE_OF_CONTENTS:
-                    continue
-                if header.Modality == "CT":  # without a modality, the file is truncated: an error
-                    _file(index, path, header, wanted, skipped)
-        except InputError as fault:
-            if file_formats.format_of(path) == "dicom" or path.suffix.lower() == ".dcm":
-                index.faults.append(fault)
+    groups = [list(group) for _, group in itertools.groupby(paths, lambda path: path.parent)]
+    headers = run(functools.partial(_headers, wanted), groups)
+    for header in tqdm.tqdm(headers, f"headers of {folder}", len(paths), unit=" files"):
+        if isinstance(header, InputError):
+            index.faults.append(header)
+        elif header is not None and header.z_mm is None:
+            index.patients.setdefault(header.patient, set()).add(header.series)
+        elif header is not None:
+            files = index.slices.setdefault(header.series, {})
+            if header.z_mm in files:
+                skipped[DUPLICATE] += 1
+            else:
+                files[header.z_mm] = header.path
     return index
 
 
-def _file(
-    index: _Index,
-    path: pathlib.Path,
-    header: Any,
-    wanted: Collection[str],
-    skipped: collections.Counter[str],
-) -> None:
-    """Adds one CT file to the index."""
+def _headers(
+    wanted: Collection[str], paths: Sequence[pathlib.Path]
+) -> Iterator[_Header | InputError | None]:
+    """Yields the header or the fault of each file.
+
+    None stands for other modalities, and for files that are not DICOM, unless named .dcm.
+    """
+    pydicom = dicom.package()
+    for path in paths:
+        found: _Header | InputError | None = None
+        try:
+            with dicom.reading(path, AGAIN):
+                header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=HEADER_TAGS)
+                if header.file_meta.MediaStorageSOPClassUID != _TABLE_OF_CONTENTS:
+                    # Without a modality, the file is truncated: an error.
+                    found = _header(path, header, wanted) if header.Modality == "CT" else None
+        except InputError as fault:
+            if file_formats.format_of(path) == "dicom" or path.suffix.lower() == ".dcm":
+                found = fault
+        yield found
+
+
+def _header(path: pathlib.Path, header: Any, wanted: Collection[str]) -> _Header:
     series = str(header.SeriesInstanceUID)
     if series not in wanted:
-        index.patients.setdefault(str(header.get("PatientID", "?")), set()).add(series)
-        return
+        return _Header(path, series, str(header.get("PatientID", "?")), None)
     position = dicom.numbers(header.ImagePositionPatient, "ImagePositionPatient", 3)
     if position is None:
         raise InputError(f"ImagePositionPatient is empty; {AGAIN}")
-    z_mm = position[2]
-    files = index.slices.setdefault(series, {})
-    if z_mm in files:
-        skipped[DUPLICATE] += 1
-    else:
-        files[z_mm] = path
+    return _Header(path, series, "", position[2])
