@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.common import RATERS, hardware
 
-CASES, SHAPE = 24, (192, 192, 40)  # columns, rows, slices
+CASES, SHAPE = 24, (256, 256, 64)  # columns, rows, slices
 
 
 def make_folder(root: pathlib.Path) -> None:

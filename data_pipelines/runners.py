@@ -125,7 +125,9 @@ def _spread(
 def _in_processes(
     workers: int, folder: pathlib.Path, function: Function, items: Sequence[Any]
 ) -> Generator[Any, None, None]:
-    context = multiprocessing.get_context("spawn")  # a fork would copy locks that threads hold
+    # A fork of this process would copy locks that its threads hold. A server that has imported the
+    # program, and nothing else, forks as many workers as are asked for.
+    context = multiprocessing.get_context("forkserver")
     pool = futures.ProcessPoolExecutor(workers, context, _start_worker)
     at_work: collections.deque[tuple[futures.Future, pathlib.Path]] = collections.deque()
     try:

@@ -148,11 +148,12 @@ BEAM = ("--runner=DirectRunner", "--", "--direct_num_workers=2")
 
 def test_beam_makes_the_same_bytes_of_volumes_and_of_npz(command, make_npz, tmp_path):
     root = volume_folder(tmp_path / "data", CASES)
-    for k, fields in enumerate(({**VOLUMES, "path": root}, {"source": "npz", "path": make_npz()})):
+    multi, volumes = "--direct_running_mode=multi_processing", {**VOLUMES, "path": root}
+    npz = {"source": "npz", "path": make_npz()}
+    for k, (fields, *mode) in enumerate(((volumes, multi), (npz,))):
         status, said, files, error = command(f"serial{k}", "--workers=1", **fields)
         assert (status, bool(files)) == (0, True), error
-        multi = "--direct_running_mode=multi_processing"
-        assert command(f"beam{k}", *BEAM, multi, **fields)[:3] == (0, said, files)
+        assert command(f"beam{k}", *BEAM, *mode, **fields)[:3] == (0, said, files)
 
 
 def test_beam_reports_the_same_fault_and_the_same_counts(command, tmp_path):
