@@ -34,7 +34,7 @@ docs: install  ## build the pages of docs/; they start at build/docs/index.html
 	$(RUN) -m sphinx -W --keep-going -q -b html docs build/docs
 
 bench: install  ## print the tables of benchmarks/
-	@set -e; for name in metrics training sampling predicting; do $(RUN) -m benchmarks.$$name; echo; done
+	@set -e; for name in metrics training sampling predicting preparing; do $(RUN) -m benchmarks.$$name; echo; done
 
 clean:  ## remove .venv, caches and builds; runs/ stays
 	rm -rf $(VENV) build dist *.egg-info .jax_cache .pytest_cache .ruff_cache .mypy_cache

@@ -1,4 +1,4 @@
-"""Packaging. Dependencies come from requirements.txt, the version from the package itself."""
+"""Packaging. Dependencies come from requirements*.txt, the version from the package itself."""
 
 import pathlib
 import re
@@ -9,10 +9,11 @@ ROOT = pathlib.Path(__file__).resolve().parent
 
 
 def requirements() -> dict[str, list[str]]:
-    """Returns requirements.txt by part: "" is the package, the others are the extras' names."""
+    """Returns the requirements by part: "" is the package, the others are the extras' names."""
     parts: dict[str, list[str]] = {"": []}
     part = ""
-    for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines():
+    files = (ROOT / name for name in ("requirements.txt", "requirements-beam.txt"))
+    for line in "\n".join(file.read_text(encoding="utf-8") for file in files).splitlines():
         if heading := re.fullmatch(r"# \[(\w+)\]", line):
             part = heading[1]
             parts[part] = []

@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -18,6 +18,21 @@ CORRUPT = "corrupt"
 EMPTY = "empty for all raters"
 BEYOND_CROP = "nothing drawn within the crop"
 _QUANTILES = (0.05, 0.5, 0.95)
+
+
+class Native(NamedTuple):
+    """What is known of a record as its source has it, without its pixels."""
+
+    record: Record  # image f32 [0, W, C] and masks u8 [R, 0, W]
+    size: tuple[int, int]  # rows and columns, pixels
+    intensities: Intensities
+
+    @classmethod
+    def of(cls, record: Record) -> Self:
+        """Returns the facts of a record, which still has its own geometry and intensities."""
+        height, width = record.masks.shape[1:]
+        bare = record._replace(image=record.image[:0].copy(), masks=record.masks[:, :0].copy())
+        return cls(bare, (height, width), Intensities.of(record.image))
 
 
 @dataclasses.dataclass
@@ -34,17 +49,17 @@ class Tally:
     doubted: int = 0  # records whose values probably do not have that unit
     first_doubted: dict[str, Any] | None = None  # id and intensities of the first such record
 
-    def add(self, record: Record) -> None:
-        """Counts a record, which still has its own geometry and intensities."""
-        height, width = record.masks.shape[1:]
-        self.native_sizes.add((height, width))
+    def add(self, native: Native) -> None:
+        """Counts a record."""
+        record, seen = native.record, native.intensities
+        self.native_sizes.add(native.size)
         row, column = record.spacing_mm.tolist()
         if np.isnan(row):
             self.spacings_unknown += 1
         else:
             self.native_spacings.add((row, column))
         self.unit = record.intensity_unit
-        self.intensities.append(seen := Intensities.of(record.image))
+        self.intensities.append(seen)
         if unit_doubt(seen, self.unit):
             self.doubted += 1
             self.first_doubted = self.first_doubted or {

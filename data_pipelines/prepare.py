@@ -2,12 +2,16 @@
 
     python -m data_pipelines.prepare --config=configs/lidc.py [--config.data.source=...]
     python -m data_pipelines.prepare --config=configs/lidc.py --export=crops.npz
+    python -m data_pipelines.prepare --config=... --runner=DirectRunner -- --direct_num_workers=4
 
 Prints a description of the data and of their splits, and a warning for each property that spoils a
 result. With --export the records are written at the config's geometry and in the source's own
-intensities. The source "npz" can read that file.
+intensities. The source "npz" can read that file. All cores read the cases, or with --runner the
+workers of Apache Beam, to which the arguments after "--" go. The result is the same.
 """
 
+import functools
+import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,7 +22,16 @@ import tqdm
 from absl import flags
 from ml_collections import config_flags
 
-from data_pipelines import caveats, fingerprint, prepared, sources, splits
+from data_pipelines import (
+    caveats,
+    fingerprint,
+    finishing,
+    prepared,
+    runners,
+    sources,
+    splits,
+)
+from data_pipelines.runners import Runner
 from data_pipelines.settings import Settings
 from data_pipelines.sources import npz
 from prosona_jax import cli
@@ -29,10 +42,18 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.", flag_v
 _EXPORT = flags.DEFINE_string(
     "export", "", "Write the records to this npz file.", flag_values=_FLAGS
 )
+_WORKERS = flags.DEFINE_integer(
+    "workers", None, "Processes that read the cases; default: one for each core.", lower_bound=1,
+    flag_values=_FLAGS,
+)  # fmt: skip
+_RUNNER = flags.DEFINE_string(
+    "runner", "", "Runner of Apache Beam that reads the cases instead, such as DirectRunner.",
+    flag_values=_FLAGS,
+)  # fmt: skip
 flags.mark_flag_as_required("config", _FLAGS)
 
 
-def export(settings: Settings, path: str) -> list[str]:
+def export(settings: Settings, path: str, runner: Runner = runners.serial) -> list[str]:
     """Writes all records to an npz file; returns lines that describe it.
 
     Raises:
@@ -40,8 +61,9 @@ def export(settings: Settings, path: str) -> list[str]:
     """
     file = npz.check_folder(path)  # checked first, since reading may take hours
     tally = fingerprint.Tally()
-    raw = prepared.raw_records(settings, tally)
-    records = list(tqdm.tqdm(raw, desc=f"reading {settings.name}", unit=" records"))
+    with runner(file.with_name(f".{file.name}.cases")) as run:
+        raw = finishing.records(settings, tally, run, windowed=False)
+        records = list(tqdm.tqdm(raw, desc=f"reading {settings.name}", unit=" records"))
     if not records:
         raise InputError(f"{settings.name}: no record is left (skipped: {dict(tally.skipped)})")
     origin = sources.provenance(settings, {record.patient_id for record in records})
@@ -93,18 +115,36 @@ def _warnings(found: Sequence[str]) -> list[str]:
     return [f"warning: {caveat}" for caveat in found]
 
 
-def main() -> None:
+def _runner(options: Sequence[str]) -> Runner:
+    """Returns what the flags say, with the options of Beam."""
+    if _RUNNER.value and _WORKERS.value:
+        raise InputError("--workers is for one machine without --runner; give one of them")
+    if _RUNNER.value:
+        return functools.partial(runners.beam, _RUNNER.value, options)
+    if options:
+        raise InputError(f"unknown arguments {list(options)}; --help lists the flags")
+    return functools.partial(runners.processes, _WORKERS.value or _cores())
+
+
+def _cores() -> int:
+    """Returns the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def main(*options: str) -> None:
     """Prepares or exports the data, and prints a description of them."""
     # SIGTERM becomes an exception, so that half-written files are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(cli.PREEMPTED_STATUS))
     data = _CONFIG.value.data
-    settings = Settings.from_config(data)
+    settings, runner = Settings.from_config(data), _runner(options)
     if _EXPORT.value:
-        lines = export(settings, _EXPORT.value)
+        lines = export(settings, _EXPORT.value, runner)
     else:
-        lines = describe(prepared.prepare(settings, data.cache_dir), data)
+        lines = describe(prepared.prepare(settings, data.cache_dir, runner), data)
     sys.stdout.write("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
-    cli.launch(main, _FLAGS, manual=__doc__)
+    cli.launch(main, _FLAGS, manual=__doc__, positional=True)

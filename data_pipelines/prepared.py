@@ -7,7 +7,6 @@ import functools
 import hashlib
 import itertools
 import json
-import logging
 import math
 import operator
 import os
@@ -19,9 +18,11 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
+from tensorflow_datasets.core import example_serializer
 
-from data_pipelines import folders, sources, styles, transforms, validation
-from data_pipelines.fingerprint import BEYOND_CROP, CORRUPT, EMPTY, Fingerprint, Tally
+from data_pipelines import finishing, folders, runners, sources, transforms
+from data_pipelines.fingerprint import Fingerprint, Tally
+from data_pipelines.runners import Run, Runner
 from data_pipelines.settings import Settings
 from prosona_jax import checksum
 from prosona_jax.types import InputError, Record
@@ -38,7 +39,6 @@ _INDEX = {
     "slice_mm": "slice_mm",
     "slice_spacing_mm": "slice_spacings_mm",
 }
-_LEVELS = 65535  # images are stored as u16; one level is 1/47 HU in the default window
 
 
 class Dataset:
@@ -75,7 +75,7 @@ class Dataset:
         with _undamaged(self._folder):
             stored = self._data[position]
         return Record(
-            image=_decode(stored["image"]),
+            image=transforms.decode(stored["image"]),
             masks=stored["masks"],
             rater_valid=stored["rater_valid"].astype(bool),
             patient_id=self.patient_ids[position],
@@ -90,8 +90,10 @@ class Dataset:
         )
 
 
-def prepare(settings: Settings, cache_dir: str) -> Dataset:
+def prepare(settings: Settings, cache_dir: str, runner: Runner = runners.serial) -> Dataset:
     """Returns the data set of these settings; the first call writes it to a folder in `cache_dir`.
+
+    The runner reads the cases; the folder has the same bytes under each, see `runners`.
 
     The folder's name is a hash of the settings, of the source's files (size and time of change) and
     of this package's code. So a folder of other files or of other code is never read. The folder
@@ -110,73 +112,18 @@ def prepare(settings: Settings, cache_dir: str) -> Dataset:
                 shutil.rmtree(part, ignore_errors=True)  # a killed process may have left it
                 part.mkdir()
                 try:
-                    _write(settings, part)
+                    with runner(part / "cases") as run:
+                        _write(settings, part, run)
                     os.replace(part, folder)
                 finally:
                     shutil.rmtree(part, ignore_errors=True)
     return Dataset(folder)
 
 
-def raw_records(settings: Settings, tally: Tally) -> Iterator[Record]:
-    """Yields checked records at the target geometry, in the source's intensities."""
-    return _records(settings, tally, windowed=False)
-
-
-def _records(settings: Settings, tally: Tally, *, windowed: bool) -> Iterator[Record]:
-    """Yields checked records of one size; `tally` counts the records that are left out."""
-    check = validation.Checker(settings.name)
-    for item in _items(settings, tally):
-        try:
-            if isinstance(item, InputError):
-                raise item
-            check(item)
-            record = transforms.window(item, settings) if windowed else item
-        except InputError as fault:
-            if settings.on_error == "raise":
-                raise
-            tally.skipped[CORRUPT] += 1
-            logging.getLogger(__name__).warning("skipped, data.on_error=skip: %s", fault)
-            continue
-        check.agree(item)
-        if validation.is_empty(record):
-            tally.skipped[EMPTY] += 1
-            continue
-        if settings.min_raters:
-            if validation.drawn_by(record) < settings.min_raters:
-                tally.skipped[f"drawn by fewer raters than {settings.min_raters}"] += 1
-                continue
-            record = styles.none_missing(record)
-        low: np.ndarray | np.float32 = np.float32(-1)
-        if not windowed:
-            low, _ = transforms.limits(item.image, item.intensity_unit, settings, item.window)
-        fitted, cut = transforms.fit(record, settings, background=low)
-        if validation.is_empty(fitted):
-            tally.skipped[BEYOND_CROP] += 1
-            continue
-        tally.add(item)
-        tally.masks_cut += cut
-        # The masks of a volume are sorted as a whole, by the source.
-        single = windowed and settings.raters == "by_area" and not record.volume
-        yield styles.by_area(fitted) if single else fitted
-
-
-def _items(settings: Settings, tally: Tally) -> Iterator[Record | InputError]:
-    """Yields what the sources yield; records of `train_path` are declared to train only."""
-    first, *more = settings.parts()
-    yield from sources.records(first, tally.skipped)
-    for part in more:
-        for item in sources.records(part, tally.skipped):
-            yield item if isinstance(item, InputError) else _only_train(item)
-
-
-def _only_train(record: Record) -> Record:
-    return record._replace(split=validation.ONLY_TRAIN)
-
-
-def _write(settings: Settings, folder: pathlib.Path) -> None:
+def _write(settings: Settings, folder: pathlib.Path, run: Run) -> None:
     """Writes the records and, last, their index."""
     tally, fingerprint, rows = Tally(), Fingerprint(), []
-    records = _records(settings, tally, windowed=True)
+    records = finishing.records(settings, tally, run, windowed=True)
     first = next(records, None)
     if first is None:
         raise InputError(
@@ -187,12 +134,11 @@ def _write(settings: Settings, folder: pathlib.Path) -> None:
     def examples() -> Iterator[dict[str, np.ndarray]]:
         everything = itertools.chain([first], records)
         for record in tqdm.tqdm(everything, desc=f"preparing {settings.name}", unit=" records"):
-            stored = record._replace(image=_encode(record.image))
-            fingerprint.add(stored)
+            fingerprint.add(record)
             rows.append([_plain(getattr(record, field)) for field in _INDEX])
-            yield _example(stored)
+            yield _example(record)
 
-    writer = _writer(folder, _example(first._replace(image=_encode(first.image))))
+    writer = _writer(folder, _example(first))
     writer.add_examples({_SPLIT: examples()})  # in one call, since each call rewrites the metadata
     writer.close_all()
     names = sources.rater_names(settings)
@@ -225,6 +171,13 @@ def _metadata(folder: pathlib.Path) -> Iterator[tuple[str, np.ndarray]]:
         yield name, np.frombuffer((folder / name).read_bytes(), np.uint8)
 
 
+class _Serializer(example_serializer.ExampleSerializer):
+    """Writes the fields of an example in one order, which TFDS leaves to each process."""
+
+    def serialize_example(self, example: dict[str, np.ndarray]) -> bytes:
+        return self.get_tf_example(example).SerializeToString(deterministic=True)
+
+
 def _writer(folder: pathlib.Path, like: dict[str, np.ndarray]) -> tfds.core.SequentialWriter:
     """Returns a TFDS writer for examples of the same shapes and types."""
     tensor = functools.partial(tfds.features.Tensor, encoding=tfds.features.Encoding.BYTES)
@@ -242,6 +195,7 @@ def _writer(folder: pathlib.Path, like: dict[str, np.ndarray]) -> tfds.core.Sequ
         disable_shuffling=True,
     )
     writer = tfds.core.SequentialWriter(info, _SHARD, file_format="array_record")
+    writer._serializer = _Serializer(info.features.get_serialized_info())
     writer.initialize_splits([_SPLIT])
     return writer
 
@@ -253,14 +207,6 @@ def _example(record: Record) -> dict[str, np.ndarray]:
         "rater_valid": record.rater_valid.astype(np.uint8),
         "spacing_mm": record.spacing_mm,
     }
-
-
-def _encode(image: np.ndarray) -> np.ndarray:
-    return np.round((image + 1) / 2 * _LEVELS).astype(np.uint16)
-
-
-def _decode(stored: np.ndarray) -> np.ndarray:
-    return stored.astype(np.float32) * np.float32(2 / _LEVELS) - 1
 
 
 def _key(settings: Settings) -> str:

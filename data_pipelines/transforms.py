@@ -11,6 +11,7 @@ from data_pipelines.settings import Settings
 from prosona_jax.types import ConstantImage, Record
 
 _TRUNCATE = 4.0  # the blur of `sample` ends at this many standard deviations
+_LEVELS = 65535  # of a stored image; one level is 1/47 HU in the default window
 
 
 def limits(
@@ -72,6 +73,16 @@ def scale(
             f"({intensity_unit}); check intensity_unit and data.window_hu"
         )
     return -1 + 2 * (image - low) / (high - low)
+
+
+def encode(image: np.ndarray) -> np.ndarray:
+    """Returns an image that spans -1..1 as u16 of the same shape, to be stored."""
+    return np.round((image + 1) / 2 * _LEVELS).astype(np.uint16)
+
+
+def decode(stored: np.ndarray) -> np.ndarray:
+    """Returns a stored image as f32, -1..1."""
+    return stored.astype(np.float32) * np.float32(2 / _LEVELS) - 1
 
 
 class Placement(NamedTuple):

@@ -66,8 +66,15 @@ def drawn_by(record: Record) -> int:
     return int(record.masks[record.rater_valid].any(axis=(1, 2)).sum())
 
 
+def check(record: Record, file: str) -> None:
+    """Raises InputError, one line with file, record, fault and remedy, unless a record is valid."""
+    for fault in (_identity_fault, _shape_fault, _image_fault, _mask_fault):
+        if message := fault(record):
+            raise InputError(f"{file}: record {record.record_id!r}: {message}")
+
+
 class Checker:
-    """Checks the records of one data set, each by itself and against earlier records."""
+    """Checks the valid records of one data set against earlier ones; reads no pixel."""
 
     def __init__(self, file: str) -> None:
         """Takes the file or folder with which error messages start."""
@@ -78,17 +85,12 @@ class Checker:
         self._positions: dict[tuple[str, float], str] = {}  # (volume, mm) -> record id
 
     def __call__(self, record: Record) -> None:
-        """Accepts a valid record with a new id.
-
-        Raises:
-            InputError: one line with file, record, fault and remedy; the record was not accepted.
-        """
-        where = f"{self._file}: record {record.record_id!r}"
-        for fault in (_identity_fault, _shape_fault, _image_fault, _mask_fault):
-            if message := fault(record):
-                raise InputError(f"{where}: {message}")
+        """Accepts a record with a new id; else raises InputError, and did not accept it."""
         if record.record_id in self._seen:
-            raise InputError(f"{where}: the id occurs twice; give each record its own")
+            raise InputError(
+                f"{self._file}: record {record.record_id!r}: the id occurs twice; give each record "
+                "its own"
+            )
         self._seen.add(record.record_id)
 
     def agree(self, record: Record) -> None:

@@ -37,12 +37,14 @@ def test_one_version(packaging):
 
 def test_extras_come_from_the_one_list(packaging):
     extras = packaging["extras_require"]
-    assert set(extras) == {"dicom", "nifti", "nrrd", "hdf5", "test", "docs", "cuda", "tpu"}
+    assert set(extras) == {"dicom", "nifti", "nrrd", "hdf5", "test", "docs", "beam", "cuda", "tpu"}
     assert [line.split(">=")[0] for line in extras["dicom"]] == ["pydicom", "highdicom"]
     assert "jax" in [line.split(">=")[0] for line in packaging["install_requires"]]
 
 
-@pytest.mark.parametrize("file", ["requirements.txt", "requirements-nodeps.txt"])
+@pytest.mark.parametrize(
+    "file", ["requirements.txt", "requirements-nodeps.txt", "requirements-beam.txt"]
+)
 def test_every_requirement_is_listed_once_with_a_reason(file):
     lines = [
         line

@@ -15,8 +15,8 @@ NO_UNIT = "states no unit of its values; set data.unit, one of HU, unit (0..1) a
 _MOST_NAMED = 3  # files in a line
 
 
-class Survey:
-    """Collects the cases of a folder, one at a time, and keeps no array of them."""
+class Faults:
+    """Collects the faults of the cases of a folder; reads no pixel."""
 
     def __init__(self, found: Found, labels: Sequence[int]) -> None:
         """Takes what a folder holds, and the values of the mask files that are the object."""
@@ -28,13 +28,6 @@ class Survey:
         self._resampled: list[str] = []  # masks
         self._several: dict[str, tuple[float, ...]] = {}  # {mask: its labels}
         self._values: set[float] = set()  # of all masks
-        self.empty: list[str] = []  # cases
-        self.areas: list[np.ndarray] = []  # f64 [R] per case: pixels, or mm^2; NaN: no mask
-        self.dice: list[float] = []
-        self.sizes: set[tuple[int, ...]] = set()  # (slices, rows, columns)
-        self.spacings: set[tuple[float, ...]] = set()  # mm, of the same
-        self.reach = 0  # pixels from the middle of a crop to the farthest that is drawn
-        self.intensities: dict[str, Intensities] = {}  # of each case
 
     @property
     def units(self) -> list[str]:
@@ -58,20 +51,6 @@ class Survey:
             self._unstated.append(image)
         if content.orientation:
             self._turned[content.orientation].append(image)
-        self._measure(volume)
-
-    def _measure(self, volume: Volume) -> None:
-        if not volume.masks.any():
-            self.empty.append(volume.volume)
-        areas = volume.masks.sum(axis=(1, 2, 3), dtype=np.int64).astype(float)
-        size = np.prod(volume.spacing_mm[1:])
-        areas *= 1.0 if np.isnan(size) else size
-        self.areas.append(np.where(volume.rater_valid, areas, np.nan))
-        self.reach = max(self.reach, _reach(volume.masks.max(axis=(0, 1)) > 0, len(volume.image)))
-        self.dice.append(mean_pairwise_dice(volume))
-        self.sizes.add(volume.masks.shape[1:])
-        self.spacings.add(tuple(np.round(volume.spacing_mm.astype(float), 4).tolist()))
-        self.intensities[volume.volume] = Intensities.of(volume.image)
 
     def faults(self) -> list[str]:
         """Returns all faults, one line each with file, fault and remedy."""
@@ -92,6 +71,40 @@ class Survey:
                 f"{_numbers(self._values)}: choose among these"
             )
         return found
+
+
+class Survey(Faults):
+    """Collects also doubts and numbers, one case at a time; keeps no array of them."""
+
+    def __init__(self, found: Found, labels: Sequence[int]) -> None:
+        """Takes the same."""
+        super().__init__(found, labels)
+        self.empty: list[str] = []  # cases
+        self.areas: list[np.ndarray] = []  # f64 [R] per case: pixels, or mm^2; NaN: no mask
+        self.dice: list[float] = []
+        self.sizes: set[tuple[int, ...]] = set()  # (slices, rows, columns)
+        self.spacings: set[tuple[float, ...]] = set()  # mm, of the same
+        self.reach = 0  # pixels from the middle of a crop to the farthest that is drawn
+        self.intensities: dict[str, Intensities] = {}  # of each case
+
+    def add(self, case: Case, content: Read) -> None:
+        """Adds a case with its pixels."""
+        super().add(case, content)
+        if content.volume is not None and not content.faults:
+            self._measure(content.volume)
+
+    def _measure(self, volume: Volume) -> None:
+        if not volume.masks.any():
+            self.empty.append(volume.volume)
+        areas = volume.masks.sum(axis=(1, 2, 3), dtype=np.int64).astype(float)
+        size = np.prod(volume.spacing_mm[1:])
+        areas *= 1.0 if np.isnan(size) else size
+        self.areas.append(np.where(volume.rater_valid, areas, np.nan))
+        self.reach = max(self.reach, _reach(volume.masks.max(axis=(0, 1)) > 0, len(volume.image)))
+        self.dice.append(mean_pairwise_dice(volume))
+        self.sizes.add(volume.masks.shape[1:])
+        self.spacings.add(tuple(np.round(volume.spacing_mm.astype(float), 4).tolist()))
+        self.intensities[volume.volume] = Intensities.of(volume.image)
 
     def doubts(self) -> list[str]:
         """Returns what is no fault and may be wrong, one line each with a file and a remedy."""

@@ -1,17 +1,19 @@
 """Reads records from any source through one interface.
 
-A source is a module of this folder, and its name is the value of `data.source`. It has a function
-`records`. It also has a function `provenance` if it knows the citation of its data, or simulates
-images, and a function `rater_names` if it knows the raters.
+A source is a module of this folder, and its name is the value of `data.source`. If its cases can be
+read one by one, it has functions `cases` and `read`, which are those below. Else all of its data
+are one case, and it has a function `records(settings, skipped)`, which yields what `read` does. It
+also has a function `provenance` if it knows the citation of its data, or simulates images, and a
+function `rater_names` if it knows the raters.
 """
 
 import collections
 import importlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from data_pipelines import lidc
+from data_pipelines import lidc, runners
 from data_pipelines.settings import Settings
 from prosona_jax.types import InputError, Record
 
@@ -30,11 +32,32 @@ class Provenance(NamedTuple):
     simulated: bool  # the images were rendered from the masks: no clinical evidence
 
 
-def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[Record | InputError]:
-    """Yields the source's records at their own geometry, not windowed.
+def cases(settings: Settings, skipped: collections.Counter[str], run: runners.Run) -> Sequence[Any]:
+    """Returns what `read` takes, in the order of the records.
+
+    A case is small, since it goes to other processes: it names files rather than holds them. The
+    error of a case stands in its place.
 
     Args:
         settings: name the source and its path.
+        skipped: gets the number of records that the source leaves out as expected, by reason.
+        run: how to read many files, if they must be read to find the cases.
+
+    Raises:
+        InputError: the whole file or folder is unusable.
+    """
+    module = _module(settings)
+    return module.cases(settings, skipped, run) if hasattr(module, "cases") else [None]
+
+
+def read(
+    settings: Settings, case: Any, skipped: collections.Counter[str]
+) -> Iterator[Record | InputError]:
+    """Yields the records of a case at their own geometry, not windowed.
+
+    Args:
+        settings: name the source and its path.
+        case: one of `cases`.
         skipped: gets the number of records that the source leaves out as expected, by reason.
 
     Yields:
@@ -43,7 +66,19 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
     Raises:
         InputError: the whole file or folder is unusable.
     """
-    return _module(settings).records(settings, skipped)
+    module = _module(settings)
+    if isinstance(case, InputError):
+        yield case
+    elif hasattr(module, "cases"):
+        yield from module.read(settings, case, skipped)
+    else:
+        yield from module.records(settings, skipped)
+
+
+def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[Record | InputError]:
+    """Yields the records of all cases, in order, see `cases` and `read`."""
+    for case in cases(settings, skipped, runners.one_by_one):
+        yield from read(settings, case, skipped)
 
 
 def provenance(settings: Settings, patient_ids: Collection[str]) -> Provenance:

@@ -5,14 +5,17 @@ series is identified by its SeriesInstanceUID, a slice by its ImagePositionPatie
 """
 
 import collections
+import functools
+import itertools
 import pathlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import tqdm
 
 from data_pipelines import dicom, file_formats, folders, lidc
+from data_pipelines.runners import Run
 from data_pipelines.settings import Settings
 from prosona_jax.types import InputError, Record
 
@@ -26,6 +29,15 @@ _TABLE_OF_CONTENTS = "1.2.840.10008.1.3.10"  # the class of a DICOMDIR
 HEADER_TAGS = ["Modality", "PatientID", "SeriesInstanceUID", "ImagePositionPatient"]
 
 
+class _Header(NamedTuple):
+    """What the header of a CT file says."""
+
+    path: pathlib.Path
+    series: str
+    patient: str  # "" if the series is LIDC's
+    z_mm: float | None  # None: the series is not LIDC's
+
+
 class _Index(NamedTuple):
     """The files of LIDC's slices."""
 
@@ -34,17 +46,23 @@ class _Index(NamedTuple):
     faults: list[InputError]
 
 
-def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[Record | InputError]:
-    """Yields real crops in HU, patient by patient, with one slice in memory at a time.
+class _Case(NamedTuple):
+    """A nodule and the files of its series."""
+
+    nodule: lidc.Nodule
+    files: dict[float, pathlib.Path]  # {z in mm: file}
+
+
+def cases(
+    settings: Settings, skipped: collections.Counter[str], run: Run
+) -> list[_Case | InputError]:
+    """Returns the faults of files, then the nodules, patient by patient.
 
     Args:
         settings: `path` is the folder.
-        skipped: gets the number of contours whose slice is absent, of nodules whose whole series
-            is absent, of second files of one slice, and, by patient, of CT series that are not of
-            LIDC-IDRI.
-
-    Yields:
-        A record, or the error of one file.
+        skipped: gets the number of nodules whose whole series is absent, of second files of one
+            slice, and, by patient, of CT series that are not of LIDC-IDRI.
+        run: reads the headers of all files.
 
     Raises:
         InputError: the folder is missing or holds no LIDC series, or pydicom or the contours are
@@ -56,7 +74,7 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
             f"{folder}: source 'dicom' reads a folder; give the folder of the DICOM files"
         )
     database = lidc.find_database()
-    index = _index(folder, lidc.read_series(database), skipped)
+    index = _index(folder, lidc.read_series(database), skipped, run)
     if not index.slices and not index.faults:
         found = f"CT of {', '.join(sorted(index.patients)[:5])}" if index.patients else "no CT"
         raise InputError(
@@ -64,24 +82,38 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
         )
     for patient, series in sorted(index.patients.items()):
         skipped[f"CT series that is not LIDC-IDRI's, of patient {patient}"] += len(series)
-    yield from index.faults
+    every: list[_Case | InputError] = [*index.faults]
     for nodule in lidc.nodules_of(database, settings.min_raters):
-        if nodule.series_uid not in index.slices:
+        if nodule.series_uid in index.slices:
+            every.append(_Case(nodule, index.slices[nodule.series_uid]))
+        else:
             skipped[ABSENT_SERIES] += 1
+    return every
+
+
+def read(
+    settings: Settings, case: _Case, skipped: collections.Counter[str]
+) -> Iterator[Record | InputError]:
+    """Yields real crops of a nodule in HU, or the error of a file; one slice is in memory.
+
+    Args:
+        settings: the size of a crop, and which slices.
+        case: the nodule.
+        skipped: gets the number of contours whose slice is absent.
+    """
+    nodule, files = case
+    for z_mm in lidc.slices(nodule, settings.slices, skipped):
+        nearest = min(files, key=lambda z: abs(z - z_mm))
+        if abs(nearest - z_mm) > Z_TOLERANCE_MM:
+            skipped[ABSENT_SLICE] += 1
             continue
-        files = index.slices[nodule.series_uid]
-        for z_mm in lidc.slices(nodule, settings.slices, skipped):
-            nearest = min(files, key=lambda z: abs(z - z_mm))
-            if abs(nearest - z_mm) > Z_TOLERANCE_MM:
-                skipped[ABSENT_SLICE] += 1
-                continue
-            crop = lidc.window(nodule, z_mm, settings.native_size(nodule.spacing_mm))
-            try:
-                image = _read_hu(files[nearest], nodule.spacing_mm, crop)
-            except InputError as fault:
-                yield fault
-                continue
-            yield lidc.record(nodule, z_mm, image, lidc.masks(nodule, z_mm, crop))
+        crop = lidc.window(nodule, z_mm, settings.native_size(nodule.spacing_mm))
+        try:
+            image = _read_hu(files[nearest], nodule.spacing_mm, crop)
+        except InputError as fault:
+            yield fault
+            continue
+        yield lidc.record(nodule, z_mm, image, lidc.masks(nodule, z_mm, crop))
 
 
 def _read_hu(path: pathlib.Path, spacing_mm: float, crop: lidc.Window) -> np.ndarray:
@@ -119,44 +151,55 @@ def _crop(slice_hu: np.ndarray, crop: lidc.Window) -> np.ndarray:
 
 
 def _index(
-    folder: pathlib.Path, wanted: Collection[str], skipped: collections.Counter[str]
+    folder: pathlib.Path, wanted: Collection[str], skipped: collections.Counter[str], run: Run
 ) -> _Index:
-    """Reads the headers of all files; ignores files that are not DICOM, unless named .dcm."""
-    pydicom = dicom.package()
+    """Reads the headers of all files, those of one folder by one process."""
+    dicom.package()  # an error here is clearer than in a process for each folder
     index = _Index({}, {}, [])
     paths = folders.files(folder)
-    for path in tqdm.tqdm(paths, desc=f"headers of {folder}", unit=" files"):
-        try:
-            with dicom.reading(path, AGAIN):
-                header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=HEADER_TAGS)
-                if header.file_meta.MediaStorageSOPClassUID == _TABLE_OF_CONTENTS:
-                    continue
-                if header.Modality == "CT":  # without a modality, the file is truncated: an error
-                    _file(index, path, header, wanted, skipped)
-        except InputError as fault:
-            if file_formats.format_of(path) == "dicom" or path.suffix.lower() == ".dcm":
-                index.faults.append(fault)
+    groups = [list(group) for _, group in itertools.groupby(paths, lambda path: path.parent)]
+    headers = run(functools.partial(_headers, wanted), groups)
+    for header in tqdm.tqdm(headers, f"headers of {folder}", len(paths), unit=" files"):
+        if isinstance(header, InputError):
+            index.faults.append(header)
+        elif header is not None and header.z_mm is None:
+            index.patients.setdefault(header.patient, set()).add(header.series)
+        elif header is not None:
+            files = index.slices.setdefault(header.series, {})
+            if header.z_mm in files:
+                skipped[DUPLICATE] += 1
+            else:
+                files[header.z_mm] = header.path
     return index
 
 
-def _file(
-    index: _Index,
-    path: pathlib.Path,
-    header: Any,
-    wanted: Collection[str],
-    skipped: collections.Counter[str],
-) -> None:
-    """Adds one CT file to the index."""
+def _headers(
+    wanted: Collection[str], paths: Sequence[pathlib.Path]
+) -> Iterator[_Header | InputError | None]:
+    """Yields the header or the fault of each file.
+
+    None stands for other modalities, and for files that are not DICOM, unless named .dcm.
+    """
+    pydicom = dicom.package()
+    for path in paths:
+        found: _Header | InputError | None = None
+        try:
+            with dicom.reading(path, AGAIN):
+                header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=HEADER_TAGS)
+                if header.file_meta.MediaStorageSOPClassUID != _TABLE_OF_CONTENTS:
+                    # Without a modality, the file is truncated: an error.
+                    found = _header(path, header, wanted) if header.Modality == "CT" else None
+        except InputError as fault:
+            if file_formats.format_of(path) == "dicom" or path.suffix.lower() == ".dcm":
+                found = fault
+        yield found
+
+
+def _header(path: pathlib.Path, header: Any, wanted: Collection[str]) -> _Header:
     series = str(header.SeriesInstanceUID)
     if series not in wanted:
-        index.patients.setdefault(str(header.get("PatientID", "?")), set()).add(series)
-        return
+        return _Header(path, series, str(header.get("PatientID", "?")), None)
     position = dicom.numbers(header.ImagePositionPatient, "ImagePositionPatient", 3)
     if position is None:
         raise InputError(f"ImagePositionPatient is empty; {AGAIN}")
-    z_mm = position[2]
-    files = index.slices.setdefault(series, {})
-    if z_mm in files:
-        skipped[DUPLICATE] += 1
-    else:
-        files[z_mm] = path
+    return _Header(path, series, "", position[2])

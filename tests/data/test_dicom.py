@@ -10,9 +10,8 @@ import pydicom
 import pydicom.uid
 import pytest
 
-from data_pipelines import lidc
+from data_pipelines import lidc, sources
 from data_pipelines.settings import Settings
-from data_pipelines.sources import dicom
 from prosona_jax.types import InputError, Record
 
 SERIES = "1.2.3"
@@ -35,7 +34,7 @@ def settings(path, **changes):
 
 def read(path, **changes):
     skipped = collections.Counter()
-    return list(dicom.records(settings(path, **changes), skipped)), dict(skipped)
+    return list(sources.records(settings(path, **changes), skipped)), dict(skipped)
 
 
 def stored(z_mm):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from data_pipelines.fingerprint import Fingerprint, Tally, lines, mean_pairwise_dice
+from data_pipelines.fingerprint import Fingerprint, Native, Tally, lines, mean_pairwise_dice
 from prosona_jax.types import Record
 
 
@@ -36,7 +36,7 @@ def summary(*records):
     fingerprint, tally = Fingerprint(), Tally()
     for each in records:
         fingerprint.add(each)
-        tally.add(each)
+        tally.add(Native.of(each))
     tally.skipped["corrupt"] = 2
     tally.masks_cut = 1
     return fingerprint.summary(tally)

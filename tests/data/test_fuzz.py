@@ -20,7 +20,7 @@ import pytest
 from hypothesis import strategies as st
 from PIL import Image
 
-from data_pipelines import images, lidc, prepared, scans, voxels
+from data_pipelines import finishing, images, lidc, prepared, runners, scans, voxels
 from data_pipelines.fingerprint import Tally
 from data_pipelines.images import output
 from prosona_jax import unicode
@@ -160,7 +160,12 @@ def test_images(sound, tmp_path, data):
 
 def records(settings):
     """Reads a data set to the end, as `prepare` does."""
-    return lambda: collections.deque(prepared._records(settings, Tally(), windowed=True), maxlen=0)
+
+    def read():
+        records = finishing.records(settings, Tally(), runners.one_by_one, windowed=True)
+        collections.deque(records, maxlen=0)
+
+    return read
 
 
 @hypothesis.given(steps=damages, inner=st.booleans(), skip=st.booleans())

@@ -123,9 +123,17 @@ cli.launch(prepare.main, prepare._FLAGS, manual="")
 """
 
 
-def test_sigterm_leaves_no_partial_folder(make_npz, tmp_path):
-    fields = {"source": "npz", "path": make_npz(), "cache_dir": tmp_path / "cache"}
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sigterm_leaves_no_partial_folder(make_npz, tmp_path, workers):
+    ids = np.array([f"more {i}" for i in range(12)])
+    fields = {
+        "source": "npz",
+        "path": make_npz(),
+        "train_path": make_npz("more.npz", record_id=ids),  # a second case, for a second worker
+        "cache_dir": tmp_path / "cache",
+    }
     flags = [f"--config.data.{name}={value}" for name, value in fields.items()]
+    flags += [f"--workers={workers}"]
     ended = subprocess.run(
         [sys.executable, "-c", TERMINATED, "--config=configs/lidc.py", *flags],
         cwd=ROOT,

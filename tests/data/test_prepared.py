@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pytest
 
-from data_pipelines import prepared, sources, transforms
+from data_pipelines import finishing, prepared, runners, sources, transforms
 from data_pipelines.fingerprint import Tally
 from data_pipelines.sources import npz
 from prosona_jax.types import InputError
@@ -213,7 +213,7 @@ def test_raw_records_exported_and_read_again_are_the_same_data(
     make_npz, make_settings, cache, tmp_path
 ):
     settings = make_settings(make_npz(), size=26)
-    records = list(prepared.raw_records(settings, Tally()))
+    records = list(finishing.records(settings, Tally(), runners.one_by_one, windowed=False))
     assert records[0].image.min() == -1000  # the padding beside the crop
     npz.write(tmp_path / "export.npz", records, "", simulated=False)
     again = make_settings(tmp_path / "export.npz", size=26)

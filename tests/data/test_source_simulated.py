@@ -6,9 +6,8 @@ import itertools
 import numpy as np
 import pytest
 
-from data_pipelines import lidc
+from data_pipelines import lidc, sources
 from data_pipelines.settings import Settings
-from data_pipelines.sources import simulated
 from prosona_jax.types import InputError
 
 
@@ -29,14 +28,14 @@ def settings(**changes):
 
 def test_one_record_per_nodule_with_the_largest_slice():
     skipped = collections.Counter()
-    records = list(simulated.records(settings(size=16, spacing_mm=0.0), skipped))
+    records = list(sources.records(settings(size=16, spacing_mm=0.0), skipped))
     assert (len(records), skipped) == (895, {lidc.NO_SHARED_SLICE: 1})
     assert len({record.patient_id for record in records}) == 554
     assert all(np.isfinite(record.image).all() for record in records)
 
 
 def test_a_record_has_all_fields():
-    record = next(simulated.records(settings(), collections.Counter()))
+    record = next(sources.records(settings(), collections.Counter()))
     size = 69  # 32 pixels of 1.5 mm, at 0.703125 mm
     assert record.image.shape == (size, size, 1)
     assert record.image.dtype == np.float32
@@ -51,8 +50,8 @@ def test_a_record_has_all_fields():
 
 def test_a_record_does_not_depend_on_those_before_it():
     """The largest slice is not the nodule's first, but the only one with slices="largest"."""
-    alone = next(simulated.records(settings(), collections.Counter()))
-    every = itertools.islice(simulated.records(settings(slices="all"), collections.Counter()), 8)
+    alone = next(sources.records(settings(), collections.Counter()))
+    every = itertools.islice(sources.records(settings(slices="all"), collections.Counter()), 8)
     (same,) = (record for record in every if record.record_id == alone.record_id)
     np.testing.assert_array_equal(same.image, alone.image)
     np.testing.assert_array_equal(same.masks, alone.masks)
@@ -60,7 +59,7 @@ def test_a_record_does_not_depend_on_those_before_it():
 
 def test_a_path_is_refused():
     with pytest.raises(InputError) as error:
-        next(simulated.records(settings(path="x.npz"), collections.Counter()))
+        next(sources.records(settings(path="x.npz"), collections.Counter()))
     assert str(error.value) == (
         "data.path=x.npz: source 'simulated' needs no file; leave data.path empty"
     )

@@ -31,7 +31,7 @@ def with_pixel(array, value):
 
 
 def test_a_valid_record_passes_also_with_an_empty_mask(record):
-    validation.Checker("set.npz")(record)
+    validation.check(record, "set.npz")
     assert not validation.is_empty(record)
 
 
@@ -68,7 +68,7 @@ def test_is_empty_ignores_missing_raters(record):
 )
 def test_each_fault_names_file_record_and_remedy(record, change, message):
     with pytest.raises(InputError, match=message) as caught:
-        validation.Checker("set.npz")(record._replace(**change(record)))
+        validation.check(record._replace(**change(record)), "set.npz")
     assert str(caught.value).startswith("set.npz: record ")
     assert "\n" not in str(caught.value)
 

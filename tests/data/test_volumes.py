@@ -5,7 +5,15 @@ import collections
 import numpy as np
 import pytest
 
-from data_pipelines import fingerprint, prepared, transforms, validation, volumes
+from data_pipelines import (
+    fingerprint,
+    finishing,
+    prepared,
+    runners,
+    transforms,
+    validation,
+    volumes,
+)
 from data_pipelines.fingerprint import Tally
 from data_pipelines.sources import npz
 from data_pipelines.volumes import Volume
@@ -38,6 +46,7 @@ def cut(volume, settings):
 
 
 def accept(check, record):
+    validation.check(record, "x")
     check(record)
     check.agree(record)
 
@@ -56,7 +65,7 @@ def test_slices_are_kept_by_who_drew_on_them(make_settings, which, expected):
         np.testing.assert_array_equal(record.image, volume.image[k])
         np.testing.assert_array_equal(record.spacing_mm, np.float32([0.5, 0.7]))
         assert (record.volume, record.patient_id, record.site) == ("v", "p", "here")
-        validation.Checker("x")(record)
+        validation.check(record, "x")
 
 
 def test_missing_raters_do_not_decide_which_slices_are_kept(make_settings):
@@ -189,7 +198,8 @@ def test_masks_are_sorted_by_their_voxels_in_the_whole_volume(make_settings, tmp
 def test_an_exported_file_reads_as_the_same_records(make_settings, tmp_path):
     records, _ = cut(made(), make_settings("x"))
     npz.write(tmp_path / "data.npz", records, "", False)
-    again = list(prepared.raw_records(make_settings(tmp_path / "data.npz", size=24), Tally()))
+    settings = make_settings(tmp_path / "data.npz", size=24)
+    again = list(finishing.records(settings, Tally(), runners.one_by_one, windowed=False))
     for one, other in zip(records, again, strict=True):
         assert (one.volume, one.slice_mm) == (other.volume, other.slice_mm)
         np.testing.assert_array_equal(one.window, other.window)
