@@ -109,8 +109,10 @@ class Images:
         Training images decide: if they had the windows of their volumes, so have others whose
         volume is known.
         """
-        by_volume = self._run.windowed_by_volume and image.intensity_unit == "arbitrary"
-        return image.window(self._settings.percentiles) if by_volume and image.window else None
+        if not (self._run.windowed_by_volume and image.intensity_unit == "arbitrary"):
+            return None
+        low, high = self._settings.percentiles
+        return image.window((low, high)) if image.window else None
 
     def _encode(self, image: Picture, window: np.ndarray | None) -> Seen:
         if image.image.shape[-1] != self._run.channels:

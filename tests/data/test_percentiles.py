@@ -14,7 +14,7 @@ VOLUMES = {
     "two values": RNG.random((3, 8, 8, 1)) < 0.985,
     "halves below zero": -0.5 * RNG.integers(0, 3, (1, 4, 5, 1)),
     "subnormal numbers": RNG.exponential(1e-40, (5, 9, 9, 1)),
-    "all magnitudes": 10.0 ** RNG.uniform(-30, 30, (5, 9, 9, 1)) * RNG.choice([-1, 1], (5, 9, 9, 1)),
+    "all magnitudes": 10.0 ** RNG.uniform(-30, 30, (5, 9, 9, 1)) - 10.0 ** RNG.uniform(-30, 30),
     "one voxel": np.full((1, 1, 1, 1), 3.5),
 }  # fmt: skip
 
