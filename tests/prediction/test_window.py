@@ -73,13 +73,13 @@ def test_each_slice_of_a_scan_is_windowed_as_in_training(
 
 def test_an_image_whose_volume_is_unknown_has_a_caveat(trained, monkeypatch, values, path):
     model, crops = model_of(trained, True, monkeypatch)
-    np.savez(path.parent / "one.npz", image=values[3])
+    np.savez(path.parent / "one.npz", image=values[5])
     picture = images.read(path.parent / "one.npz", unit="arbitrary", spacing_mm=(0.6, 0.6))
     (caveat,) = (
         each for each in model.segment(picture, style="core").caveats if each.startswith(ALONE)
     )
     assert caveat.endswith("give the slices as parts of their volumes.")
-    other = images.read(path, unit="arbitrary", slice_index=3)
+    other = images.read(path, unit="arbitrary", slice_index=5)
     model.segment(other, style="core")
     assert len(crops) == 2  # equal pixels with another window are another image
     assert np.abs(crops[0] - crops[1]).max() > 0.05
@@ -97,7 +97,8 @@ def test_images_in_hounsfield_units_have_no_window_of_a_volume(trained, monkeypa
 
 def test_other_data_with_other_windows_have_a_caveat(trained):
     def said(run, unit, by_volume):
-        return [each.partition(":")[0] + ":" for each in unseen.about_window(run, unit, by_volume=by_volume)]  # fmt: skip
+        found = unseen.about_window(run, unit, by_volume=by_volume)
+        return [each.partition(":")[0] + ":" for each in found]
 
     single, of_volume = (trained.run._replace(windowed_by_volume=x) for x in (False, True))
     assert said(single, "arbitrary", True) == [OF_VOLUME]
@@ -107,7 +108,8 @@ def test_other_data_with_other_windows_have_a_caveat(trained):
 
 
 def test_a_model_folder_and_a_workdir_say_how_images_were_windowed(trained, tmp_path):
-    run = trained.run._replace(windowed_by_volume=True)
+    patients = {split: [] for split in trained.run.records}
+    run = trained.run._replace(windowed_by_volume=True, patients=patients)
     own = trained._replace(run=run)
     card = model_card.write(own, None, license="", data_license="")
     assert "arbitrary, clipped at the percentiles 1 and 99 of the whole volume" in card
