@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from prosona_jax.evaluation.catalogue import VOLUME_METRICS
+from prosona_jax.evaluation.catalogue import VOLUME_METRICS, VOLUME_SAMPLES
 from prosona_jax.evaluation.results import (
     OF_STYLES,
     Comparison,
@@ -73,7 +73,7 @@ def compare_volumes(
         raters,
         bootstrap,
         of_styles=VOLUME_METRICS,
-        of_samples=VOLUME_METRICS,
+        of_samples=VOLUME_SAMPLES,
     )
     undefined: dict[str, float] = {}
     for row in pool(rows, OF_STYLES):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from prosona_jax.evaluation.catalogue import VOLUME_METRICS
+from prosona_jax.evaluation.catalogue import VOLUME_METRICS, VOLUME_SAMPLES
 from prosona_jax.evaluation.results import Comparison
 from prosona_jax.evaluation.volume_results import VolumeComparison
 from prosona_jax.report import comparison_tables, document
@@ -25,7 +25,7 @@ def section(volumes: Volumes, found: VolumeComparison, raters: int, note: str) -
                     "first stage share one column."
                 )
             )
-            blocks += sample_tables(sampled, gain, VOLUME_METRICS, count, note, noun="volumes")
+            blocks += sample_tables(sampled, gain, VOLUME_SAMPLES, count, note, noun="volumes")
     blocks.append(_meanings(scores))
     return document.Section("Per volume", blocks)
 

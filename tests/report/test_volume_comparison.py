@@ -14,7 +14,6 @@ from tests.report.compared import FOLDS, METHODS, NAMES, PERSONAL, headings_in, 
 VOLUMES = {"v0": "p1", "v1": "p1", "v2": "p2", "v3": "p3"}  # volume: its patient
 SITES = {"p1": "north", "p2": "south", "p3": "north"}
 DISTANCES = ("hd95_max_mm", "assd_mm", "difference_ml", "bias_ml")
-OVERLAPS = [metric.name for metric in VOLUME_METRICS if metric.name not in DISTANCES]
 
 
 def in_3d(*, sites=False):
@@ -28,7 +27,7 @@ def in_3d(*, sites=False):
                 for volume, patient in VOLUMES.items():
                     row = {"volume": volume, "patient_id": patient, "slices": 3, "method": kind}
                     row |= {name: rng.random() for name in ("ged", "dice_match", "loo_dice")}
-                    if kind.startswith("prompts"):
+                    if kind.startswith("prompts") or kind == "samples@4":
                         row |= {"dice_mean": rng.random(), "dice_1_1": rng.random()}
                     if kind == "prompts_mean":
                         lost = (method, volume, seed) == ("prosona", "v2", 1)
@@ -76,6 +75,7 @@ def test_scores_are_means_over_seeds_and_volumes_with_intervals_over_patients(tm
     for method in METHODS:
         for samples in (50, 4):
             drawn = found["diversified"][str(samples)][method]
+            assert set(drawn) == {"ged", "dice_match", "loo_dice"}
             assert drawn["ged"] == interval(column(rows, method, f"samples@{samples}", "ged"))
     assert found["undefined"] == {"dpersona": 0, "dpersona_heads": 0, "prosona": 1}
     table = found["dice_tables"]["prosona"]
