@@ -44,6 +44,7 @@ class Tally:
     native_sizes: set[tuple[int, int]] = dataclasses.field(default_factory=set)  # pixels
     native_spacings: set[tuple[float, float]] = dataclasses.field(default_factory=set)  # mm
     spacings_unknown: int = 0  # records
+    windowed_by_volume: bool = False  # some record has the window of its volume
     unit: str = ""  # unit of the intensities, the same in every record
     intensities: list[Intensities] = dataclasses.field(default_factory=list)  # one per record
     doubted: int = 0  # records whose values probably do not have that unit
@@ -59,6 +60,7 @@ class Tally:
         else:
             self.native_spacings.add((row, column))
         self.unit = record.intensity_unit
+        self.windowed_by_volume |= self.unit == "arbitrary" and record.window is not None
         self.intensities.append(seen)
         if unit_doubt(seen, self.unit):
             self.doubted += 1

@@ -45,6 +45,7 @@ class Dataset:
     """The records of a prepared data set, read from disk one at a time.
 
     Images span -1..1, see `transforms.window`; `intensity_unit` is their unit before that.
+    `windowed_by_volume` says whether any of them got the window of its volume.
     """
 
     def __init__(self, folder: pathlib.Path) -> None:
@@ -62,6 +63,7 @@ class Dataset:
         self.simulated: bool = index["simulated"]
         self.intensity_unit: str = index["intensity_unit"]
         self.rater_names: list[str] = index["rater_names"]  # empty if unknown
+        self.windowed_by_volume: bool = index["windowed_by_volume"]
         self.sites: list[str] = index["sites"]
         self.volumes: list[str] = index["volumes"]
         self.slice_mm: list[float] = _numbers(index["slice_mm"])
@@ -148,6 +150,7 @@ def _write(settings: Settings, folder: pathlib.Path, run: Run) -> None:
         **sources.provenance(settings, columns["patient_ids"])._asdict(),
         "intensity_unit": first.intensity_unit,
         "rater_names": names,
+        "windowed_by_volume": tally.windowed_by_volume,
         "fingerprint": fingerprint.summary(tally, names),
         "settings": dataclasses.asdict(settings),
     }

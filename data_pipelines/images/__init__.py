@@ -130,7 +130,9 @@ def _inside(picture: Picture, point: tuple[float, float] | None) -> tuple[float,
     return float(row), float(column)
 
 
-def to_model(picture: Picture, settings: Settings) -> tuple[np.ndarray, np.ndarray, Placement]:
+def to_model(
+    picture: Picture, settings: Settings, of_volume: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, Placement]:
     """Returns the scaled image, the model's input as for prepared data, and its placement.
 
     The image is resampled if its spacing is known. A larger image is cropped around the pixel
@@ -139,6 +141,7 @@ def to_model(picture: Picture, settings: Settings) -> tuple[np.ndarray, np.ndarr
     Args:
         picture: an image from `read`.
         settings: settings of the data that the model was trained on; their source is not used.
+        of_volume: the limits of its volume, see `transforms.scale`.
 
     Returns:
         The whole image f32 [H, W, C], scaled to -1..1; the model's input f32 [size, size, C]; and
@@ -152,7 +155,11 @@ def to_model(picture: Picture, settings: Settings) -> tuple[np.ndarray, np.ndarr
         row, column = picture.point
         centre = (int(row + 0.5), int(column + 0.5))
     scaled = transforms.scale(
-        picture.image, picture.intensity_unit, settings, where=str(picture.path)
+        picture.image,
+        picture.intensity_unit,
+        settings,
+        where=str(picture.path),
+        of_volume=of_volume,
     )
     shape = (picture.image.shape[0], picture.image.shape[1])
     placement = transforms.place(shape, picture.spacing_mm, settings, centre=centre)

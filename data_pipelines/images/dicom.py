@@ -3,15 +3,17 @@
 If the header lacks an attribute that a DICOM-SEG needs, each mask becomes a PNG file instead.
 """
 
+import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_pipelines import dicom, folders
+from data_pipelines import dicom, folders, percentiles
 from data_pipelines.images import dicom_seg
-from data_pipelines.images.picture import Asked, Picture, choose_slice, extra
+from data_pipelines.images.given import values
+from data_pipelines.images.picture import Asked, Picture, bright, choose_slice, extra
 
 LEAST_GAP = 0.1  # in pixels; frames closer than this show the same slice
 _SERIES_TAGS = ["SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient"]
@@ -31,7 +33,18 @@ def read(path: pathlib.Path, asked: Asked) -> Picture:
     """Reads one frame; see `images.read`."""
     opened = load(path)
     frame = choose_slice(path, opened.frames, asked.slice_index)
-    return read_frame(opened, frame, asked.unit)
+    picture = read_frame(opened, frame, asked.unit)
+    if opened.frames == 1:
+        return picture
+    return picture._replace(
+        window=percentiles.window(functools.partial(_frames, opened, asked.unit))
+    )
+
+
+def _frames(opened: Opened, unit: str | None) -> Iterator[np.ndarray]:
+    """Yields the values of all frames, bright high values."""
+    for frame in range(opened.frames):
+        yield values(bright(read_frame(opened, frame, unit)))
 
 
 def load(path: pathlib.Path) -> Opened:

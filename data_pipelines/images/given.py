@@ -45,9 +45,14 @@ class Given(NamedTuple):
         """Returns what a format's reader read, with the range and the spacing, high values bright.
 
         Raises:
-            InputError: a statement contradicts the file, or the image is constant (then it is a
-                `ConstantImage`) or holds NaN.
+            InputError: a statement contradicts the file, or as from `check_values`.
         """
+        picture = self.state(picture)
+        check_values(picture)
+        return picture
+
+    def state(self, picture: Picture) -> Picture:
+        """Returns what `apply` returns, of any values; InputError if a statement contradicts."""
         path = picture.path
         if self.stored_unit not in (None, picture.intensity_unit):
             name, value = ("range", self.value_range) if self.value_range else ("unit", self.unit)
@@ -60,14 +65,26 @@ class Given(NamedTuple):
         picture = bright(picture)
         if self.spacing_mm is not None:
             picture = picture._replace(spacing_mm=_spacing(picture, self.spacing_mm))
-        for fault in (
-            validation.spacing_fault(picture.spacing_mm),
-            validation.image_fault(picture.image, picture.intensity_unit),
-        ):
-            if fault:
-                kind = ConstantImage if validation.is_constant(picture.image) else InputError
-                raise kind(f"{path}: {fault}")
         return picture
+
+
+def check_values(picture: Picture) -> None:
+    """Raises InputError if an image is constant (then it is a `ConstantImage`) or holds NaN."""
+    for fault in (
+        validation.spacing_fault(picture.spacing_mm),
+        validation.image_fault(picture.image, picture.intensity_unit),
+    ):
+        if fault:
+            kind = ConstantImage if validation.is_constant(picture.image) else InputError
+            raise kind(f"{picture.path}: {fault}")
+
+
+def values(picture: Picture) -> np.ndarray:
+    """Returns the values of a slice, which may be constant; InputError if one is not finite."""
+    if not np.isfinite(picture.image).all():
+        fault = validation.image_fault(picture.image, picture.intensity_unit)
+        raise InputError(f"{picture.path}: {fault}")
+    return picture.image
 
 
 def _spacing(picture: Picture, given: tuple[float, float]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Reads NIfTI: a 2-D image, or a slice of a 3-D one; writes masks as NIfTI."""
 
 import contextlib
+import functools
 import gzip
 import math
 import pathlib
@@ -11,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines import file_formats, validation
+from data_pipelines import file_formats, percentiles, validation
+from data_pipelines.images.given import values
 from data_pipelines.images.nifti_layout import SAME, Layout, lay_out
 from data_pipelines.images.picture import (
     Asked,
@@ -33,7 +35,18 @@ def read(path: pathlib.Path, asked: Asked) -> Picture:
     with opened(path, asked.unit) as (volume, _):
         layout = lay_out(path, volume, asked.axis)
         index = choose_slice(path, layout.slices, asked.slice_index, along=layout.along)
-        return cut(path, volume, layout, index, str(asked.unit), volume.dataobj)
+        picture = cut(path, volume, layout, index, str(asked.unit), volume.dataobj)
+    if layout.slices == 1:
+        return picture
+    return picture._replace(window=percentiles.window(functools.partial(_slices, path, asked)))
+
+
+def _slices(path: pathlib.Path, asked: Asked) -> Iterator[np.ndarray]:
+    """Yields the values of the slices along the last axis, which lie together in the file."""
+    with opened(path, asked.unit, unpacked=True) as (volume, _):
+        layout = lay_out(path, volume, 2)
+        for k in range(layout.slices):
+            yield values(cut(path, volume, layout, k, str(asked.unit), volume.dataobj))
 
 
 def read_mask(path: pathlib.Path) -> Picture:

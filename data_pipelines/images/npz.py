@@ -5,6 +5,7 @@
 | `image` | [H,W], or [N,H,W] or [N,H,W,C] to choose from | needed |
 | `spacing_mm` | [2], or [N,2] | unknown |
 | `intensity_unit` | text | the caller's |
+| `window` | [N,2,C], as in a data set | none |
 
 The last column is the default of a missing key.
 """
@@ -17,10 +18,11 @@ import numpy as np
 
 from data_pipelines import identifiers, validation
 from data_pipelines.images.picture import Asked, Picture, choose_slice
+from data_pipelines.percentiles import Window
 from data_pipelines.sources import npz
 from prosona_jax.types import InputError
 
-_KEYS = ("image", "spacing_mm", "intensity_unit")
+_KEYS = ("image", "spacing_mm", "intensity_unit", "window")
 
 
 def read(path: pathlib.Path, asked: Asked) -> Picture:
@@ -36,9 +38,8 @@ def read(path: pathlib.Path, asked: Asked) -> Picture:
         )
     hint = ", or store one image of C channels as [1,H,W,C]" if images.ndim == 3 else ""
     images = images[None] if images.ndim == 2 else images
-    image = validation.float32(
-        images[choose_slice(path, len(images), asked.slice_index, hint=hint)]
-    )
+    index = choose_slice(path, len(images), asked.slice_index, hint=hint)
+    image = validation.float32(images[index])
     unit = asked.unit
     if "intensity_unit" in arrays:
         unit = identifiers.text(arrays["intensity_unit"], str(path), "intensity_unit")
@@ -52,10 +53,28 @@ def read(path: pathlib.Path, asked: Asked) -> Picture:
             f"{path}: spacing_mm is {spacing.dtype} {list(spacing.shape)}; store (row, column) in "
             f"mm as [2] or [{len(images)},2]"
         )
-    spacing = np.broadcast_to(spacing, (len(images), 2))[asked.slice_index or 0]
+    spacing = np.broadcast_to(spacing, (len(images), 2))[index]
     spacing = validation.float32(spacing)
     image = image if image.ndim == 3 else image[..., None]
-    return Picture(image, unit, spacing, path, "npz", None)
+    picture = Picture(image, unit, spacing, path, "npz", None)
+    if "window" not in arrays:
+        return picture
+    shape = (len(images), 2, image.shape[-1])
+    return picture._replace(window=_window(path, arrays["window"], index, shape))
+
+
+def _window(
+    path: pathlib.Path, stored: np.ndarray, index: int, shape: tuple[int, ...]
+) -> Window | None:
+    """Returns the window of an image's volume, None if the file has none for this image."""
+    if stored.dtype.kind not in "iuf" or stored.shape != shape:
+        raise InputError(
+            f"{path}: window is {stored.dtype} {list(stored.shape)}; store low and high as "
+            f"{list(shape)}, NaN if there is none"
+        )
+    limits = validation.float32(stored[index])
+    # The set has no other voxels of the volume, so these limits hold for any percentiles.
+    return (lambda _: limits) if np.isfinite(limits).all() else None
 
 
 def encode(

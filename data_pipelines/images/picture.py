@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from data_pipelines.percentiles import Window
 from prosona_jax import unicode
 from prosona_jax.types import InputError
 
@@ -47,6 +48,7 @@ class Picture(NamedTuple):
     axis: int | None = None  # the axis along which the slices of a volume were counted
     value_range: tuple[float, float] | None = None  # stored values that became 0 and 1
     point: tuple[float, float] | None = None  # (row, column) to crop around; None: the middle
+    window: Window | None = None  # of the volume of which it is a slice; None: only it is known
 
 
 def scaled(picture: Picture, value_range: tuple[float, float]) -> Picture:

@@ -83,7 +83,7 @@ def _slice(
     opened = load(path)
     with dicom.reading(path, series.REMEDY):
         _complete(opened.header, frame, gap)
-    picture = given.apply(image_dicom.read_frame(opened, frame, given.stored_unit))
+    picture = given.state(image_dicom.read_frame(opened, frame, given.stored_unit))
     return picture._replace(slice_index=frame if opened.frames > 1 else None)
 
 

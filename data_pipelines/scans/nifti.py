@@ -71,7 +71,7 @@ def _slice(
     path: pathlib.Path, volume: Any, layout: Layout, given: Given, voxels: _Mapped, k: int
 ) -> Picture:
     picture = nifti.cut(path, volume, layout, k, str(given.stored_unit), voxels)
-    return given.apply(picture)._replace(slice_index=k)
+    return given.state(picture)._replace(slice_index=k)
 
 
 def encode(

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from data_pipelines import images, raster
+from data_pipelines import raster
+from data_pipelines.images import picture as of_image
+from data_pipelines.images import raster as image_raster
 from data_pipelines.images.given import Given
 from data_pipelines.images.picture import Picture, file_stem
-from data_pipelines.images.raster import pngs
 from data_pipelines.scans.scan import Asked, Scan, check_count
 from prosona_jax.types import InputError
 
@@ -55,7 +56,8 @@ def read(path: pathlib.Path, files: Sequence[pathlib.Path], asked: Asked) -> Sca
 
 
 def _slice(files: Sequence[pathlib.Path], given: Given, k: int) -> Picture:
-    return images.read(files[k], **given._asdict())
+    picture = image_raster.read(files[k], of_image.Asked(None, None, given.stored_unit))
+    return given.state(picture)
 
 
 def encode(
@@ -71,7 +73,8 @@ def encode(
     """
     files: dict[str, bytes] = {}
     for k, each in masks.items():
-        files |= pngs(scan.origin[k] if scan.origin else f"{stem}_{k:04d}", each, names, notes)
+        own = scan.origin[k] if scan.origin else f"{stem}_{k:04d}"
+        files |= image_raster.pngs(own, each, names, notes)
     return files
 
 

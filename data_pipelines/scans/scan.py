@@ -1,13 +1,16 @@
 """Defines the type of a scan."""
 
+import contextlib
 import dataclasses
+import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_pipelines.images.given import Given
+from data_pipelines import percentiles
+from data_pipelines.images.given import Given, check_values, values
 from data_pipelines.images.picture import Picture
 from data_pipelines.scans.geometry import Geometry
 from prosona_jax.types import InputError
@@ -34,7 +37,7 @@ class Scan:
     geometry: Geometry | None  # None: unknown
     caveats: tuple[str, ...]  # of the scan; each picture has its own
     files: tuple[pathlib.Path, ...]  # that were read, in order
-    read_slice: Callable[[int], Picture]
+    read_slice: Callable[[int], Picture]  # whatever its values are
     origin: Any  # data that the module needs to write masks
 
     @property
@@ -57,15 +60,38 @@ class Scan:
             InputError: the slice cannot be read.
             ConstantImage: it is constant, as padding or air beyond the body may be.
         """
+        with self._naming(k):
+            picture = self._read(k)
+            check_values(picture)
+        return picture._replace(window=self.window)
+
+    @functools.cached_property
+    def window(self) -> percentiles.Window:
+        """From percentiles to the limits of the whole scan, for which all slices are read twice."""
+        return percentiles.window(self._values)
+
+    def _values(self) -> Iterator[np.ndarray]:
+        """Yields the values f32 [H, W, C] of each slice; InputError if one cannot be read."""
+        for k in range(self.count):
+            with self._naming(k):
+                slice_values = values(self._read(k))
+            yield slice_values
+
+    def _read(self, k: int) -> Picture:
+        picture = self.read_slice(range(self.count)[k])
+        if picture.image.shape[:2] != self.shape:
+            raise InputError("changed while it was read; start again")
+        return picture
+
+    @contextlib.contextmanager
+    def _naming(self, k: int) -> Iterator[None]:
+        """Puts scan and slice in front of an InputError."""
         try:
-            picture = self.read_slice(range(self.count)[k])
+            yield
         except InputError as fault:
             raise type(fault)(
                 f"{self.path}: slice {k}: {str(fault).removeprefix(f'{self.path}: ')}"
             ) from fault
-        if picture.image.shape[:2] != self.shape:
-            raise InputError(f"{self.path}: slice {k}: changed while it was read; start again")
-        return picture
 
 
 def check_count(path: pathlib.Path, count: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from data_pipelines import phantom, volumes
+from data_pipelines.runners import Run
 from data_pipelines.settings import Settings
 from data_pipelines.volumes import Volume
 from prosona_jax.types import InputError, Record
@@ -16,24 +17,28 @@ CITATION = (
 )
 
 
-def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[Record | InputError]:
-    """Yields the slices of `settings.phantom_cases` volumes; see `volumes.slices`.
-
-    Rater k is observer k of `phantom.OBSERVERS` in every record.
-
-    Args:
-        settings: `path` must be empty.
-        skipped: see `volumes.slices`.
+def cases(settings: Settings, skipped: collections.Counter[str], run: Run) -> range:
+    """Returns the numbers of the `settings.phantom_cases` cases.
 
     Raises:
         InputError: a path is set.
     """
+    del skipped, run  # no case is left out, and no file is read
     if settings.path:
         raise InputError(
             f"data.path={settings.path}: source 'phantom' needs no file; leave data.path empty"
         )
-    for index in range(settings.phantom_cases):
-        yield from volumes.slices(volume(phantom.case(index)), settings, skipped)
+    return range(settings.phantom_cases)
+
+
+def read(
+    settings: Settings, case: int, skipped: collections.Counter[str]
+) -> Iterator[Record | InputError]:
+    """Yields the slices of a case; see `volumes.slices`.
+
+    Rater k is observer k of `phantom.OBSERVERS` in every record.
+    """
+    return volumes.slices(volume(phantom.case(case)), settings, skipped)
 
 
 def volume(case: phantom.Case) -> Volume:

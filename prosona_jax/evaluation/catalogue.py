@@ -278,3 +278,7 @@ def written(interval: Interval | None, number: Callable[[float], str]) -> str:
         return mean
     low, high = map(number, limits)
     return f"{mean} [{low},\N{NO-BREAK SPACE}{high}]"  # a narrow column breaks the line before [
+
+
+# The scores of samples of volumes. A sample is no rater's, so that it has no Dice with its own.
+VOLUME_SAMPLES = named(VOLUME_METRICS, "ged", "dice_match", "loo_dice")

@@ -12,9 +12,7 @@ from prosona_jax.evaluation.catalogue import (
     METRICS,
     RETRIEVAL,
     STYLE_METRICS,
-    VOLUME_METRICS,
     Metric,
-    named,
 )
 from prosona_jax.evaluation.intervals import (
     Interval,
@@ -26,13 +24,14 @@ from prosona_jax.evaluation.intervals import (
 _SEED = 0  # all numbers use the same resamples of patients
 
 Rows = Sequence[Mapping[str, Any]]  # each {"record_id", "patient_id", "method", metric: value...}
-_IDS = ("record_id", "patient_id")
-_NOT_SCORES = (*_IDS, "site", "run", "method", "fold", "seed", "commit")
 TRAINED, HELD_OUT = ", training sentences", ", held-out sentences"
+_IDS = ("record_id", "patient_id")
+_NOT_SCORES = (*_IDS, "volume", "slices", "site", "run", "method", "fold", "seed", "commit")
+OF_STYLES = {"prompts_mean": "", "prompts_train": TRAINED, "prompts_held_out": HELD_OUT}
 BASELINES = ("dpersona", "dpersona_heads", "expert_id", f"prosona{TRAINED}")
 DIVERSE = "dpersona"  # the baseline for samples of the first stages
 SHARE = "_share"  # suffix of a metric: the difference divided by the baseline's mean
-GEDS = named(STYLE_METRICS, "ged", "ged_dpersona")
+_GEDS = ("ged", "ged_dpersona")  # only of these metrics is a share shown
 Intervals = dict[str, Interval]  # by the metric's name
 
 
@@ -83,44 +82,8 @@ def collect_styles(rows: Rows, *, styles: int, bootstrap: int) -> StyleResults:
         held_out=means(rows, "prompts_held_out", metrics, bootstrap),
         difference=differences(rows, "prompts_held_out", "prompts_train", metrics, bootstrap),
         table=dice_table(own, styles, bootstrap),
-        areas=[_mean(own, f"area_{k}", bootstrap) for k in range(1, styles + 1)],
+        areas=[mean(own, f"area_{k}", bootstrap) for k in range(1, styles + 1)],
     )
-
-
-class VolumeResults(NamedTuple):
-    """Scores of volumes, see `volumes.evaluate`."""
-
-    volumes: int
-    patients: int
-    methods: dict[str, Intervals]  # by method; a metric without a value is absent
-    styles: list[Intervals]  # of each style's own contour against its rater
-    undefined: (
-        int  # pairs of a style's (else the prior mean's) volume and a rater's without distance
-    )
-
-
-def collect_volumes(rows: Rows, *, styles: int, bootstrap: int) -> VolumeResults:
-    """Averages the rows of volumes; `styles` is 0 without a second stage."""
-    methods = list(dict.fromkeys(row["method"] for row in rows))
-    own = "prompts_mean" if styles else "prior_mean"
-    each = [
-        _known((name, _mean([r for r in rows if r["method"] == own], column, bootstrap))
-               for name, column in _columns_of_style(k).items())
-        for k in range(1, styles + 1)
-    ]  # fmt: skip
-    return VolumeResults(
-        volumes=len({row["volume"] for row in rows}),
-        patients=len({row["patient_id"] for row in rows}),
-        methods={name: means(rows, name, VOLUME_METRICS, bootstrap) for name in methods},
-        styles=each,
-        undefined=sum(row["undefined"] for row in rows if row["method"] == own),
-    )
-
-
-def _columns_of_style(k: int) -> dict[str, str]:
-    """Returns the columns with the scores of style k, by the metric that they are one style of."""
-    names = ("hd95_max_mm", "assd_mm", "difference_ml", "bias_ml")
-    return {"dice_mean": f"dice_{k}_{k}", **{name: f"{name}_{k}" for name in names}}
 
 
 class Comparison(NamedTuple):
@@ -137,13 +100,22 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    rows: Rows, *, methods: Sequence[str], samples: int, raters: int, bootstrap: int
+    rows: Rows,
+    methods: Sequence[str],
+    samples: int,
+    raters: int,
+    bootstrap: int,
+    *,
+    of_styles: Sequence[Metric] = STYLE_METRICS,
+    of_samples: Sequence[Metric] = METRICS,
 ) -> Comparison:
-    """Pools rows, as in `report.comparison.Compared`, and computes paired differences."""
-    suffixes = {"prompts_mean": "", "prompts_train": TRAINED, "prompts_held_out": HELD_OUT}
-    styled = pool(rows, suffixes)
-    labels = [method + suffix for method in methods for suffix in suffixes.values()]
-    personal = _scores(styled, labels, STYLE_METRICS, bootstrap)
+    """Pools rows, as in `report.comparison.Compared`, and computes paired differences.
+
+    `of_styles` and `of_samples` are the metrics of one contour per style, and of samples.
+    """
+    styled = pool(rows, OF_STYLES)
+    labels = [method + suffix for method in methods for suffix in OF_STYLES.values()]
+    personal = _scores(styled, labels, of_styles, bootstrap)
     sampled = {
         count: pool(rows, {f"samples@{count}": ""}) for count in dict.fromkeys((samples, raters))
     }
@@ -153,7 +125,7 @@ def compare(
         seeds=sorted({row["seed"] for row in rows}),
         personal=personal,
         gains={
-            base: _differences_to(styled, base, labels, STYLE_METRICS, bootstrap)
+            base: _differences_to(styled, base, labels, of_styles, bootstrap)
             for base in BASELINES
             if base in personal
         },
@@ -165,10 +137,11 @@ def compare(
             if method in personal
         },
         diversified={
-            count: _scores(drawn, methods, METRICS, bootstrap) for count, drawn in sampled.items()
+            count: _scores(drawn, methods, of_samples, bootstrap)
+            for count, drawn in sampled.items()
         },
         diversity_gains={
-            count: _differences_to(drawn, DIVERSE, methods, METRICS, bootstrap)
+            count: _differences_to(drawn, DIVERSE, methods, of_samples, bootstrap)
             for count, drawn in sampled.items()
         },
     )
@@ -191,10 +164,15 @@ def _differences_to(
         if label != base
     }
     for label, intervals in found.items():
-        for metric in GEDS:
+        for metric in geds(metrics):
             if intervals and (part := share(rows, label, base, metric, bootstrap)):
                 intervals[metric.name + SHARE] = part
     return {label: intervals for label, intervals in found.items() if intervals}
+
+
+def geds(metrics: Sequence[Metric]) -> list[Metric]:
+    """Returns the metrics whose differences are also shown in percent of the baseline's mean."""
+    return [metric for metric in metrics if metric.name in _GEDS]
 
 
 def dice_table(rows: Rows, styles: int, bootstrap: int) -> list[list[Interval]]:
@@ -203,10 +181,11 @@ def dice_table(rows: Rows, styles: int, bootstrap: int) -> list[list[Interval]]:
     The mean is NaN where no row has a value.
     """
     k = range(1, styles + 1)
-    return [[_mean(rows, f"dice_{i}_{j}", bootstrap) for j in k] for i in k]
+    return [[mean(rows, f"dice_{i}_{j}", bootstrap) for j in k] for i in k]
 
 
-def _mean(rows: Rows, name: str, bootstrap: int) -> Interval:
+def mean(rows: Rows, name: str, bootstrap: int) -> Interval:
+    """Returns the mean of a column, NaN without a value."""
     patients = [row["patient_id"] for row in rows]
     return bootstrap_mean(_column(rows, name), patients, resamples=bootstrap, seed=_SEED)
 
@@ -238,7 +217,7 @@ def pool(rows: Rows, suffixes: Mapping[str, str]) -> list[dict[str, Any]]:
 def means(rows: Rows, method: str, metrics: Sequence[Metric], bootstrap: int) -> Intervals:
     """Returns the means over a method's rows; a metric without a value is absent."""
     own = [row for row in rows if row["method"] == method]
-    return _known((metric.name, _mean(own, metric.name, bootstrap)) for metric in metrics)
+    return known((metric.name, mean(own, metric.name, bootstrap)) for metric in metrics)
 
 
 def differences(
@@ -247,7 +226,7 @@ def differences(
     """Returns mean differences, `method` minus `from_method`, over the records that both have."""
     own, paired = _pairs(rows, method, from_method)
     patients = [row["patient_id"] for row in own]
-    return _known(
+    return known(
         (
             metric.name,
             bootstrap_difference(
@@ -283,5 +262,6 @@ def _column(rows: Rows, name: str) -> Float[np.ndarray, " n"]:
     return np.array([math.nan if value is None else value for value in values], np.float64)
 
 
-def _known(intervals: Iterable[tuple[str, Interval]]) -> Intervals:
+def known(intervals: Iterable[tuple[str, Interval]]) -> Intervals:
+    """Returns the intervals that have a mean."""
     return {name: interval for name, interval in intervals if not math.isnan(interval.mean)}

@@ -24,6 +24,7 @@ from prosona_jax.evaluation.scoring import Row
 from prosona_jax.evaluation.volume_latents import Slice
 from prosona_jax.evaluation.volume_steps import OWN, Drawn, Placed
 
+_MEASURES = ("hd95_max_mm", "assd_mm", "difference_ml", "bias_ml")
 METHODS = ("samples", "prior_mean", "raters", OWN, "prompts_train", "prompts_held_out")
 
 
@@ -45,7 +46,8 @@ def evaluate(
         bias_ml                 volume - rater's volume; not of "raters", where it means nothing
 
     and `OWN` the same for each style, with "_<i>" after the name. A distance is NaN if a mask is
-    empty or the size of a voxel is unknown. The means are over the raters whose distance is known,
+    empty or the size of a voxel is unknown, and the measures of a style whose rater is missing are
+    NaN too. The means are over the raters whose distance is known,
     and "undefined" is the number of the others.
 
     Args:
@@ -153,15 +155,19 @@ def _geometry(
     result = {"raters": among_raters, "prior_mean": _means([pair(0, rater) for rater in valid])}
     if drawn > 1:  # a second stage: mask k is of style k, counted from 1
         own = {k: pair(k, drawn + k - 1) for k in range(1, drawn) if rater_valid[k - 1]}
-        each = {f"{name}_{k}": value for k, x in own.items() for name, value in x.items()}
+        missing = dict.fromkeys(_MEASURES, np.nan)
+        each = {
+            f"{name}_{k}": value
+            for k in range(1, drawn)
+            for name, value in own.get(k, missing).items()
+        }
         result[OWN] = _means(list(own.values())) | each
     return result
 
 
 def _means(pairs: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Returns the mean of each measure over the pairs that have it; "undefined" have none."""
-    names = ("hd95_max_mm", "assd_mm", "difference_ml", "bias_ml")
-    values = {name: np.array([pair[name] for pair in pairs]) for name in names}
+    values = {name: np.array([pair[name] for pair in pairs]) for name in _MEASURES}
     means: dict[str, float] = {
         name: float(x[~np.isnan(x)].mean()) if (~np.isnan(x)).any() else np.nan
         for name, x in values.items()

@@ -1,58 +1,24 @@
 """A comparison: trains every method once on every fold with every seed, and reports the scores."""
 
-import json
 import logging
 import os
 import pathlib
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import ml_collections
 
 from configs.methods import METHODS
-from prosona_jax import checksum, files
-from prosona_jax.experiments import (
-    cards,
-    inputs,
-    predictions,
-    prompt_sets,
-    second_stages,
-    stages,
-)
+from prosona_jax.experiments import cards, cells, inputs, prompt_sets, second_stages, stages
 from prosona_jax.experiments.build import Config
+from prosona_jax.experiments.cells import Cell
 from prosona_jax.report import comparison, document
+from prosona_jax.report.volume_summary import Volumes
 from prosona_jax.runtime import parallel, provenance, workdir
-from prosona_jax.types import InputError, first_line
-
-_ROWS = "rows.json"
+from prosona_jax.types import InputError
 
 _LOG = logging.getLogger(__name__)
-
-
-class Cell(NamedTuple):
-    """One method on one fold with one seed."""
-
-    method: str
-    config: Config
-    data: inputs.Data  # split for the fold
-    prompts: prompt_sets.Prompts | None
-    shared: pathlib.Path  # the folder of the fold and seed, which holds the first stages
-
-    @property
-    def folder(self) -> pathlib.Path:
-        """The folder of the method's own files."""
-        return self.shared / self.method
-
-    @property
-    def stage_one(self) -> pathlib.Path:
-        """The folder of the first stage, which methods may share."""
-        return self.shared / stages.shared_name(self.config.to_dict())
-
-    @property
-    def run(self) -> workdir.Run:
-        """The config, data and prompts of the cell, as run.json holds them."""
-        return inputs.run_of(self.config, self.data, self.prompts)
 
 
 def _configure(config: Config, method: str, *, seed: int, fold: int) -> Config:
@@ -123,88 +89,6 @@ def _prompted(config: Config) -> tuple[str, int | None]:
     return config.stage_two.query, config.data.fold if cards.wanted(config) else None
 
 
-def _score(cell: Cell) -> list[dict[str, Any]]:
-    """Returns the rows of a cell; trains and scores it, unless its rows are on disk."""
-    parallel.first_process_first(lambda: workdir.claim(cell.folder, cell.run))
-    return _once(cell.folder / _ROWS, lambda: _trained(cell))
-
-
-def _once(done: pathlib.Path, make: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Returns the rows in a file; if there is no file, makes the rows and writes them.
-
-    Each row names the commit of the code that scored it, because later code may score differently.
-    Raises InputError as :func:`_read` does.
-    """
-    if done.exists():
-        return _read(done)
-    commit = provenance.commit()
-    rows = [{"commit": commit} | row for row in make()]
-    if jax.process_index() == 0:
-        files.write_whole(done, json.dumps(checksum.seal({"rows": rows})).encode())
-    return rows
-
-
-def _read(done: pathlib.Path) -> list[dict[str, Any]]:
-    """Returns the rows in a file; InputError if the file is damaged or edited."""
-    try:
-        return checksum.unseal(json.loads(done.read_bytes()))["rows"]
-    except ValueError as error:
-        raise InputError(
-            f"{done}: cannot be used ({first_line(error)}); restore it from a copy, or delete it "
-            "to score again"
-        ) from None
-
-
-def _trained(cell: Cell) -> list[dict[str, Any]]:
-    """Trains a cell and returns its rows; keeps other processes out of its fold and seed."""
-    one = cell.stage_one
-    with stages.alone(cell.shared):
-        return [*_once(one / _ROWS, lambda: _sampled(cell, one)), *_styled(cell, one)]
-
-
-def _sampled(cell: Cell, one: pathlib.Path) -> list[dict[str, Any]]:
-    """Trains the cell's stage one in the folder `one` and scores its samples."""
-    config, data = cell.config, cell.data
-    stages.fit_stage_one(config, one, data)
-    _, params = stages.read_stage_one(config, one, channels=data.channels, raters=data.raters)
-    # Two counts: many samples show the range; one sample per rater is compared with the styles.
-    return [
-        inputs.with_ids(row, data.dataset) | {"method": f"samples@{samples}"}
-        for samples in dict.fromkeys((config.evaluate.samples, data.raters))
-        for row in predictions.score_stage_one(config, params, data, "test", samples=samples).rows
-        if row["method"] == "samples"
-    ]
-
-
-def _styled(cell: Cell, one: pathlib.Path) -> list[dict[str, Any]]:
-    """Trains the cell's stage two, if it has one, on this stage one and scores its contours."""
-    config, data, two = cell.config, cell.data, cell.folder / "stage_two"
-    if not second_stages.exists(config):
-        return []
-    shape = {"channels": data.channels, "raters": data.raters}
-    _, params = stages.read_stage_one(config, one, **shape)
-    stages.fit_stage_two(config, two, data, params, cell.prompts)
-    second = stages.read_stage_two(config, two, cell.run.prompts, **shape)
-    return [
-        inputs.with_ids(row, data.dataset)
-        for row in predictions.score_prompts(config, params, second, data, "test")
-    ]
-
-
-def _check_scores(
-    before: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], cell: Cell
-) -> None:
-    """Raises InputError if a cell's rows have other fields than earlier rows of their method."""
-    fields = {row["method"]: row.keys() for row in before}
-    for row in rows:
-        if differing := sorted(row.keys() ^ fields.get(row["method"], row.keys())):
-            raise InputError(
-                f"{cell.folder / _ROWS}: was scored by other code than earlier cells, because only "
-                f"some of them have {differing[0]!r}; delete the rows.json files that lack it to "
-                "score again"
-            )
-
-
 def compare(
     config: Config,
     folder: str | os.PathLike[str],
@@ -239,17 +123,14 @@ def compare(
     parallel.first_process_first(lambda: workdir.claim(folder, whole))
     parallel.first_process_first(lambda: document.check(report_folder))
     for cell in every:  # before the training, which takes hours
-        workdir.check(cell.folder, cell.run)
-        for done in (cell.folder / _ROWS, cell.stage_one / _ROWS):
-            if done.exists():
-                _read(done)
-    rows: list[dict[str, Any]] = []
+        cell.check()
+    rows: list[cells.Row] = []
     for cell in every:
         fold, seed = cell.config.data.fold, cell.config.seed
         _LOG.info("fold %d, seed %d: %s", fold, seed, cell.method)
         origin = {"run": cell.method, "fold": fold, "seed": seed}
-        scored = [row | origin for row in _score(cell)]
-        _check_scores(rows, scored, cell)
+        scored = [row | origin for row in cells.score(cell)]
+        cells.check_scores(rows, scored, cell)
         rows += scored
     with stages.alone(folder):
         if jax.process_index() == 0:
@@ -266,20 +147,23 @@ def _whole(config: Config, cell: Cell) -> workdir.Run:
 def _report(
     config: Config,
     folder: pathlib.Path,
-    rows: Sequence[dict[str, Any]],
-    cells: Sequence[Cell],
+    rows: Sequence[cells.Row],
+    every: Sequence[Cell],
     methods: Sequence[str],
     seeds: Sequence[int],
     folds: Sequence[int],
 ) -> None:
-    data, by_fold = cells[0].data, {cell.config.data.fold: cell.data for cell in cells}
-    prompts = next((cell.run.prompts for cell in cells if cell.run.prompts), None)
+    data, by_fold = every[0].data, {cell.config.data.fold: cell.data for cell in every}
+    prompts = next((cell.run.prompts for cell in every if cell.run.prompts), None)
+    styles = inputs.style_names(prompts, data.raters)
+    of_records, of_volumes = cells.split_rows(rows)
     compared = comparison.Compared(
-        rows=rows,
+        rows=of_records,
+        volumes=Volumes(of_volumes, config.evaluate.latent, styles) if of_volumes else None,
         methods={method: METHODS[method] for method in methods},
         samples=config.evaluate.samples,
         by_area=config.data.raters == "by_area",
-        styles=inputs.style_names(prompts, data.raters),
+        styles=styles,
         bootstrap=config.evaluate.bootstrap,
         caveats=[
             *inputs.about_data(config, data.dataset),

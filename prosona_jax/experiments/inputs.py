@@ -132,6 +132,7 @@ def run_of(config: Config, data: Data, prompts: Prompts | None) -> Run:
             else None
         ),
         records={name: len(part) for name, part in data.indices.items()},
+        windowed_by_volume=data.dataset.windowed_by_volume,
     )
 
 
@@ -203,6 +204,9 @@ def caveats(config: Config, data: Data, run: Run) -> list[str]:
     found += about_prompts(run.prompts)
     if not own:
         found += unseen.about_unit(run, dataset.intensity_unit)
+        found += unseen.about_window(
+            run, dataset.intensity_unit, by_volume=dataset.windowed_by_volume
+        )
         sizes = dataset.fingerprint["native_spacing_mm"]
         if sizes:
             found += unseen.about_pixels(run, sizes, resampled_mm=c.spacing_mm)

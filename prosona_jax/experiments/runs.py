@@ -122,7 +122,7 @@ def _report(config: Config, folder: pathlib.Path, report_folder: pathlib.Path, d
     one, two = stages.stage_one_folder(folder, run), folder / "stage_two"
     best, params, second = stages.read_stages(folder, run)
     result = predictions.score_stage_one(config, params, data, split, samples=samples)
-    of_volumes = volumes.score(config, params, second, data, split)
+    of_volumes = volumes.score(config, params, second, data, split, samples=samples)
     rows = list(result.rows)
     if second is not None:
         rows += predictions.score_prompts(config, params, second, data, split)

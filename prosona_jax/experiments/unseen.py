@@ -20,6 +20,29 @@ def about_unit(run: Run, unit: str) -> list[str]:
     ]
 
 
+def about_window(run: Run, unit: str, *, by_volume: bool) -> list[str]:
+    """Returns a caveat if images of unit "arbitrary" have other windows than in training.
+
+    Args:
+        run: the run of the model.
+        unit: the unit of the images.
+        by_volume: their windows are percentiles of whole volumes.
+    """
+    if unit != "arbitrary" or run.intensity_unit != unit or by_volume == run.windowed_by_volume:
+        return []
+    if by_volume:
+        return [
+            "Window of the whole volume: these images are clipped at percentiles of their volumes, "
+            "but the training images were clipped at percentiles of themselves, so a tissue may "
+            "have another value."
+        ]
+    return [
+        "Window of a slice alone: these images are clipped at percentiles of themselves, but the "
+        "training images were clipped at percentiles of their whole volumes, so a tissue may have "
+        "another value; give the slices as parts of their volumes."
+    ]
+
+
 def about_pixels(
     run: Run, native_spacing_mm: Sequence[Sequence[float]] | None, *, resampled_mm: float
 ) -> list[str]:

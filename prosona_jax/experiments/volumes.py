@@ -21,7 +21,13 @@ _RECORDS = 512  # that are located before they are drawn; hundreds of sentences 
 
 
 def score(
-    config: Config, stage_one: Params, second: StageTwo | None, data: Data, split: str
+    config: Config,
+    stage_one: Params,
+    second: StageTwo | None,
+    data: Data,
+    split: str,
+    *,
+    samples: int,
 ) -> list[Row]:
     """Returns one row per volume and method, see `volumes.evaluate`, on every process.
 
@@ -33,7 +39,7 @@ def score(
     if not place_of:
         return []
     locate = predictions.step(config, build.locate_step, styles=second.styles if second else 0)
-    draw = predictions.step(config, build.volume_draw_step, samples=config.evaluate.samples)
+    draw = predictions.step(config, build.volume_draw_step, samples=samples)
     asked = Asked(stage_one, second and second.params, _text(second))
     latent = config.evaluate.get("latent", "draw")  # workdirs from before this field have none
 

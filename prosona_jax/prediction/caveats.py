@@ -25,6 +25,7 @@ def of_image(
     picture: Picture,
     placement: Placement,
     resampled_mm: float,
+    by_volume: bool,
 ) -> list[str]:
     """Returns what a user must know about any contour on an image.
 
@@ -34,12 +35,14 @@ def of_image(
         picture: the image.
         placement: the position of the model's input on the image.
         resampled_mm: the pixel size that images are resampled to; 0: they are not resampled.
+        by_volume: the image's window is of its whole volume.
     """
     spacing = None if np.isnan(picture.spacing_mm).any() else [picture.spacing_mm.tolist()]
     found = [
         *of_model,
         *_about_values(picture),
         *unseen.about_unit(run, picture.intensity_unit),
+        *unseen.about_window(run, picture.intensity_unit, by_volume=by_volume),
         *unseen.about_pixels(run, spacing, resampled_mm=resampled_mm),
         *picture.caveats,
     ]

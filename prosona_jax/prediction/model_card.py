@@ -115,13 +115,17 @@ def _data(run: Run, report: Mapping[str, Any] | None) -> Section:
     counts = {split: [f"{len(ids)} patients"] for split, ids in run.patients.items()}
     for split, count in (run.records or {}).items():
         counts[split].append(f"{count} records")
+    unit = run.intensity_unit
+    if run.windowed_by_volume:
+        low, high = data["percentiles"]
+        unit += f", clipped at the percentiles {low:g} and {high:g} of the whole volume"
     facts = {
         **{split: ", ".join(words) for split, words in counts.items()},
         "raters": str(run.raters),
         "images": "simulated: rendered from known shapes"
         if run.simulated
         else "real; the data set does not declare them simulated",
-        "unit of the values": run.intensity_unit,
+        "unit of the values": unit,
         "size of a pixel": sizes,
         "resampled to": f"{data['spacing_mm']:g} mm"
         if data["spacing_mm"] and run.native_spacing_mm

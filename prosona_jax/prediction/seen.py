@@ -81,11 +81,14 @@ class Images:
         content = (np.ascontiguousarray(image.image), image.spacing_mm)
         digests = (hashlib.blake2b(part.tobytes(), digest_size=16).digest() for part in content)
         # Two files may have the same pixels but other units or caveats.
-        key = (*digests, image.image.shape, image.point, image.intensity_unit, image.caveats)
+        window = self._window(image)
+        limits = None if window is None else window.tobytes()
+        own = (image.image.shape, image.point, image.intensity_unit, image.caveats)
+        key = (*digests, *own, limits)
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
-        self._kept[key] = seen = self._encode(image)
+        self._kept[key] = seen = self._encode(image, window)
         while len(self._kept) > _IMAGES_KEPT:
             self._kept.popitem(last=False)
         return seen
@@ -93,19 +96,39 @@ class Images:
     def scaled(self, image: Picture) -> np.ndarray:
         """Returns an image f32 [H, W, C] as the model scales it, -1..1, without encoding it."""
         return transforms.scale(
-            image.image, image.intensity_unit, self._settings, where=str(image.path)
+            image.image,
+            image.intensity_unit,
+            self._settings,
+            where=str(image.path),
+            of_volume=self._window(image),
         )
 
-    def _encode(self, image: Picture) -> Seen:
+    def _window(self, image: Picture) -> np.ndarray | None:
+        """Returns the limits of the image's volume; None: the image has limits of its own.
+
+        Training images decide: if they had the windows of their volumes, so have others whose
+        volume is known.
+        """
+        if not (self._run.windowed_by_volume and image.intensity_unit == "arbitrary"):
+            return None
+        low, high = self._settings.percentiles
+        return image.window((low, high)) if image.window else None
+
+    def _encode(self, image: Picture, window: np.ndarray | None) -> Seen:
         if image.image.shape[-1] != self._run.channels:
             raise InputError(
                 f"{image.path}: has {image.image.shape[-1]} channels, but the model of "
                 f"{self._folder} was trained on {self._run.channels}; convert the image, or name "
                 "another model"
             )
-        scaled, crop, placement = images.to_model(image, self._settings)
+        scaled, crop, placement = images.to_model(image, self._settings, window)
         found = caveats.of_image(
-            self._of_model, self._run, image, placement, self._settings.spacing_mm
+            self._of_model,
+            self._run,
+            image,
+            placement,
+            self._settings.spacing_mm,
+            by_volume=window is not None,
         )
         encoded = self._drawer.encode(crop)
         return Seen(

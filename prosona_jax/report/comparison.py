@@ -7,20 +7,27 @@ from typing import Any, NamedTuple
 
 from prosona_jax.evaluation.catalogue import LEGEND, METRICS, STYLE_METRICS, Metric, named
 from prosona_jax.evaluation.intervals import Interval
-from prosona_jax.evaluation.results import (
-    DIVERSE,
-    GEDS,
-    HELD_OUT,
-    SHARE,
-    Comparison,
-    Intervals,
-    compare,
+from prosona_jax.evaluation.results import HELD_OUT, Comparison, Intervals, compare
+from prosona_jax.evaluation.volume_results import VolumeComparison, compare_volumes
+from prosona_jax.report import (
+    charts,
+    document,
+    figures,
+    site_comparison,
+    style_summary,
+    volume_comparison,
 )
-from prosona_jax.report import charts, document, figures, style_summary
+from prosona_jax.report.comparison_tables import (
+    ARROWS,
+    as_json,
+    gain_table,
+    sample_tables,
+    score_table,
+)
 from prosona_jax.report.style_summary import Png
+from prosona_jax.report.volume_summary import Volumes
 
 _DRAWN = named(STYLE_METRICS, "dice_mean", "ged")
-_ARROWS = {"higher": "\N{NO-BREAK SPACE}↑", "lower": "\N{NO-BREAK SPACE}↓"}
 
 
 class Compared(NamedTuple):
@@ -40,32 +47,34 @@ class Compared(NamedTuple):
     caveats: Sequence[str]
     citation: str  # of the data, printed below every figure; "" for none
     provenance: dict[str, Any]  # where the numbers come from; "config", if present, is collapsed
+    # Rows like those above, with "volume" in place of "record_id"; None: the records are no slices.
+    volumes: Volumes | None = None
 
 
 def write_report(folder: str | os.PathLike[str], compared: Compared) -> dict[str, Any]:
-    """Writes report.html, report.md, report.json and rows.csv, and returns report.json's content.
+    """Writes report.html, report.md, report.json, rows.csv and, of volumes, rows_volumes.csv.
 
     Args:
         folder: holds the report and nothing else; an earlier report is replaced.
         compared: the content of the report.
 
+    Returns:
+        The content of report.json.
+
     Raises:
         InputError: the folder holds files that are not part of a report.
     """
     methods, raters = compared.methods, len(compared.styles)
-    found = compare(
-        compared.rows,
-        methods=list(methods),
-        samples=compared.samples,
-        raters=raters,
-        bootstrap=compared.bootstrap,
-    )
+    asked = list(methods), compared.samples, raters, compared.bootstrap
+    found = compare(compared.rows, *asked)
+    of_volumes = compared.volumes
+    volumes = compare_volumes(of_volumes.rows, *asked) if of_volumes else None
     page = document.Document(
         title=f"Methods on {found.records} records of {found.patients} patients",
         subtitle=f"Compared methods: {', '.join(methods)}. All are scored against the same "
         f"{raters} raters.",
         warnings=compared.caveats,
-        sections=[section for section in _sections(compared, found) if section.blocks],
+        sections=[section for section in _sections(compared, found, volumes) if section.blocks],
     )
     content = {
         "records": found.records,
@@ -74,27 +83,24 @@ def write_report(folder: str | os.PathLike[str], compared: Compared) -> dict[str
         "seeds": found.seeds,
         "methods": methods,
         "styles": list(compared.styles),
-        **_numbers(found),
+        **as_json(found),
+        "volumes": volume_comparison.as_json(of_volumes, volumes) if of_volumes and volumes else {},
         "provenance": compared.provenance,
         "caveats": list(compared.caveats),
         "citation": compared.citation,
     }
-    return document.write(folder, page, data=content, rows=compared.rows)
+    volume_rows = of_volumes.rows if of_volumes else ()
+    return document.write(folder, page, data=content, rows=compared.rows, volume_rows=volume_rows)
 
 
-def _sections(compared: Compared, found: Comparison) -> Iterator[document.Section]:
+def _sections(
+    compared: Compared, found: Comparison, volumes: VolumeComparison | None
+) -> Iterator[document.Section]:
     """Yields the sections of the report in their order; a section may have no blocks."""
     styles, samples, raters = compared.styles, compared.samples, len(compared.styles)
     footnote = document.footnote(compared.caveats, compared.citation)
     png = functools.partial(figures.png, footnote=footnote)
-    note = (
-        f"Means over {found.records} records. Each record was scored by models that did not see "
-        f"its patient in training, and each score is the mean over {len(found.seeds)} "
-        f"seed{'s' * (len(found.seeds) > 1)}. In brackets: 95 % intervals from "
-        f"{compared.bootstrap} bootstrap resamples of the {found.patients} patients. They do not "
-        "include the spread between repeated trainings. Dice is given in points: 100 is perfect. "
-        "↑: higher is better. ↓: lower is better."
-    )
+    note = _note(found, "record", compared.bootstrap)
     yield _personal(found.personal, raters, style_summary.meaning(compared.by_area), note, png)
     for base, gain in found.gains.items():
         yield _gains(gain, base, raters, note)
@@ -102,47 +108,33 @@ def _sections(compared: Compared, found: Comparison) -> Iterator[document.Sectio
         yield _whose(table, method, styles, png)
     for count, scores in found.diversified.items():
         yield _diverse(scores, found.diversity_gains[count], count, note)
+    of_volumes = compared.volumes
+    if of_volumes and volumes:
+        in_3d = _note(volumes.scores, "volume", compared.bootstrap)
+        yield volume_comparison.section(of_volumes, volumes, raters, in_3d)
+    yield site_comparison.section(
+        compared.rows,
+        of_volumes.rows if of_volumes else [],
+        methods=list(compared.methods),
+        samples=samples,
+        bootstrap=compared.bootstrap,
+    )
     yield from _meanings(found.personal, raters, samples)
     yield _methods(compared.methods)
     yield document.origin(compared.provenance)
     yield document.Section("Data", [document.Text(compared.citation)] if compared.citation else [])
 
 
-def _numbers(found: Comparison) -> dict[str, Any]:
-    """Returns the scores for report.json."""
-    return {
-        "personalised": _plain(found.personal),
-        "dice_tables": {
-            method: [[interval._asdict() for interval in line] for line in table]
-            for method, table in found.tables.items()
-        },
-        "differences": {base: _plain(gain) for base, gain in found.gains.items()},
-        "diversified": {count: _plain(scores) for count, scores in found.diversified.items()},
-        "diversified_differences": {
-            DIVERSE: {count: _plain(gain) for count, gain in found.diversity_gains.items()}
-        },
-    }
-
-
-def _table(
-    scores: Mapping[str, Intervals],
-    metrics: Sequence[Metric],
-    samples: int,
-    caption: str,
-    *,
-    sign: bool = False,
-    more: Sequence[Sequence[str]] = (),
-) -> document.Table:
-    """Returns a table with a row per metric and a column per method, because methods are few."""
-    table = [
-        (
-            f"{metric.label(samples)}{_ARROWS[metric.better]}",
-            *(metric.cell(x.get(metric.name), sign=sign) for x in scores.values()),
-        )
-        for metric in metrics
-        if any(metric.name in x for x in scores.values())
-    ]
-    return document.Table(("Metric", *scores), [*table, *more], "l" + "r" * len(scores), caption)
+def _note(found: Comparison, noun: str, bootstrap: int) -> str:
+    """Returns what a caption says of the scores of records or volumes."""
+    return (
+        f"Means over {found.records} {noun}s. Each {noun} was scored by models that did not see "
+        f"its patient in training, and each score is the mean over {len(found.seeds)} "
+        f"seed{'s' * (len(found.seeds) > 1)}. In brackets: 95 % intervals from "
+        f"{bootstrap} bootstrap resamples of the {found.patients} patients. They do not "
+        "include the spread between repeated trainings. Dice is given in points: 100 is perfect. "
+        "↑: higher is better. ↓: lower is better."
+    )
 
 
 def _personal(
@@ -165,7 +157,7 @@ def _personal(
         )
     drawn = charts.forest(
         {
-            metric.label(raters) + _ARROWS[metric.better]: {
+            metric.label(raters) + ARROWS[metric.better]: {
                 label: metric.scaled(scores[metric.name])
                 for label, scores in personal.items()
                 if metric.name in scores
@@ -181,7 +173,7 @@ def _personal(
         "of the paired difference below excludes zero.",
     )
     return document.Section(
-        heading, [document.Text(text), _table(personal, STYLE_METRICS, raters, note), figure]
+        heading, [document.Text(text), score_table(personal, STYLE_METRICS, raters, note), figure]
     )
 
 
@@ -189,29 +181,7 @@ def _gains(gain: Mapping[str, Intervals], base: str, raters: int, note: str) -> 
     heading = f"Differences to {base}"
     if not gain:
         return document.Section(heading, [])
-    return document.Section(heading, [_gain_table(gain, STYLE_METRICS, base, raters, note)])
-
-
-def _gain_table(
-    gain: Mapping[str, Intervals],
-    metrics: Sequence[Metric],
-    base: str,
-    samples: int,
-    note: str,
-) -> document.Table:
-    """Returns the differences to a baseline; for GED also in percent of the baseline's mean."""
-    shares = [
-        (
-            f"{metric.label(samples)}, % of the baseline{_ARROWS[metric.better]}",
-            *(
-                metric._replace(points=True).cell(x.get(metric.name + SHARE), sign=True)
-                for x in gain.values()
-            ),
-        )
-        for metric in GEDS
-    ]
-    caption = f"{note} Paired differences: method minus `{base}`, on the same records."
-    return _table(gain, metrics, samples, caption, sign=True, more=shares)
+    return document.Section(heading, [gain_table(gain, STYLE_METRICS, base, raters, note)])
 
 
 def _whose(
@@ -227,23 +197,12 @@ def _diverse(
     heading = f"{samples} samples of the first stage"
     if not scores:
         return document.Section(heading, [])
-    sharing: dict[tuple[str, ...], list[str]] = {}  # methods by their cells
-    for label, x in scores.items():
-        sharing.setdefault(tuple(m.cell(x.get(m.name)) for m in METRICS), []).append(label)
-    columns = {", ".join(labels): scores[labels[0]] for labels in sharing.values()}
-    gains = {
-        ", ".join(labels): gain[labels[0]]
-        for labels in sharing.values()
-        if DIVERSE not in labels and labels[0] in gain
-    }
     text = (
         "These are samples of the first stage, without a style. Methods with the same first stage "
         f"share one column. GED depends on the number of samples: compare it only at S = {samples}."
     )
-    blocks: list[document.Block] = [document.Text(text), _table(columns, METRICS, samples, note)]
-    if gains:
-        blocks.append(_gain_table(gains, METRICS, DIVERSE, samples, note))
-    return document.Section(heading, blocks)
+    tables = sample_tables(scores, gain, METRICS, samples, note)
+    return document.Section(heading, [document.Text(text), *tables])
 
 
 def _meanings(
@@ -281,10 +240,3 @@ def _methods(methods: Mapping[str, Mapping[str, Any]]) -> document.Section:
 
 def _value(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _plain(scores: Mapping[str, Intervals]) -> dict[str, Any]:
-    return {
-        label: {name: interval._asdict() for name, interval in intervals.items()}
-        for label, intervals in scores.items()
-    }

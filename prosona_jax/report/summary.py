@@ -15,11 +15,10 @@ from prosona_jax.evaluation.results import (
     Results,
     Rows,
     StyleResults,
-    VolumeResults,
     collect,
     collect_styles,
-    collect_volumes,
 )
+from prosona_jax.evaluation.volume_results import VolumeResults, collect_volumes
 from prosona_jax.report import (
     card_summary,
     charts,

@@ -4,16 +4,23 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from prosona_jax.evaluation.catalogue import VOLUME_METRICS, named
-from prosona_jax.evaluation.results import VolumeResults
+from prosona_jax.evaluation.volume_results import VolumeResults
 from prosona_jax.report import document
 
-_LATENT = {
+LATENT = {
     "volume": "All slices of a volume are drawn with one latent. The prior is pooled over the "
     "slices, and a style's query is its mean over them.",
     "draw": "All slices of a volume share one standard normal draw, and each has its own prior and "
     "its own query of a style. A scan is predicted in this way.",
     "slice": "Each slice is drawn by itself, so a sample is not consistent through a volume.",
 }
+MEANING = (
+    "Here a volume is what one record is above: intersections and unions are added over its "
+    "slices. Only the prepared slices are seen, and these are slices on which raters drew. On "
+    "the others nothing is drawn, so what a model would draw there by mistake costs nothing. "
+    "Distances run between the centres of surface voxels of the prepared masks, which end at "
+    "the crop and at the first and the last of these slices."
+)
 _COLUMNS = {
     "prompts_mean": "Styles",
     "prompts_train": "Training sentences",
@@ -41,14 +48,7 @@ def section(
         f"Means over {results.volumes} volumes. In brackets: 95 % intervals from {bootstrap} "
         f"bootstrap resamples of the {results.patients} patients. Dice is given in points."
     )
-    text = (
-        "Here a volume is what one record is above: intersections and unions are added over its "
-        "slices. Only the prepared slices are seen, and these are slices on which raters drew. On "
-        "the others nothing is drawn, so what a model would draw there by mistake costs nothing. "
-        "Distances run between the centres of surface voxels of the prepared masks, which end at "
-        "the crop and at the first and the last of these slices."
-    )
-    blocks: list[document.Block] = [document.Text(text), document.Text(_LATENT[found.latent])]
+    blocks: list[document.Block] = [document.Text(MEANING), document.Text(LATENT[found.latent])]
     if results.undefined:
         blocks.append(
             document.Text(

@@ -37,6 +37,9 @@ class Run(NamedTuple):
     # training split, negative inside; None: the pixel size is unknown, or no degree is read.
     style_mm: list[float] | None = None
     records: dict[str, int] | None = None  # their number by split; None: from before this field
+    # The images are of unit "arbitrary", and their windows are percentiles of whole volumes; False:
+    # percentiles of each image, also in files from before this field.
+    windowed_by_volume: bool = False
 
 
 def read(folder: str | os.PathLike[str]) -> Run:

@@ -29,7 +29,7 @@ def settings(make_settings):
 
 
 def test_records_are_the_slices_that_an_observer_drew_on(settings):
-    found = list(source.records(settings, collections.Counter()))
+    found = list(sources.records(settings, collections.Counter()))
     expected = []
     for index in range(2):
         case = phantom.case(index)
@@ -42,7 +42,7 @@ def test_records_are_the_slices_that_an_observer_drew_on(settings):
 
 
 def test_a_case_does_not_depend_on_those_before_it(settings):
-    *_, last = source.records(settings, collections.Counter())
+    *_, last = sources.records(settings, collections.Counter())
     index = int(last.record_id.split("/")[1])
     case = phantom.case(1)
     masks = case.masks[:, index]

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from prosona_jax.evaluation import catalogue, intervals, results
+from prosona_jax.evaluation import catalogue, intervals, volume_results
 from prosona_jax.report import site_summary, summary, volume_summary
 from prosona_jax.report.volume_summary import Volumes
 from tests.report.test_summary import LOO, NAMES, _rows
@@ -109,7 +109,7 @@ def test_without_volumes_there_is_no_section_and_no_file(write):
 
 def test_a_first_stage_alone_has_no_styles():
     rows = [row for row in volume_rows() if row["method"] != "prompts_mean"]
-    found = results.collect_volumes(rows, styles=0, bootstrap=50)
+    found = volume_results.collect_volumes(rows, styles=0, bootstrap=50)
     assert found.styles == []
     assert found.undefined == 2  # of the prior's mean
     section = volume_summary.section(Volumes(rows, "volume", []), found, 50, 50)
