@@ -211,7 +211,7 @@ def decode_step(config: Config) -> Callable[..., jax.Array]:
 def fit_step(config: Config) -> Callable[..., jax.Array]:
     """Returns the pure step that fits one query to the contours of one person."""
     two = config.stage_two
-    objective = query_fit.Objective(two.dice, two.cross_entropy, config.loss.kl)
+    objective = query_fit.Objective(two.dice, two.cross_entropy, query_fit.PRIOR)
     loss = query_fit.make_loss(evaluated_model(config), projector(config), objective)
     return query_fit.make_fit(loss)
 

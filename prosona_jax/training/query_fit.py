@@ -1,11 +1,10 @@
 """Fits one query to the contours of one person; the parameters of both stages stay as they are.
 
     z_i = projection(p(z|x_i), q),  y_i = f(x_i, z_i)
-    L(q) = mean_i L_seg(y_i, y_person,i) + beta |(z_i - mu_i) / sigma_i|^2 / 2
+    L(q) = mean_i L_seg(y_i, y_person,i) + b |(z_i - mu_i) / sigma_i|^2 / 2
 
 L_seg is that of stage two. The second term is the negative log density of z_i under its prior, up
-to a constant. It equals KL(N(z_i, sigma_i^2) || N(mu_i, sigma_i^2)), so beta is stage one's weight
-of a KL divergence. It keeps few contours from asking for a latent that no rater would have.
+to a constant. It keeps few contours from asking for a latent that no rater would have.
 """
 
 from collections.abc import Callable
@@ -24,6 +23,9 @@ from prosona_jax.models.projection import Projector, project
 from prosona_jax.training import losses
 from prosona_jax.types import Params
 
+# b. On contours that no training saw, of LIDC-IDRI and of cells, a fit with stage one's weight of
+# the KL divergence (.001) drew worse on new images than the best style, and .1 drew better.
+PRIOR = 0.1
 STEPS = 100  # at most; a few dozens are usual
 FLAT = 1e-4  # the fit ends where the gradient is shorter than this
 
@@ -37,11 +39,11 @@ class Contours(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """Weights of the loss: those of stage two, and beta of stage one."""
+    """Weights of the loss: those of stage two, and of the prior."""
 
     dice: float
     cross_entropy: float
-    kl: float
+    prior: float
 
 
 Loss = Callable[[Float[Array, " d"], Params, Contours, jax.Array], Float[Array, ""]]
@@ -66,7 +68,7 @@ def make_loss(model: ProbUNet, projector: Projector, objective: Objective) -> Lo
         each = (
             objective.dice * losses.soft_dice(logits, drawn)
             + objective.cross_entropy * losses.cross_entropy(logits, drawn)
-            + objective.kl * jnp.sum(jnp.square(shift), axis=1) / 2
+            + objective.prior * jnp.sum(jnp.square(shift), axis=1) / 2
         )
         return jnp.mean(each)
 
