@@ -53,7 +53,7 @@ def write(tmp_path):
         evaluated = summary.Evaluated(
             title="A run", rows=rows, history={}, latent_kl=np.zeros(2), panels=[], provenance={},
             data={}, described={}, caveats=[], citation="", raters=4, samples=50, styled=None,
-            language=None, by_area=False, bootstrap=200, volumes=volumes,
+            language=None, by_area=False, bootstrap=200, volumes=volumes, carded=None,
         )  # fmt: skip
         summary.write_report(folder, evaluated)
         table = folder / "rows_volumes.csv"
