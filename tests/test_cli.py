@@ -30,7 +30,7 @@ COMMANDS = {
     "prosona_jax.train_reader": (
         *("degrees", "encoder", "members", "output", "probe", "prompts", "seed", "steps"),
     ),
-    "data_pipelines.prepare": ("config", "export"),
+    "data_pipelines.prepare": ("config", "export", "runner", "workers"),
 }
 
 

@@ -26,6 +26,7 @@ def trained(tmp_path_factory):
     config = prostate.get_config("smoke")
     config.data.cache_dir = str(folder / "cache")
     config.prompts.path = str(folder / "prompts.yaml")
+    config.stage_two.query = "text"  # a reader of habits takes half a minute to fit
     runs.train(config, folder / "run")
     return folder / "run"
 

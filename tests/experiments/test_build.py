@@ -112,7 +112,7 @@ def test_the_configs_of_the_prostate_pass(variant):
         ),
         (
             {"stage_two__query": "clip"},
-            "config.stage_two.query is 'clip'; choose from text, id, heads, none",
+            "config.stage_two.query is 'clip'; choose from text, habits, id, heads, none",
         ),
         (
             {"stage_two__projection": "mean"},
