@@ -36,12 +36,11 @@ _RIDGE = 2.0  # weight of |w|^2
 _WIDEST = 4.0  # the habits of these clauses in spreads; nearly all raters lie within 2
 _UNCLEAR = 0.3  # |h| below which a clause says nothing of an axis
 _CLAUSE = re.compile(r"[;:?!]|,(?!\d)|\.(?!\d)|\s/\s|\b(?:and(?! a half)|but|while|with)\b")
-_STARTS = {
-    "first", "start", "starts", "begin", "begins", "beginning", "before", "sooner", "open", "set",
-}  # fmt: skip
-_ENDS = {
-    "last", "end", "ends", "stop", "stops", "after", "further", "finish", "close", "go", "stay",
-}  # fmt: skip
+_STARTS = {"first", "start", "starts", "begin", "begins", "beginning", "before", "sooner"}
+_ENDS = {"last", "end", "ends", "stop", "stops", "after", "further", "finish"}
+# These name an end only of slices, or beside a word of time: "stay 2 mm outside" is a margin.
+_OPENS, _CLOSES = {"open", "set"}, {"close", "go", "stay"}
+_TIMES = {"early", "earlier", "late", "later", "longer", "sooner"}
 
 
 class HabitReader:
@@ -177,8 +176,10 @@ def _meant(amount: quantities.Amount, scale: Scale) -> tuple[str, float]:
 
 def _end(amount: quantities.Amount) -> str:
     """Returns "first" or "last" if the words next to an amount name this end, else ""."""
-    for words in (amount.before[::-1][:3], amount.after[:6]):
-        for word in words:
-            if word in _STARTS | _ENDS:
-                return "first" if word in _STARTS else "last"
+    near = (*amount.before[::-1][:3], *amount.after[:6])
+    timed = amount.unit == "slices" or not _TIMES.isdisjoint(near)
+    starts, ends = (_STARTS | _OPENS, _ENDS | _CLOSES) if timed else (_STARTS, _ENDS)
+    for word in near:
+        if word in starts | ends:
+            return "first" if word in starts else "last"
     return ""

@@ -107,6 +107,23 @@ def test_slices_belong_to_an_end(reader):
     assert volumes.in_words(habits).count("mm") == 2
 
 
+@pytest.mark.parametrize(
+    ("sentence", "axis"),
+    [
+        ("Stay 2 mm outside the consensus.", "margin"),
+        ("Go 2 mm beyond what the others draw.", "margin"),
+        ("Stay on for 2 mm longer.", "last"),
+        ("Open 2 mm earlier than the consensus.", "first"),
+        ("Stay on for 2 slices past the end.", "last"),
+    ],
+)
+def test_staying_outside_is_a_margin_and_staying_longer_an_end(sentence, axis):
+    bert = encoder.load(str(TEXT / "bert"))
+    volumes = HabitReader(bert, VOLUMES, np.zeros((bert.dim + 1, len(AXES))))
+    habits = volumes.embed([sentence])[0, -len(AXES) :]
+    assert np.flatnonzero(habits).tolist() == [AXES.index(axis)]
+
+
 def test_words_are_learned_from_the_grammar(monkeypatch):
     monkeypatch.setattr(habit_reader, "_CLAUSES", 300)
     monkeypatch.setattr(habit_reader, "_DEGREES", 20)
