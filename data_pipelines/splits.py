@@ -50,18 +50,13 @@ def assign(
         InputError: values out of range, an unknown split, no declared splits, a patient in two
             splits, an unknown patient to leave out, an unknown site, or an empty split.
     """
-    if folds < 0 or not (fold == 0 or 0 <= fold < folds):
-        raise InputError(f"data.fold={fold} of data.folds={folds}: choose 0 <= fold < folds")
-    for name in needed:
-        if name not in (*SPLITS, "all"):
-            raise InputError(f"data.split={name!r}: choose one of {(*SPLITS, 'all')}")
-    if not 0 <= validation_share < 1:
-        raise InputError(f"data.validation_share={validation_share}: choose 0 <= share < 1")
+    _check(folds, fold, validation_share, needed)
     only_train = [declared == ONLY_TRAIN for declared in declared_splits]
     if unknown := sorted(set(leave_out) - set(patient_ids)):
         raise InputError(f"data.leave_out names {unknown[0]!r}, and no record is of this patient")
-    beyond = [bool(test_site) and site != test_site for site in sites] or [False] * len(patient_ids)
+    elsewhere = [False] * len(patient_ids)
     if test_site:
+        elsewhere = [site != test_site for site in sites]
         own = _by_site(patient_ids, sites, test_site, validation_share)
     elif folds:
         own = {p: _split(p, folds, fold, validation_share) for p in patient_ids}
@@ -73,7 +68,7 @@ def assign(
         or (only and own[patient] != "train")
         or (other and own[patient] == "test")
         else own[patient]
-        for patient, only, other in zip(patient_ids, only_train, beyond, strict=True)
+        for patient, only, other in zip(patient_ids, only_train, elsewhere, strict=True)
     ]
     parts = {
         name: np.array([i for i, split in enumerate(names) if split == name], np.int64)
@@ -84,17 +79,25 @@ def assign(
     for name in needed:
         if not len(parts[name]):
             patients = len(set(patient_ids))
-            by = (
-                f"data.test_site={test_site!r}"
-                if test_site
-                else f"data.folds={folds}, data.fold={fold}"
-            )
+            by = f"data.folds={folds}, data.fold={fold}"
+            by = f"data.test_site={test_site!r}" if test_site else by
             raise InputError(
                 f"the {name} split is empty ({patients} patients, {by}, "
                 f"data.validation_share={validation_share}); use more patients, fewer folds or "
                 "another share"
             )
     return parts
+
+
+def _check(folds: int, fold: int, validation_share: float, needed: Collection[str]) -> None:
+    """Raises InputError if a value is out of range."""
+    if folds < 0 or not (fold == 0 or 0 <= fold < folds):
+        raise InputError(f"data.fold={fold} of data.folds={folds}: choose 0 <= fold < folds")
+    for name in needed:
+        if name not in (*SPLITS, "all"):
+            raise InputError(f"data.split={name!r}: choose one of {(*SPLITS, 'all')}")
+    if not 0 <= validation_share < 1:
+        raise InputError(f"data.validation_share={validation_share}: choose 0 <= share < 1")
 
 
 def fold_sizes(patient_ids: Sequence[str], folds: int) -> list[int]:

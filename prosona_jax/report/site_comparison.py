@@ -11,7 +11,7 @@ from prosona_jax.evaluation.catalogue import (
     named,
 )
 from prosona_jax.evaluation.results import Rows, means, pool
-from prosona_jax.report import document
+from prosona_jax.report import document, site_summary
 from prosona_jax.report.comparison_tables import ARROWS
 
 _STYLES, _SAMPLES = "each style's own contour", "samples"
@@ -53,10 +53,7 @@ def section(
                 for metric in metrics
                 if any(pooled.values())
             ]
-    if blocks:
-        text = "The scores of each hospital, scanner or collection by itself."
-        blocks.insert(0, document.Text(text))
-    return document.Section("Per site", blocks)
+    return site_summary.introduced(blocks)
 
 
 def _table(
@@ -71,18 +68,11 @@ def _table(
     """Returns one score of each site, with a column for each method that has it."""
     present = {row["method"] for own in pooled.values() for row in own}
     shown = [method for method in methods if method in present]
-    lines = []
-    for site, own in pooled.items():
-        counts = (str(len({row[key] for row in own})) for key in ("patient_id", "record_id"))
-        cells = (
-            metric.cell(means(own, method, (metric,), bootstrap).get(metric.name))
-            for method in shown
-        )
-        lines.append((site or "unknown", *counts, *cells))
+    cells = lambda own: [  # noqa: E731
+        metric.cell(means(own, method, (metric,), bootstrap).get(metric.name)) for method in shown
+    ]
     caption = (
         f"{metric.label(samples)}{ARROWS[metric.better]} of {drawn}, means over the seeds and the "
-        f"{noun.lower()} of each site. In brackets: 95 % intervals from {bootstrap} bootstrap "
-        "resamples of the site's patients. Dice is given in points."
+        f"{noun.lower()} of each site. {site_summary.intervals(bootstrap)}"
     )
-    header = ("Site", "Patients", noun, *shown)
-    return document.Table(header, lines, "l" + "r" * (len(header) - 1), caption)
+    return site_summary.table(noun, "record_id", pooled, shown, cells, caption)
