@@ -61,6 +61,9 @@ def _data() -> ml_collections.ConfigDict:
     data.spacing_mm = 0.5  # resample to this pixel size; 0 keeps each image's own
     # "all": slices that all raters drew on; "largest": one of these; "any": one rater drew, or more
     data.slices = "all"
+    # With "any": this many more slices beyond both ends, on which no rater drew. A model that draws
+    # through a scan must have seen some. They train, and count in the scores of volumes alone.
+    data.slices_beyond = 0
     data.crop = "middle"  # of a volume, around the "middle" of the image or the "organ" (its masks)
     data.window_hu = (-1000.0, 400.0)  # images in HU: clipped and scaled to -1..1
     data.percentiles = (1.0, 99.0)  # images in arbitrary units: clipped at these, scaled to -1..1

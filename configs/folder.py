@@ -24,6 +24,7 @@ def get_config() -> ml_collections.ConfigDict:
     c.data.source = "folder"
     c.data.spacing_mm = 0.0  # the pixels of a folder are often of one size, or of an unknown one
     c.data.slices = "any"  # a rater who drew nothing on a slice has an opinion on it
+    c.data.slices_beyond = 2  # so that contours end where the object ends
     c.data.crop = "organ"  # volumes are cropped around what any rater drew
     c.prompts.path = "measured"  # sentences from the habits that are measured on the raters
     c.stage_two.query = "habits"

@@ -37,6 +37,7 @@ def get_config(variant: str = "full") -> ml_collections.ConfigDict:
     c.data.size = 80
     c.data.spacing_mm = 1.0
     c.data.slices = "any"
+    c.data.slices_beyond = 2
     c.data.crop = "organ"
     c.prompts.path = "measured"  # sentences from the habits that are measured on the raters
     c.stage_two.query = "habits"
@@ -69,6 +70,7 @@ def _smoke(c: ml_collections.ConfigDict) -> None:
     c.data.size = 32
     c.data.spacing_mm = 2.5
     c.data.slices = "largest"
+    c.data.slices_beyond = 0
     c.data.folds = 2
     c.data.validation_share = 0.3
     base.shrink(c)

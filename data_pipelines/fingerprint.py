@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from data_pipelines.validation import Intensities, unit_doubt
+from data_pipelines.validation import Intensities, is_empty, unit_doubt
 from data_pipelines.volumes import Volume
 from prosona_jax.types import Record
 
@@ -88,11 +88,13 @@ class Fingerprint:
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
+        self._records = 0
         self._patients: set[str] = set()
         self._volumes: set[str] = set()
         self._dice: list[float] = []
         self._areas: list[np.ndarray] = []
         self._raters_missing = 0
+        self._undrawn = 0
         self._shapes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
 
     def add(self, record: Record) -> None:
@@ -106,8 +108,12 @@ class Fingerprint:
             self._digest.update(np.ascontiguousarray(array).tobytes())
         self._patients.add(record.patient_id)
         self._volumes |= {record.volume} - {""}
-        self._dice.append(mean_pairwise_dice(record))
-        self._areas.append(record.masks[record.rater_valid].sum((1, 2)))
+        self._records += 1
+        if is_empty(record):
+            self._undrawn += 1
+        else:
+            self._dice.append(mean_pairwise_dice(record))
+            self._areas.append(record.masks[record.rater_valid].sum((1, 2)))
         self._raters_missing += int((~record.rater_valid).sum())
         self._shapes = record.image.shape, record.masks.shape
 
@@ -115,15 +121,17 @@ class Fingerprint:
         """Returns the numbers and the raters' names as JSON values; unknown numbers are None.
 
         Areas are the 5, 50 and 95 % quantiles over all present masks, in pixels of the finished
-        records; Dice is `mean_pairwise_dice` averaged over the records that have a pair;
+        records; Dice is `mean_pairwise_dice` averaged over the records that have a pair; both leave
+        out records that are empty for all raters;
         intensities, before windowing, are the medians over the records.
         """
         dice = np.array(self._dice)
         image_shape, masks_shape = self._shapes
         return {
-            "records": len(self._dice),
+            "records": self._records,
             "patients": len(self._patients),
             **({"volumes": len(self._volumes)} if self._volumes else {}),
+            **({"undrawn": self._undrawn} if self._undrawn else {}),
             "raters": masks_shape[0],
             "rater_names": list(rater_names),
             "masks_missing": self._raters_missing,
@@ -177,7 +185,8 @@ def words(fingerprint: dict[str, Any]) -> dict[str, str]:
     raters = f"{f['raters']} ({f['masks_missing']} masks declared missing)"
     return {
         "records": f"{f['records']} of {f['patients']} patients"
-        + (f", slices of {f['volumes']} volumes" if "volumes" in f else ""),
+        + (f", slices of {f['volumes']} volumes" if "volumes" in f else "")
+        + (f"; no rater drew on {f['undrawn']}" if "undrawn" in f else ""),
         "raters": f"{raters}: {names}" if names else raters,
         "image": f"{'x'.join(map(str, f['image_shape']))}, from {low} to {high} pixels",
         "spacing": spacing,

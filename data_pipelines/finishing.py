@@ -112,17 +112,19 @@ def finish(
 def _finish(item: Record, record: Record, settings: Settings, windowed: bool) -> Finished:
     """Returns the finished form of a record, which may be windowed, of the source's `item`."""
     native = Native.of(item)
-    if validation.is_empty(record):
+    empty = validation.is_empty(record)
+    beyond = empty and bool(record.volume) and settings.slices_beyond > 0
+    if empty and not beyond:
         return Finished(native, None, EMPTY)
     if settings.min_raters:
-        if validation.drawn_by(record) < settings.min_raters:
+        if validation.drawn_by(record) < settings.min_raters and not beyond:
             return Finished(native, None, f"drawn by fewer raters than {settings.min_raters}")
         record = styles.none_missing(record)
     low: np.ndarray | np.float32 = np.float32(-1)
     if not windowed:
         low, _ = transforms.limits(item.image, item.intensity_unit, settings, item.window)
     fitted, cut = transforms.fit(record, settings, background=low)
-    if validation.is_empty(fitted):
+    if validation.is_empty(fitted) and not beyond:
         return Finished(native, None, BEYOND_CROP)
     if windowed:
         fitted = fitted._replace(image=transforms.encode(fitted.image))

@@ -20,7 +20,7 @@ import tensorflow_datasets as tfds
 import tqdm
 from tensorflow_datasets.core import example_serializer
 
-from data_pipelines import finishing, folders, runners, sources, transforms
+from data_pipelines import finishing, folders, runners, sources, transforms, validation
 from data_pipelines.fingerprint import Fingerprint, Tally
 from data_pipelines.runners import Run, Runner
 from data_pipelines.settings import Settings
@@ -68,6 +68,7 @@ class Dataset:
         self.volumes: list[str] = index["volumes"]
         self.slice_mm: list[float] = _numbers(index["slice_mm"])
         self.slice_spacings_mm: list[float] = _numbers(index["slice_spacings_mm"])
+        self.drawn: list[bool] = index["drawn"]  # whether any rater drew on the record
 
     def __len__(self) -> int:
         return len(self.record_ids)
@@ -124,7 +125,9 @@ def prepare(settings: Settings, cache_dir: str, runner: Runner = runners.serial)
 
 def _write(settings: Settings, folder: pathlib.Path, run: Run) -> None:
     """Writes the records and, last, their index."""
-    tally, fingerprint, rows = Tally(), Fingerprint(), []
+    tally, fingerprint = Tally(), Fingerprint()
+    rows: list[list[Any]] = []
+    drawn: list[bool] = []
     records = finishing.records(settings, tally, run, windowed=True)
     first = next(records, None)
     if first is None:
@@ -138,6 +141,7 @@ def _write(settings: Settings, folder: pathlib.Path, run: Run) -> None:
         for record in tqdm.tqdm(everything, desc=f"preparing {settings.name}", unit=" records"):
             fingerprint.add(record)
             rows.append([_plain(getattr(record, field)) for field in _INDEX])
+            drawn.append(not validation.is_empty(record))
             yield _example(record)
 
     writer = _writer(folder, _example(first))
@@ -147,6 +151,7 @@ def _write(settings: Settings, folder: pathlib.Path, run: Run) -> None:
     columns = dict(zip(_INDEX.values(), zip(*rows, strict=True), strict=True))
     index = {
         **columns,
+        "drawn": drawn,
         **sources.provenance(settings, columns["patient_ids"])._asdict(),
         "intensity_unit": first.intensity_unit,
         "rater_names": names,

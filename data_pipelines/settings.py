@@ -15,6 +15,7 @@ from prosona_jax.types import InputError
 
 # Each module of data_pipelines/sources is a source of its name.
 _SOURCES = pathlib.Path(__file__).parent / "sources"
+_OF_VOLUMES = ("folder", "phantom")
 SOURCES = tuple(sorted(module.name for module in pkgutil.iter_modules([str(_SOURCES)])))
 
 
@@ -45,6 +46,7 @@ class Settings:
     label: tuple[int, ...] = ()
     unit: str = ""
     phantom_cases: int = 50  # this is for the source "phantom"
+    slices_beyond: int = 0  # workdirs from before this field have none
 
     def __post_init__(self) -> None:
         for name, choices in (
@@ -60,6 +62,15 @@ class Settings:
                 raise InputError(f"data.{name}={value!r} is unknown; choose one of {choices}")
         if self.min_raters < 0:
             raise InputError(f"data.min_raters={self.min_raters}: give 0 or a number of raters")
+        if self.slices_beyond < 0:
+            raise InputError(
+                f"data.slices_beyond={self.slices_beyond}: give 0 or a number of slices"
+            )
+        if self.slices_beyond and (self.slices != "any" or self.source not in _OF_VOLUMES):
+            raise InputError(
+                f"data.slices_beyond={self.slices_beyond} needs data.slices='any' and one of the "
+                f"sources {_OF_VOLUMES}, which read volumes; set it to 0"
+            )
         if self.size < 1:
             raise InputError(f"data.size={self.size}: give the input's height in pixels, above 0")
         if self.phantom_cases < 1:

@@ -1,4 +1,4 @@
-"""Cuts a volume and its raters' masks into records, one for each slice that raters drew on."""
+"""Cuts a volume and its raters' masks into records, one for each slice around the object."""
 
 import collections
 import math
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines import styles, transforms
+from data_pipelines import styles, transforms, validation
 from data_pipelines.settings import Settings
 from prosona_jax.types import Record
 
@@ -40,6 +40,10 @@ def slices(
 ) -> Iterator[Record]:
     """Yields a record for each slice that `settings.slices` keeps, in order.
 
+    With `settings.slices_beyond` = n these are all slices from the n-th before the first one on
+    which a rater drew to the n-th after the last one, as far as the volume has them; padding is
+    left out.
+
     The id of a record is "VOLUME/INDEX", and its position INDEX times the distance of two slices.
     If the unit is "arbitrary", all slices share one window: `settings.percentiles` of each channel
     over the whole volume. If `settings.raters` is "by_area", the masks are sorted by their voxels
@@ -55,7 +59,7 @@ def slices(
         settings: which slices, and the target geometry.
         skipped: gets 1 if no slice is kept, see `NO_SLICE`.
     """
-    kept = _kept(volume.masks[volume.rater_valid], settings.slices)
+    kept = _kept(volume.masks[volume.rater_valid], settings)
     if not len(kept):
         skipped[NO_SLICE[settings.slices]] += 1
         return
@@ -73,6 +77,8 @@ def slices(
         if box is not None:
             image = _cut(image, box, low)
             masks = np.moveaxis(_cut(np.moveaxis(masks, 0, -1), box, 0), -1, 0)
+        if not masks.any() and validation.is_constant(np.clip(image, low, high)):
+            continue  # padding beyond the object
         yield Record(
             image=image,
             masks=masks,
@@ -90,14 +96,17 @@ def slices(
         )
 
 
-def _kept(masks: np.ndarray, which: str) -> np.ndarray:
+def _kept(masks: np.ndarray, settings: Settings) -> np.ndarray:
     """Returns the indices of the slices to keep, from masks u8 [R, D, H, W]."""
     areas = masks.sum(axis=(2, 3), dtype=np.int64)  # [R, D]
     drawn = areas > 0
-    if which == "any":
-        return np.flatnonzero(drawn.any(axis=0))
+    if settings.slices == "any":
+        kept, beyond = np.flatnonzero(drawn.any(axis=0)), settings.slices_beyond
+        if beyond and len(kept):
+            return np.arange(max(kept[0] - beyond, 0), min(kept[-1] + beyond + 1, len(drawn[0])))
+        return kept
     shared = np.flatnonzero(drawn.all(axis=0) & drawn.any(axis=0))  # none without a rater
-    if which == "largest" and len(shared):
+    if settings.slices == "largest" and len(shared):
         return shared[[areas[:, shared].max(axis=0).argmax()]]
     return shared
 

@@ -30,7 +30,7 @@ def of_run(
     if described is None or "scale" not in described:
         return None
     scale = parse_scale(described["scale"], "run.json")
-    indices = inputs.spread(data.indices[config.data.split], _RECORDS)
+    indices = inputs.spread(data.drawn(config.data.split), _RECORDS)
     drawn = _drawn(config, params, second, data, indices, scale.unit)
     patients = [data.dataset.patient_ids[index] for index in indices.tolist()]
     cards = []

@@ -43,6 +43,14 @@ class Data(NamedTuple):
         """R, the masks of each image."""
         return len(self.dataset[0].masks)
 
+    def drawn(self, split: str) -> np.ndarray:
+        """Returns the indices of a split's records on which any rater drew.
+
+        Scores of single images are of these. The others are slices beyond the ends of an object,
+        see `data_pipelines.volumes.slices`.
+        """
+        return self.indices[split][np.array(self.dataset.drawn)[self.indices[split]]]
+
     def patients(self) -> dict[str, list[str]]:
         """Returns the patient ids of each split."""
         ids = self.dataset.patient_ids
@@ -127,7 +135,7 @@ def run_of(config: Config, data: Data, prompts: Prompts | None) -> Run:
         native_spacing_mm=data.dataset.fingerprint["native_spacing_mm"],
         simulated=data.dataset.simulated,
         style_mm=(
-            _style_mm(data.dataset, tuple(data.indices["train"].tolist()))
+            _style_mm(data.dataset, tuple(data.drawn("train").tolist()))
             if prompts and prompts.degree_reader is not None
             else None
         ),
@@ -175,7 +183,7 @@ def describe(config: Config, data: Data, run: Run) -> dict[str, str]:
             return f"{len(patients)} patients of other data"
         return f"{sum(patient in patients for patient in ids)} of {len(patients)} patients"
 
-    scored, c = data.indices[config.data.split], config.data
+    scored, c = data.drawn(config.data.split), config.data
     source = f"test fold {c.fold} of {c.folds} patient folds" if c.folds else "the source's split"
     if site := test_site(config):
         source = f"site {site} is tested, and the model learns from the others"

@@ -39,7 +39,7 @@ def score_stage_one(
 ) -> scoring.Evaluation:
     """Scores samples of the prior on a split."""
     return scoring.evaluate(
-        predict_stage_one(config, params, data, data.indices[split], samples=samples)
+        predict_stage_one(config, params, data, data.drawn(split), samples=samples)
     )
 
 
@@ -84,7 +84,7 @@ def score_stage_two(
     `prompts_of` holds any of "train", "held_out" and "mean". "mean" draws one mask per style, by
     the mean of the queries of its training sentences.
     """
-    indices = data.indices[split]
+    indices = data.drawn(split)
     predictions = predict_stage_two(config, stage_one, second, data, indices, prompts_of=prompts_of)
     names = [f"prompts_{name}" for name in prompts_of]
     return scoring.evaluate_styles(predictions, names, by_area=config.data.raters == "by_area")

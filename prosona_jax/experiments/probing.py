@@ -90,9 +90,7 @@ def measure(
             raise InputError(f"{folder}: reads no text; name a workdir trained with 'text'")
         data = inputs.load_data(config, needed=("test",))
         trained = _Trained(folder, run, config, stage_one, second, data)
-        drawn.append(
-            _draw(trained, inputs.spread(data.indices["test"], RECORDS), sentences, encoder)
-        )
+        drawn.append(_draw(trained, inputs.spread(data.drawn("test"), RECORDS), sentences, encoder))
     return _measured(drawn)
 
 
@@ -141,7 +139,7 @@ def of_run(
         shown: index of the record in the pictures.
     """
     sentences = read(config.prompts.probe, "report")
-    indices = inputs.spread(data.indices[config.data.split], RECORDS)
+    indices = inputs.spread(data.drawn(config.data.split), RECORDS)
     trained = _Trained(folder, run, config, stage_one, second, data)
     drawn = _draw(trained, indices, sentences, None)
     asked, measured = _asked(sentences), _measured([drawn])

@@ -32,7 +32,7 @@ def measure(config: Config, params: Params, data: Data) -> InDistribution:
     return InDistribution.of(
         *(
             predictions.appearances(
-                config, params, data, inputs.spread(data.indices[split], _MEASURED)
+                config, params, data, inputs.spread(data.drawn(split), _MEASURED)
             )
             for split in ("train", "validation")
         )

@@ -171,7 +171,8 @@ def test_the_config_that_is_written_reads_the_same_folder(run, tmp_path, cache):
     assert config.data.size == 16  # the largest side is 9 pixels, a multiple of 16 covers it
     dataset = prepared.prepare(Settings.from_config(config.data), cache)
     assert dataset.rater_names == ["Ann", "Bo"]
-    assert dataset.record_ids == [f"c{k}/{s}" for k in range(3) for s in (1, 2, 3)]
+    assert dataset.drawn == [s in (1, 2, 3) for _ in range(3) for s in range(6)]
+    assert dataset.record_ids == [f"c{k}/{s}" for k in range(3) for s in range(6)]
     with Image.open(tmp_path / "out" / "sheet.png") as sheet:
         assert sheet.width == 2000
         colours = {tuple(each) for each in np.asarray(sheet.convert("RGB")).reshape(-1, 3)}

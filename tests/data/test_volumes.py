@@ -85,6 +85,62 @@ def test_a_missing_rater_of_a_volume_saw_nothing_if_asked(make_settings):
             assert record.masks[1 - empty].any()
 
 
+@pytest.mark.parametrize(("beyond", "expected"), [(1, [1, 2, 3, 4, 5, 6]), (3, range(9))])
+def test_slices_beyond_both_ends_are_kept_on_demand(make_settings, beyond, expected):
+    volume = made(depth=9)
+    image, masks = (
+        np.roll(each, 1, axis=axis) for each, axis in ((volume.image, 0), (volume.masks, 1))
+    )
+    masks[:, 3] = 0  # raters drew on 2, 4 and 5
+    settings = make_settings("x", source="folder", slices="any", slices_beyond=beyond)
+    records, _ = cut(volume._replace(image=image, masks=masks), settings)
+    assert [record.record_id for record in records] == [f"v/{k}" for k in expected]
+    assert [bool(record.masks.any()) for record in records] == [k in (2, 4, 5) for k in expected]
+
+
+def test_padding_beyond_the_object_is_left_out(make_settings):
+    volume = made()
+    volume.image[5] = 0
+    settings = make_settings("x", source="folder", slices="any", slices_beyond=1)
+    records, _ = cut(volume, settings)
+    assert [record.record_id for record in records] == [f"v/{k}" for k in range(5)]
+
+
+@pytest.mark.parametrize("crop", ["middle", "organ"])
+def test_slices_beyond_count_as_records_but_not_in_facts_about_masks(make_settings, crop):
+    settings = make_settings("x", source="folder", slices="any", slices_beyond=1, crop=crop)
+    records, _ = cut(made(), settings)
+    facts = {}
+    for name, own in (("all", records), ("drawn", records[1:-1])):
+        tally, found = Tally(), fingerprint.Fingerprint()
+        for record in own:
+            finished = finishing._finish(record, record, settings, windowed=False)
+            tally.add(finished.native)
+            found.add(finished.record)
+        facts[name] = found.summary(tally)
+    assert facts["all"]["records"] == facts["drawn"]["records"] + 2
+    assert facts["all"]["undrawn"] == 2
+    assert "no rater drew on 2" in fingerprint.words(facts["all"])["records"]
+    for name in ("inter_rater_dice", "mask_area_px"):
+        assert facts["all"][name] == facts["drawn"][name]
+
+
+def test_single_images_without_a_mask_are_left_out_whatever_is_asked_of_volumes(make_settings):
+    settings = make_settings("x", source="folder", slices="any", slices_beyond=1)
+    record = cut(made(), settings)[0][0]
+    assert finishing._finish(record, record, settings, windowed=False).record is not None
+    single = record._replace(volume="")
+    assert finishing._finish(single, single, settings, windowed=False).why == fingerprint.EMPTY
+
+
+@pytest.mark.parametrize(
+    "change", [{"slices_beyond": -1}, {"slices_beyond": 1}, {"source": "npz", "slices": "any"}]
+)
+def test_slices_beyond_are_refused_where_they_mean_nothing(make_settings, change):
+    with pytest.raises(InputError, match="slices_beyond"):
+        make_settings("x", **({"source": "folder", "slices_beyond": 2} | change))
+
+
 @pytest.mark.parametrize("which", ["all", "largest", "any"])
 def test_a_volume_without_a_slice_is_counted(make_settings, which):
     for change in (

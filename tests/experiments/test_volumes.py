@@ -11,6 +11,7 @@ from data_pipelines.sources import npz
 from prosona_jax.evaluation.volumes import METHODS
 from prosona_jax.experiments import inputs, predictions, volumes
 from prosona_jax.types import InputError, Record
+from tests.data.folder_files import volume_folder
 from tests.experiments.test_predictions import K, _config, _model
 
 SIZE = 8
@@ -149,6 +150,25 @@ def test_images_of_no_volume_are_left_out(load):
 def test_rows_name_the_site_if_the_data_do(load):
     data = load([record("a", 0, site="here"), record("b", 0)])
     assert {row["volume"]: row["site"] for row in rows_of(data).values()} == {"a": "here", "b": ""}
+
+
+def test_slices_beyond_the_object_count_in_volumes_alone(tmp_path):
+    root = volume_folder(tmp_path / "data", ("a", "b"), ("A", "B", "C"))
+    voxels = {}
+    for beyond in (0, 2):
+        settings = Settings(
+            "folder", str(root), SIZE, 0.0, "any", (-200.0, 200.0), (1.0, 99.0), "stored", "raise",
+            layout="plain", unit="arbitrary", slices_beyond=beyond,
+        )  # fmt: skip
+        dataset = prepared.prepare(settings, str(tmp_path / "cache"))
+        data = inputs.Data(dataset, {"test": np.arange(len(dataset))})
+        assert {name for name, _ in slices_of(data)} == {
+            f"{v}/{k}" for v in "ab" for k in (1, 2, 3)
+        }
+        rows = rows_of(data)
+        assert {row["slices"] for row in rows.values()} == {3 if beyond == 0 else 6}
+        voxels[beyond] = rows["a", "prompts_mean"]["voxels_1"]
+    assert voxels[2] > voxels[0] + 1  # this model draws noise, also where no rater did
 
 
 def test_slices_are_numbered_by_their_positions(load):
