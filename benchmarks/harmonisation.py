@@ -59,7 +59,7 @@ def main() -> None:
 def write(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     """Writes the phantom's slices as two npz files that differ only in their windows."""
     c = prostate.get_config().data
-    c.size, c.spacing_mm = 48, 1.7
+    c.size, c.spacing_mm, c.slices_beyond = 48, 1.7, 0
     records = list(prepared.raw_records(Settings.from_config(c), Tally()))
     files = {name: folder / f"{name}.npz" for name in WINDOWS}
     for name, file in files.items():
@@ -72,6 +72,7 @@ def config(file: pathlib.Path) -> ml_collections.ConfigDict:
     """Returns the config of a small network of stage one on such a file."""
     c = prostate.get_config()
     c.data.update({"source": "npz", "path": str(file), "size": 48, "spacing_mm": 0.0})
+    c.data.slices_beyond = 0
     c.data.cache_dir = str(file.parent)
     c.model.channels = (8, 16, 32)
     c.stage_two.query = "none"
