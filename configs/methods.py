@@ -37,5 +37,6 @@ METHODS: dict[str, dict[str, object]] = {
     "dpersona_id": {**_DPERSONA, **_ID},
     # ProSona with a learned query per style: does language cost accuracy?
     "expert_id": _ID,
-    "prosona": {"stage_two.query": "text"},
+    # The config as it is. Its query reads sentences as "text", or as measured "habits".
+    "prosona": {},
 }

@@ -2,6 +2,7 @@
 
 import pytest
 
+from configs.methods import METHODS
 from tests.comparing import FIELDS, compare, refusal
 from tests.programs import PATIENTS, end, write_discs
 
@@ -24,6 +25,11 @@ def folder(tmp_path_factory):
         (
             {"methods": ["prosona", "expert_id", "prosona"]},
             "--methods: prosona is named more than once; name it once",
+        ),
+        (
+            {"methods": ["prosona"], "fields": FIELDS | METHODS["expert_id"]},
+            "--methods: prosona is the config as it is, but config.stage_two.query is 'id' and "
+            "reads no text; set it to 'text' or 'habits'",
         ),
         ({"folds": [0, 2]}, "data.fold=2 of data.folds=2: choose 0 <= fold < folds"),
     ],

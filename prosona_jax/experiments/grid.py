@@ -39,6 +39,11 @@ def _configure(config: Config, method: str, *, seed: int, fold: int) -> Config:
     changed.seed, changed.data.fold = seed, fold
     changed.update_from_flattened_dict(METHODS[method])
     stages.check(changed)
+    if not METHODS[method] and not second_stages.of(changed).reads_text:
+        raise InputError(
+            f"--methods: {method} is the config as it is, but config.stage_two.query is "
+            f"{changed.stage_two.query!r} and reads no text; set it to 'text' or 'habits'"
+        )
     if second_stages.of(changed).unscaled:
         changed.stage_two.tau = changed.model.latent_dim**-0.5  # cancels the projection's sqrt(d)
     return changed
