@@ -73,6 +73,9 @@ def test_nodules_of_fewer_raters_are_read_if_asked(nodules, four, monkeypatch):
     assert counts[0] == counts[4] == len(four)
     assert counts[1] == len(nodules) - 14
     assert counts[1] > counts[2] > counts[3] > counts[4]
+    every = lidc.nodules_of(pathlib.Path(), 1)
+    assert len({nodule.patient_id for nodule in every}) == 870
+    assert sum(len(lidc.slices(nodule, "any", collections.Counter())) for nodule in every) == 15567
     fewer = next(nodule for nodule in nodules if len(nodule.raters) == 1)
     (z_mm,) = lidc.slices(fewer, "largest", collections.Counter())
     masks = lidc.masks(fewer, z_mm, lidc.window(fewer, z_mm, 64))
