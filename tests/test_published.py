@@ -1,12 +1,11 @@
-"""The tables of results and the README say what the published scores say."""
+"""The pages of results and of the protocol and the README say what the published scores say."""
 
-import csv
-import gzip
 import pathlib
 
 import numpy as np
 import pytest
 
+from benchmarks import records
 from configs import lidc
 from data_pipelines import splits
 from prosona_jax.evaluation import probe
@@ -24,11 +23,11 @@ from prosona_jax.evaluation.results import (
 from prosona_jax.text import degrees
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SCORES = ROOT / "docs" / "results"
 TEXT = {"run", "method", "commit", "record_id", "patient_id", "fold", "seed"}
 BOOTSTRAP = lidc.get_config("crops64").evaluate.bootstrap
 DICE, GED, ORDERED = named(STYLE_METRICS, "dice_mean", "ged", "ordered")
 BOTH = DICE, GED
+DPERSONAS = named(METRICS, "ged_dpersona", "dice_soft", "dice_max_samples_per_rater", "dice_match")
 LINES = {
     "`dpersona`, its mechanism whole": "dpersona",
     "`dpersona_id`, a learned vector per style there": "dpersona_id",
@@ -78,25 +77,26 @@ def results():
     return _text("docs/results.md")
 
 
-def _read(pattern):
-    found = []
-    for path in sorted(SCORES.glob(pattern)):
-        with gzip.open(path, "rt", newline="", encoding="utf-8") as file:
-            found += csv.DictReader(file)
-    assert found
+@pytest.fixture(scope="module")
+def protocol():
+    return _text("docs/protocol.md")
+
+
+def _read(scores):
     return [
-        {name: x if name in TEXT else float(x or "nan") for name, x in row.items()} for row in found
+        {name: x if name in TEXT else float(x or "nan") for name, x in row.items()}
+        for row in records.rows(scores)
     ]
 
 
 @pytest.fixture(scope="module")
 def main_run():
-    return _read("lidc_crops64_main.csv.gz")
+    return _read("lidc_crops64_main")
 
 
 @pytest.fixture(scope="module")
 def rows():
-    return _read("lidc_crops64/fold*.csv.gz")
+    return _read("lidc_crops64")
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def styled(rows):
 def both():
     """Sentences by degree, "degrees", and by embedding, "embedding", on the same first stages."""
     suffixes = {"prompts_mean": "", "prompts_train": TRAINED, "prompts_held_out": HELD_OUT}
-    return pool(_read("lidc_crops64_degrees.csv.gz"), suffixes)
+    return pool(_read("lidc_crops64_degrees"), suffixes)
 
 
 def _cell(metric, interval, *, sign=False):
@@ -249,8 +249,7 @@ def test_the_readme_says_what_reading_by_degree_gains(both):
 
 def test_the_probe(results):
     """The table of the half that no model was chosen on, from what each sentence drew."""
-    with gzip.open(SCORES / "lidc_crops64_probe.csv.gz", "rt", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = records.rows("lidc_crops64_probe")
     frozen = [s for s in degrees.read(ROOT / "configs/prompts/probe") if s.half == "report"]
     assert [row["text"] for row in rows] == [sentence.text for sentence in frozen]
     asked, area, answerable = (
@@ -304,3 +303,28 @@ def test_the_difference_without_patients_on_whom_something_was_chosen(styled, re
     assert known
     claim = f"{said.format(count=count, ged=ged)}{dice}"
     assert [claim for claim in [claim] if claim not in results] == []
+
+
+def test_scores_by_dpersonas_definitions(rows, styled, protocol):
+    sampled = pool(rows, {"samples@50": ""})
+    cases = (
+        ("S = 50: `prob_unet`, ProSona's stage one", sampled, "prob_unet"),
+        ("S = 50: `dpersona`", sampled, "dpersona"),
+        ("four styles: `prosona`", styled, "prosona"),
+        ("four styles: `dpersona`", styled, "dpersona"),
+    )
+    lines = []
+    for label, scored, method in cases:
+        own = means(scored, method, DPERSONAS, BOOTSTRAP)
+        lines.append(_line(label, *(_cell(metric, own[metric.name]) for metric in DPERSONAS)))
+    apart = differences(styled, "prosona", "dpersona", DPERSONAS, BOOTSTRAP)
+    cells = [_cell(metric, apart[metric.name], sign=True) for metric in DPERSONAS]
+    lines.append(_line("four styles: `prosona` minus `dpersona`", *cells))
+    dice = differences(styled, "prosona", "dpersona", (DICE,), BOOTSTRAP)["dice_mean"]
+    lines.append(f"-{_less(styled, 'prosona', 'dpersona')}, +{_cell(DICE, dice)}:")
+    assert [line for line in lines if line not in protocol] == []
+
+
+@pytest.mark.parametrize("scores", records.TABLES)
+def test_the_records_of_published_scores(scores, protocol):
+    assert " ".join(records.summary(scores).split()) in protocol
