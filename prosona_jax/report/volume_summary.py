@@ -16,8 +16,9 @@ LATENT = {
 }
 MEANING = (
     "Here a volume is what one record is above: intersections and unions are added over its "
-    "slices. Only the prepared slices are seen, and these are slices on which raters drew. On "
-    "the others nothing is drawn, so what a model would draw there by mistake costs nothing. "
+    "slices. Only the prepared slices are seen. These are slices on which raters drew and, with "
+    "`data.slices_beyond`, some beyond both ends. What a model would draw on the others by mistake "
+    "costs nothing. "
     "Distances run between the centres of surface voxels of the prepared masks, which end at "
     "the crop and at the first and the last of these slices."
 )

@@ -95,7 +95,7 @@ def test_the_section_says_what_is_shared_and_which_slices_are_seen(write):
         _, page, _ = write(Volumes(volume_rows(), latent, ["a", "b"]), _rows())
         section = page.split("## Per volume")[1].split("\n## ")[0]
         assert words in section
-        assert "Only the prepared slices are seen, and these are slices on which raters" in section
+        assert "Only the prepared slices are seen. These are slices on which raters drew" in section
         assert "2 pairs of a drawn and a rater's volume have no distance" in section
 
 
