@@ -15,12 +15,13 @@ from prosona_jax.text import encoder as text_encoder
 from prosona_jax.text import lengths, prompts
 from prosona_jax.text.degree_reader import ANSWERABLE, DegreeReader
 from prosona_jax.text.encoder import TextEncoder
-from prosona_jax.text.habit_reader import HabitReader
+from prosona_jax.text.habit_reader import UNDERSTOOD, HabitReader
 from prosona_jax.text.habits import AXES, parse_scale
 from prosona_jax.types import InputError
 
 _SLACK = 1e-4  # a similarity may differ by this much between devices
 _SAME = 1e-3  # an embedding may differ by this much between devices and versions
+_NO_DEGREE = "contradicts itself, is not English, or does not say how generous the outline shall be"
 
 
 class Reading(NamedTuple):
@@ -31,10 +32,11 @@ class Reading(NamedTuple):
     degree: float | None  # how generous an outline it asks for, -2..2; None: the model reads none
     length_mm: float | None  # distance from the usual outline that it asks for, negative inside
     beyond_mm: float  # the part of `length_mm` that the model does not draw, because no rater did
-    answerable: float | None  # probability that it asks for an outline; None likewise
-    nearest: str | None  # the training sentence nearest by embedding; None where degrees are read
+    answerable: float | None  # 0..1, that it can be answered; None: embeddings alone are read
+    nearest: str | None  # the training sentence nearest by embedding; None: more is read
     similarity: float | None  # the cosine similarity to it
     far: bool  # hardly understood: below the limit of `answerable`, or of `similarity`
+    fault: str  # what is wrong with a sentence that cannot be answered; "": nothing is known
     cut: bool  # longer than the maximum of the text encoder
 
 
@@ -88,9 +90,11 @@ def find_reader(
     if "habit_reader" in wanted:
         scale = parse_scale(described["scale"], str(folder))
         reader = HabitReader(encoder, scale, second.text["habit_reader"])
-    # The digest covers only the weights, but tokenizer and pooling change the numbers too.
+    # The digest covers only the weights, but tokenizer and pooling change the numbers too. Habits,
+    # which follow an embedding, jump where a clause is just about another topic.
     sentence = described["styles"][0]["train"][0]
-    difference = np.abs(reader.embed([sentence])[0] - second.text["train"][0, 0]).max()
+    difference = reader.embed([sentence])[0] - second.text["train"][0, 0]
+    difference = np.abs(difference[: encoder.dim]).max()
     if difference > _SAME:
         raise InputError(
             f"{folder}: the text encoder {encoder.name!r} has the same weights as in training, but "
@@ -113,26 +117,21 @@ def read(
     cut = [reader.count_tokens(sentence) > reader.max_tokens for sentence in sentences]
     if isinstance(reader, DegreeReader):
         return _read_degrees(sentences, run, second, reader, cut)
+    if isinstance(reader, HabitReader):
+        return _read_habits(sentences, run, second, reader, cut)
     text = reader.embed(sentences)
-    e = text.shape[1] - (len(AXES) if isinstance(reader, HabitReader) else 0)
     trained, held_out = (
-        second.text[split].reshape(-1, text.shape[1])[:, :e] for split in ("train", "held_out")
+        second.text[split].reshape(-1, text.shape[1]) for split in ("train", "held_out")
     )
     least = prompts.least_familiar(held_out, trained)
     readings = []
-    found = zip(*prompts.nearest(text[:, :e], trained), cut, text[:, e:], strict=True)
-    for index, similarity, is_cut, habits in found:
+    for index, similarity, is_cut in zip(*prompts.nearest(text, trained), cut, strict=True):
         k, number = divmod(int(index), second.text["train"].shape[1])
         train = styles[k]["train"]
         nearest = train[number % len(train)]  # shorter lists are repeated
-        far = bool(similarity < least - _SLACK)
         readings.append(
             Reading(
-                understood=(
-                    reader.in_words(habits)
-                    if isinstance(reader, HabitReader)
-                    else f"like {nearest!r} (similarity {similarity:.2f})"
-                ),
+                understood=f"like {nearest!r} (similarity {similarity:.2f})",
                 style=styles[k]["name"],
                 degree=None,
                 length_mm=None,
@@ -140,11 +139,46 @@ def read(
                 answerable=None,
                 nearest=nearest,
                 similarity=round(float(similarity), 4),
-                far=far,
+                far=bool(similarity < least - _SLACK),
+                fault="",
                 cut=is_cut,
             )
         )
     return text, readings
+
+
+def _read_habits(
+    sentences: Sequence[str],
+    run: Run,
+    second: predictions.StageTwo,
+    reader: HabitReader,
+    cut: Sequence[bool],
+) -> tuple[np.ndarray, list[Reading]]:
+    """Does what `read` does, by habits."""
+    assert run.prompts is not None
+    own = second.text["train"][..., -len(AXES) :].mean(axis=1)  # f32 [k, a]
+    habits, answerable = reader.read(sentences)
+    fault = (
+        "is not English, or asks for nothing in which the raters of the training differ: "
+        f"{', '.join(reader.scale.spread)}"
+    )
+    readings = [
+        Reading(
+            understood=reader.in_words(asked),
+            style=run.prompts["styles"][int(np.linalg.norm(asked - own, axis=1).argmin())]["name"],
+            degree=None,
+            length_mm=None,
+            beyond_mm=0.0,
+            answerable=round(float(sure), 4),
+            nearest=None,
+            similarity=None,
+            far=bool(sure < UNDERSTOOD),
+            fault=fault if sure < UNDERSTOOD else "",
+            cut=is_cut,
+        )
+        for asked, sure, is_cut in zip(habits, answerable, cut, strict=True)
+    ]
+    return reader.embed(sentences), readings
 
 
 def _read_degrees(
@@ -179,6 +213,7 @@ def _read_degrees(
                 nearest=None,
                 similarity=None,
                 far=sure < ANSWERABLE,
+                fault=_NO_DEGREE if sure < ANSWERABLE else "",
                 cut=cut[n],
             )
         )
@@ -208,11 +243,10 @@ def caveats(sentence: str, reading: Reading, max_tokens: int) -> list[str]:
         found.append(
             f"{prompt} was cut after {max_tokens} tokens, because the text encoder reads no more."
         )
-    if reading.far and reading.nearest is None:
+    if reading.fault:
         found.append(
-            f"{prompt} was hardly understood: the model takes it for a sentence that contradicts "
-            "itself, is not English, or asks for something else than how generous the outline "
-            f"shall be (probability of the contrary {reading.answerable:.2f})."
+            f"{prompt} was hardly understood: the model takes it for a sentence that "
+            f"{reading.fault}."
         )
     elif reading.far:
         found.append(

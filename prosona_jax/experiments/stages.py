@@ -31,6 +31,7 @@ from prosona_jax.experiments.build import Config
 from prosona_jax.experiments.inputs import Data
 from prosona_jax.models import encoding
 from prosona_jax.runtime import checkpoint, monitor, parallel, workdir
+from prosona_jax.text.habit_reader import TOPICS
 from prosona_jax.text.habits import AXES
 from prosona_jax.training import feature_cache, stage_two, step
 from prosona_jax.training.loop import Schedule, train
@@ -274,7 +275,8 @@ def _empty_text(described: dict[str, Any], raters: int) -> dict[str, np.ndarray]
         most = max(len(style[split]) for style in described["styles"])
         text[split] = np.zeros((raters, most, dim), np.float32)
     if "habit_reader" in described["encoder"]:
-        text["habit_reader"] = np.zeros((dim - len(AXES) + 1, len(AXES)), np.float32)
+        shape = (dim - len(AXES) + 1, len(AXES) + len(TOPICS))
+        text["habit_reader"] = np.zeros(shape, np.float32)
     if "degree_reader" in described["encoder"]:
         reader = described["encoder"]["degree_reader"]
         text["degree_reader"] = np.zeros((reader["members"], reader["size"]), np.float32)

@@ -52,11 +52,10 @@ class Request(NamedTuple):
             return
         for prompt, reading in zip(self.prompts, model.read(self.prompts), strict=True):
             _LOG.info("%r: %s", prompt, reading.understood)
-            if reading.degree is not None and reading.far and not self.force:
+            if reading.fault and not self.force:
                 raise InputError(
                     f"the prompt {unicode.shorten(prompt, 80)!r} was not understood: it "
-                    "contradicts itself, is not English, or does not say how generous the outline "
-                    "shall be; reword it, or draw it anyway with --force"
+                    f"{reading.fault}; reword it, or draw it anyway with --force"
                 )
 
     def described(self) -> dict[str, Any]:

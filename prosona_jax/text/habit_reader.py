@@ -2,22 +2,25 @@
 
 A sentence is read clause by clause, with the embedding e of each clause:
 
+    t = (1, e) . W_t                    a score for each topic: an axis, "usual" or "other"
     h_a = (1, e) . w_a                  in spreads, for each axis a
     h_a = sign(h_a) |number| / spread   where the clause has an amount of this axis
 
-Of several clauses, the one with an amount counts, or else the one with the largest |h_a|. An
-embedding knows little of numbers, so they are found by rules (`quantities.py`) and replaced by a
-word before the clause is embedded. Rules also decide whether an amount of the margin points inwards
-or outwards, where the clause has a word such as "beyond". The weights w are
-a ridge regression on single clauses of the grammar's training voices (`habit_grammar.py`) with
-habits drawn at random, also beyond those of any rater, and on sentences with degrees, which ask
-for a margin.
+A clause is about the axes whose score is at least half of the largest one. If that is "usual", the
+clause asks for the usual outline: all habits are 0. If it is "other", or an axis in which the
+raters do not differ, the clause is not understood. Of several clauses, the one with an amount
+counts, or else the one with the largest |h_a|. An embedding knows little of numbers, so they are
+found by rules (`quantities.py`) and replaced by a word before the clause is embedded. Rules also
+decide whether an amount of the margin points inwards or outwards, where the clause has a word such
+as "beyond". The weights are a ridge regression on single clauses of the grammar's training voices
+(`habit_grammar.py`) with habits drawn at random, also beyond those of any rater; on sentences with
+degrees, which ask for a margin or for the usual outline; and on sentences that ask for none.
 """
 
 import pathlib
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -27,20 +30,31 @@ from prosona_jax.text.encoder import TextEncoder
 from prosona_jax.text.habit_grammar import HabitGrammar
 from prosona_jax.text.habits import AXES, Scale
 
+USUAL, OTHER = "usual", "other"
+TOPICS = (*AXES, USUAL, OTHER)  # what a clause can be about
+UNDERSTOOD = 0.5  # `Read.answerable` of a sentence that is understood
 _GRADED = pathlib.Path(__file__).resolve().parents[2] / "configs" / "prompts" / "degrees"
 _CLAUSES = 2000  # of the grammar, on which the weights are fitted
-_DEGREES = 2000  # sentences with degrees, on which they are fitted too
-_WEIGHT = 0.3  # of such a sentence
-_CATEGORIES = ("plain", "comparative", "quantity", "jargon", "colloquial")  # of these sentences
+_DEGREES = 1000  # sentences of each kind with and without degrees, on which they are fitted too
+_CATEGORIES = ("plain", "comparative", "quantity", "jargon", "colloquial")  # those with degrees
+_OTHERS = ("offtopic", "languages")  # those without
 _RIDGE = 2.0  # weight of |w|^2
 _WIDEST = 4.0  # the habits of these clauses in spreads; nearly all raters lie within 2
-_UNCLEAR = 0.3  # |h| below which a clause says nothing of an axis
+_ABOUT = 0.5  # of the largest score, from which on a clause is about an axis
+_UNCLEAR = 0.1  # |h| below which a clause says that an axis is usual
 _CLAUSE = re.compile(r"[;:?!]|,(?!\d)|\.(?!\d)|\s/\s|\b(?:and(?! a half)|but|while|with)\b")
 _STARTS = {"first", "start", "starts", "begin", "begins", "beginning", "before", "sooner"}
 _ENDS = {"last", "end", "ends", "stop", "stops", "after", "further", "finish"}
 # These name an end only of slices, or beside a word of time: "stay 2 mm outside" is a margin.
 _OPENS, _CLOSES = {"open", "set"}, {"close", "go", "stay"}
 _TIMES = {"early", "earlier", "late", "later", "longer", "sooner"}
+
+
+class Read(NamedTuple):
+    """What is read from n sentences."""
+
+    habits: Float[np.ndarray, "n a"]  # in spreads, on `AXES`; 0: as usual, or not said
+    answerable: Float[np.ndarray, " n"]  # 0..1; below `UNDERSTOOD`, no clause is understood
 
 
 class HabitReader:
@@ -50,15 +64,16 @@ class HabitReader:
         name, digest, max_tokens: those of the text encoder.
         dim: E + A, the embedding and the habits on the axes `habits.AXES`.
         scale: what numbers mean.
-        weights: f32 [E + 1, A].
+        weights: f32 [E + 1, A + T], of the habits and of `TOPICS`.
     """
 
     def __init__(
-        self, encoder: TextEncoder, scale: Scale, weights: Float[np.ndarray, "e a"]
+        self, encoder: TextEncoder, scale: Scale, weights: Float[np.ndarray, "e c"]
     ) -> None:
         self.name, self.digest = encoder.name, encoder.digest
         self.max_tokens, self.dim = encoder.max_tokens, encoder.dim + len(AXES)
         self.scale, self.weights = scale, np.asarray(weights, np.float32)
+        self._known = np.array([topic in (*scale.spread, USUAL) for topic in TOPICS])
         self._encoder = encoder
 
     def embed(self, sentences: Sequence[str]) -> Float[np.ndarray, "n d"]:
@@ -67,30 +82,57 @@ class HabitReader:
         Raises:
             InputError: a sentence is empty.
         """
+        habits, embedded = self.read(sentences).habits, self._encoder.embed(sentences)
+        return np.concatenate([embedded, habits], axis=1, dtype=np.float32)
+
+    def read(self, sentences: Sequence[str]) -> Read:
+        """Returns the habits that sentences ask for, and how surely they ask for any.
+
+        Raises:
+            InputError: a sentence is empty.
+        """
         clauses = [[quantities.find(part) for part in _clauses(text)] for text in sentences]
         each = self._encoder.embed([clause.words for own in clauses for clause in own])
         worded = iter(each @ self.weights[1:] + self.weights[0])
-        habits = [self._read([(clause, next(worded)) for clause in own]) for own in clauses]
-        embedded = self._encoder.embed(sentences)
-        return np.concatenate([embedded, np.reshape(habits, (-1, len(AXES)))], 1, dtype=np.float32)
+        read = [self._read([(clause, next(worded)) for clause in own]) for own in clauses]
+        habits, answerable = zip(*read, strict=True)
+        return Read(np.stack(habits), np.array(answerable))
 
-    def _read(self, clauses: Sequence[tuple[quantities.Found, np.ndarray]]) -> np.ndarray:
-        """Returns the habits f64 [A] that clauses ask for; each comes with what its words say."""
-        found, exact = np.zeros(len(AXES)), np.zeros(len(AXES), bool)
-        known = np.array([axis in self.scale.spread for axis in AXES])
+    def _read(
+        self, clauses: Sequence[tuple[quantities.Found, np.ndarray]]
+    ) -> tuple[np.ndarray, float]:
+        """Returns the habits f64 [A] of a sentence, and how surely it asks for any.
+
+        Each clause comes with what its words say: habits and scores of topics.
+        """
+        found, exact, answerable = np.zeros(len(AXES)), np.zeros(len(AXES), bool), 0.0
         for clause, worded in clauses:
+            says, scores = np.split(worded, [len(AXES)])
             amounts = _by_axis(clause.amounts, self.scale)
             for axis, value in amounts.items():
                 place = AXES.index(axis)
-                sign = worded[place]
+                sign = says[place]
                 if axis == "margin":
                     sign = quantities.direction(clause.words) or sign
                 found[place] = np.copysign(value / self.scale.spread[axis], sign)
                 exact[place] = True
-            if not amounts:
-                says = known & ~exact & (np.abs(worded) > np.maximum(_UNCLEAR, np.abs(found)))
-                found = np.where(says, worded, found)
-        return found
+            sure = 1.0 if amounts else (1 + self._lead(scores)) / 2
+            answerable = max(answerable, min(sure, 1.0))
+            if not amounts and sure >= UNDERSTOOD:
+                about = self._about(scores) & ~exact
+                found = np.where(about & (np.abs(says) > np.abs(found)), says, found)
+        return np.where(exact | (np.abs(found) > _UNCLEAR), found, 0.0), answerable
+
+    def _lead(self, scores: np.ndarray) -> float:
+        """Returns by how much the best topic that can be answered leads the best other one."""
+        return float(scores[self._known].max() - scores[~self._known].max())
+
+    def _about(self, scores: np.ndarray) -> np.ndarray:
+        """Returns on which axes bool [A] a clause says something."""
+        best = scores[self._known].max()
+        if best == scores[TOPICS.index(USUAL)]:
+            return np.zeros(len(AXES), bool)
+        return np.asarray((self._known & (scores >= _ABOUT * best))[: len(AXES)])
 
     def in_words(self, habits: Float[np.ndarray, " a"]) -> str:
         """Returns habits in words, such as "margin -1.5 px, tips +0.4 spreads"."""
@@ -110,35 +152,51 @@ class HabitReader:
 
     def describe(self) -> dict[str, Any]:
         """Returns what run.json says of the reader."""
-        return {"axes": list(AXES)}
+        return {"axes": list(AXES), "topics": list(TOPICS)}
 
 
 def fit(encoder: TextEncoder, scale: Scale) -> HabitReader:
-    """Returns a reader that is fitted on the grammar's training voices and on graded sentences.
+    """Returns a reader that is fitted on the grammar's training voices and on other sentences.
 
-    A degree of a graded sentence counts as one spread of the margin.
+    These are sentences with degrees, whose degree counts as one spread of the margin, and sentences
+    that ask for no outline.
     """
-    texts, asked = write(scale, "train", _CLAUSES, most=1, seed=0)
-    graded = [s for s in degrees.read(_GRADED) if s.category in _CATEGORIES and s.degree]
-    chosen = np.random.default_rng(0).permutation(len(graded))[:_DEGREES]
-    margins = np.zeros((len(chosen), len(AXES)))
-    margins[:, AXES.index("margin")] = [graded[n].degree for n in chosen]
-    asked = np.concatenate([asked, margins])
-    texts += [graded[n].text for n in chosen]
+    # Clauses on all axes: one on which raters do not differ must not be taken for another.
+    every = scale._replace(spread={axis: scale.spread.get(axis, 1.0) for axis in AXES})
+    texts, asked = write(every, "train", _CLAUSES, most=1, seed=0)
+    ends = np.zeros((len(asked), len(TOPICS) - len(AXES)))
+    wanted = [*np.concatenate([np.nan_to_num(asked), np.isfinite(asked), ends], axis=1)]
+    sentences = degrees.read(_GRADED)
+    for kind in (
+        [(s.text, "margin", s.degree) for s in sentences if s.category in _CATEGORIES and s.degree],
+        [(s.text, USUAL, 0.0) for s in sentences if s.category in _CATEGORIES and s.degree == 0],
+        [(s.text, OTHER, 0.0) for s in sentences if s.category in _OTHERS],
+    ):
+        for n in np.random.default_rng(0).permutation(len(kind))[:_DEGREES]:
+            text, topic, degree = kind[n]
+            texts.append(text)
+            wanted.append(_wanted(topic, degree))
     x = encoder.embed([quantities.find(text).words for text in texts]).astype(np.float64)
     x = np.pad(x, ((0, 0), (1, 0)), constant_values=1.0)
-    weighed = np.repeat([1.0, _WEIGHT], [_CLAUSES, len(chosen)])[:, None] * x
     penalty = _RIDGE * np.diag(np.arange(x.shape[1]) > 0)  # not of the constant
-    return HabitReader(encoder, scale, np.linalg.solve(x.T @ weighed + penalty, weighed.T @ asked))
+    return HabitReader(encoder, scale, np.linalg.solve(x.T @ x + penalty, x.T @ np.stack(wanted)))
+
+
+def _wanted(topic: str, margin: float) -> np.ndarray:
+    """Returns what the regression shall give f64 [A + T] for a sentence on one topic."""
+    found = np.zeros(len(AXES) + len(TOPICS))
+    found[AXES.index("margin")] = margin
+    found[len(AXES) + TOPICS.index(topic)] = 1.0
+    return found
 
 
 def write(
     scale: Scale, split: str, count: int, *, most: int, seed: int
 ) -> tuple[list[str], Float[np.ndarray, "n a"]]:
-    """Returns sentences on one to `most` random habits, and these in spreads; 0: not said."""
+    """Returns sentences on one to `most` random habits, and these in spreads; NaN: not said."""
     voices, rng = HabitGrammar(split, seed), np.random.default_rng(seed)
     axes = list(scale.spread)
-    sentences, asked = [], np.zeros((count, len(AXES)))
+    sentences, asked = [], np.full((count, len(AXES)), np.nan)
     for row in asked:
         said = {}
         for axis in rng.permutation(axes)[: rng.integers(1, most + 1)]:

@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 
 from configs import lidc
+from prosona_jax import read_image
 from prosona_jax.experiments import cards, inputs, prompt_sets, runs
+from prosona_jax.prediction.loading import load
+from prosona_jax.prediction.request import Request
 from prosona_jax.text import habit_reader, prompts
+from prosona_jax.text.habit_reader import OTHER, TOPICS
+from prosona_jax.text.habits import AXES
 from prosona_jax.types import InputError
 from tests.programs import ROOT, SIZE
 
@@ -49,12 +54,24 @@ def configure(folder, **changes):
     return config
 
 
-@pytest.fixture
-def few(monkeypatch):
+@pytest.fixture(scope="module")
+def few():
     """Few sentences: what is tested here does not depend on how well words are read."""
-    monkeypatch.setattr(habit_reader, "_CLAUSES", 40)
-    monkeypatch.setattr(habit_reader, "_DEGREES", 10)
-    monkeypatch.setattr(cards, "_SENTENCES", {"train": 4, "held_out": 2})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(habit_reader, "_CLAUSES", 40)
+        patch.setattr(habit_reader, "_DEGREES", 10)
+        patch.setattr(cards, "_SENTENCES", {"train": 4, "held_out": 2})
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, few):
+    """The workdir of a short run, and its config."""
+    folder = tmp_path_factory.mktemp("cards")
+    write_raters(folder / "raters.npz")
+    config = configure(folder)
+    runs.train(config, folder / "run")
+    return folder / "run", config
 
 
 def measure(folder, **changes):
@@ -116,10 +133,8 @@ def test_masks_in_no_order_are_a_caveat(tmp_path):
     assert "Raters draw inconsistently" in measure(tmp_path).written.caveat
 
 
-def test_a_run_measures_reports_and_resumes(tmp_path, few):
-    write_raters(tmp_path / "raters.npz")
-    config, folder = configure(tmp_path), tmp_path / "run"
-    runs.train(config, folder)
+def test_a_run_measures_reports_and_resumes(run):
+    folder, config = run
     written = (folder / "cards.yaml").read_bytes()
     report = json.loads((folder / "report" / "report.json").read_text())
     assert len(report["cards"]) == 4
@@ -128,3 +143,30 @@ def test_a_run_measures_reports_and_resumes(tmp_path, few):
     assert any(text.startswith("Raters drawn alike") for text in report["caveats"])
     runs.train(ml_collections.ConfigDict(config.to_dict()), folder)
     assert (folder / "cards.yaml").read_bytes() == written
+
+
+def only_numbers(model):
+    """Makes a model's reader take all words for sentences that ask for something else."""
+    weights = np.zeros_like(model._second.text["habit_reader"])
+    weights[0, len(AXES) + TOPICS.index(OTHER)] = 1.0
+    model._second.text["habit_reader"] = weights
+    return model
+
+
+def asked(*sentences, force=False):
+    return Request(sentences, None, None, 1.0, 0.0, force, True, True)
+
+
+def test_a_sentence_that_asks_for_no_habit_is_refused(run):
+    model = only_numbers(load(run[0]))
+    length, banana = model.read(["2 px inside", "a banana"])
+    assert (length.understood, length.style, length.far) == ("margin -2 px", "rater 1", False)
+    assert banana.far
+    with pytest.raises(InputError, match="'a banana' was not understood: it is not English, or "
+                       "asks for nothing .* differ: margin.*; reword it, .* --force"):  # fmt: skip
+        asked("2 px inside", "a banana").check_model(model)
+    asked("2 px inside", "a banana", force=True).check_model(model)
+    image = read_image(run[0].parent / "raters.npz", slice_index=0)
+    drawn = model.segment(image, ["2 px inside", "a banana"])
+    assert not any("hardly understood" in caveat for caveat in drawn[0].caveats)
+    assert any("'a banana' was hardly understood" in caveat for caveat in drawn[1].caveats)

@@ -1,5 +1,6 @@
 """Sentences of habits: what they say, what is read from them, and that splits share no phrase."""
 
+import importlib.metadata
 import pathlib
 
 import numpy as np
@@ -7,12 +8,13 @@ import pytest
 
 from prosona_jax.text import encoder, habit_reader, quantities
 from prosona_jax.text.habit_grammar import SPLITS, HabitGrammar, phrases
-from prosona_jax.text.habit_reader import HabitReader
+from prosona_jax.text.habit_reader import TOPICS, UNDERSTOOD, HabitReader
 from prosona_jax.text.habits import AXES, Scale, Stated, parse_scale, parse_stated
 from prosona_jax.types import InputError
 
 TEXT = pathlib.Path(__file__).resolve().parents[1] / "golden" / "text"
 SCALE = Scale("px", {"margin": 1.2, "roughness": 0.2, "tips": 0.03}, 0.08, 0.0)
+WHOLE = Scale("mm", {"margin": 1.45, "roughness": 0.02, "tips": 0.006, "last": 12.0}, 0.18, 3.3)
 VOLUMES = Scale("mm", {"margin": 0.6, "first": 2.0, "last": 2.0}, 0.1, 2.5)
 TIGHT = {
     "margin": Stated(-1.5, -2.0, -1.0),
@@ -75,11 +77,15 @@ def test_amounts_are_found(clause, amounts):
     assert [(a.value, a.unit) for a in quantities.find(clause).amounts] == amounts
 
 
+def silent(scale):
+    bert = encoder.load(str(TEXT / "bert"))
+    return HabitReader(bert, scale, np.zeros((bert.dim + 1, len(AXES) + len(TOPICS))))
+
+
 @pytest.fixture(scope="module")
 def reader():
     """A reader whose words say nothing, so only rules speak."""
-    bert = encoder.load(str(TEXT / "bert"))
-    return HabitReader(bert, SCALE, np.zeros((bert.dim + 1, len(AXES))))
+    return silent(SCALE)
 
 
 def margin(reader, *sentences):
@@ -99,9 +105,8 @@ def test_percents_become_margins_and_other_units_nothing(reader):
     np.testing.assert_allclose(found, [np.log(1.08) / 0.08, 0, 0], rtol=1e-5)
 
 
-def test_slices_belong_to_an_end(reader):
-    bert = encoder.load(str(TEXT / "bert"))
-    volumes = HabitReader(bert, VOLUMES, np.zeros((bert.dim + 1, len(AXES))))
+def test_slices_belong_to_an_end():
+    volumes = silent(VOLUMES)
     habits = volumes.embed(["It ends 2 slices later, and it starts 5 mm earlier."])[0, -len(AXES) :]
     np.testing.assert_allclose(np.abs(habits), [0, 0, 0, 2.5, 2.5])
     assert volumes.in_words(habits).count("mm") == 2
@@ -118,23 +123,76 @@ def test_slices_belong_to_an_end(reader):
     ],
 )
 def test_staying_outside_is_a_margin_and_staying_longer_an_end(sentence, axis):
-    bert = encoder.load(str(TEXT / "bert"))
-    volumes = HabitReader(bert, VOLUMES, np.zeros((bert.dim + 1, len(AXES))))
+    volumes = silent(VOLUMES)
     habits = volumes.embed([sentence])[0, -len(AXES) :]
     assert np.flatnonzero(habits).tolist() == [AXES.index(axis)]
 
 
-def test_words_are_learned_from_the_grammar(monkeypatch):
-    monkeypatch.setattr(habit_reader, "_CLAUSES", 300)
-    monkeypatch.setattr(habit_reader, "_DEGREES", 20)
-    bert = encoder.load(str(TEXT / "bert"))
-    own = habit_reader.fit(bert, SCALE)
-    sentences, asked = habit_reader.write(SCALE, "train", 100, most=1, seed=1)
-    read = own.embed(sentences)[:, -len(AXES) :]
-    said = asked != 0
-    assert np.corrcoef(read[said], asked[said])[0, 1] > 0.3
-    assert not read[:, 3:].any()  # no volumes, so no ends
-    np.testing.assert_allclose(own.embed(sentences)[:, : bert.dim], bert.embed(sentences))
+@pytest.fixture(scope="module")
+def trained():
+    """The default encoder, fitted on fewer sentences than in a run."""
+    try:
+        importlib.metadata.distribution(encoder.WHEEL)
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("the wheel of MiniLM is not installed (requirements-nodeps.txt)")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(habit_reader, "_CLAUSES", 500)
+        patch.setattr(habit_reader, "_DEGREES", 250)
+        # No first slice: raters do not differ in it.
+        return habit_reader.fit(encoder.load(encoder.DEFAULT), WHOLE)
+
+
+def test_words_are_learned_from_the_grammar(trained):
+    sentences, asked = habit_reader.write(WHOLE, "train", 50, most=1, seed=1)
+    read = trained.embed(sentences)[:, -len(AXES) :]
+    said = np.isfinite(asked) & (asked != 0)
+    assert np.corrcoef(read[said], asked[said])[0, 1] > 0.5
+    assert (read[np.isnan(asked)] != 0).mean() < 0.1
+    bert = encoder.load(encoder.DEFAULT)
+    np.testing.assert_allclose(trained.embed(sentences)[:, : bert.dim], bert.embed(sentences))
+
+
+# The next sentences were written before the grammar's were read.
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "as usual", "draw as you always do", "nothing special", "the average",
+        "Just an ordinary contour, please.", "Like everybody else would.", "The typical outline.",
+        "Do it the standard way.", "No particular wishes.",
+        "Outline it the way you normally would.", "Keep to the mean of the raters.", "default",
+        "the common contour", "Neither large nor small, just regular.",
+    ],
+)  # fmt: skip
+def test_the_usual_outline_is_the_zero_of_all_habits(trained, sentence):
+    read = trained.read([sentence])
+    assert not read.habits.any()
+    assert read.answerable[0] > UNDERSTOOD
+    assert trained.in_words(read.habits[0]) == "as usual"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "axis", "sign"),
+    [
+        ("larger than usual", "margin", 1),
+        ("rougher than the average", "roughness", 1),
+        ("an unusually wide margin", "margin", 1),
+        ("tight, otherwise as usual", "margin", -1),
+        ("as usual, but two slices further at the end", "last", 1),
+        ("A more generous contour than you normally draw.", "margin", 1),
+    ],
+)
+def test_a_word_for_usual_does_not_hide_what_is_asked(trained, sentence, axis, sign):
+    habits = trained.read([sentence]).habits[0]
+    assert np.sign(habits[AXES.index(axis)]) == sign
+
+
+def test_what_asks_for_no_habit_of_the_raters_is_not_understood(trained):
+    asked = ["a banana", "please call the patient's mother", "begin earlier than the others"]
+    read = trained.read([*asked, "begin earlier than the others, and stay 2 mm outside"])
+    assert (read.answerable[:3] < UNDERSTOOD).all()
+    assert not read.habits[:3].any()
+    assert read.answerable[3] == 1  # of two clauses, one is understood
+    np.testing.assert_allclose(read.habits[3], [2 / 1.45, 0, 0, 0, 0])
 
 
 def test_faulty_cards_are_refused():
