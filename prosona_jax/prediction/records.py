@@ -96,7 +96,7 @@ def label(prompt: str, reading: Reading | None, added_mm: float, size: str) -> s
 
     Direction marks keep the size together next to a sentence that runs from right to left.
     """
-    if reading is not None and reading.degree is not None:
+    if reading is not None and reading.nearest is None:  # a training sentence would be too long
         size = f"{reading.understood}; {size}"
     if added_mm:
         size = f"{size}, with {round(added_mm, 2):+g} mm by geometry"

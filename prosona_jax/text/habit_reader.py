@@ -42,6 +42,7 @@ _RIDGE = 2.0  # weight of |w|^2
 _WIDEST = 4.0  # the habits of these clauses in spreads; nearly all raters lie within 2
 _ABOUT = 0.5  # of the largest score, from which on a clause is about an axis
 _UNCLEAR = 0.1  # |h| below which a clause says that an axis is usual
+_SIDES = {"first": ("later", "earlier"), "last": ("earlier", "later")}  # less, more
 _CLAUSE = re.compile(r"[;:?!]|,(?!\d)|\.(?!\d)|\s/\s|\b(?:and(?! a half)|but|while|with)\b")
 _STARTS = {"first", "start", "starts", "begin", "begins", "beginning", "before", "sooner"}
 _ENDS = {"last", "end", "ends", "stop", "stops", "after", "further", "finish"}
@@ -135,15 +136,17 @@ class HabitReader:
         return np.asarray((self._known & (scores >= _ABOUT * best))[: len(AXES)])
 
     def in_words(self, habits: Float[np.ndarray, " a"]) -> str:
-        """Returns habits in words, such as "margin -1.5 px, tips +0.4 spreads"."""
-        own = {axis: value for axis, value in zip(AXES, habits.tolist(), strict=True) if value}
-        units = {"margin": self.scale.unit, "first": "mm", "last": "mm"}
-        parts = [
-            f"{axis} {value * self.scale.spread[axis]:+.2g} {units[axis]}"
-            if axis in units
-            else f"{axis} {value:+.1f} spreads"
-            for axis, value in own.items()
-        ]
+        """Returns habits in words: "margin -1.5 px, first slice 3 mm later, tips +0.4 spreads"."""
+        spread, parts = self.scale.spread, []
+        for axis, value in zip(AXES, habits.tolist(), strict=True):
+            if value and axis == "margin":
+                parts.append(f"margin {value * spread[axis]:+.2g} {self.scale.unit}")
+            elif value and axis in _SIDES:
+                less, more = _SIDES[axis]
+                side = more if value > 0 else less
+                parts.append(f"{axis} slice {abs(value) * spread[axis]:.2g} mm {side}")
+            elif value:
+                parts.append(f"{axis} {value:+.1f} spreads")
         return ", ".join(parts) or "as usual"
 
     def count_tokens(self, sentence: str) -> int:

@@ -10,8 +10,10 @@ import pytest
 from configs import lidc
 from prosona_jax import read_image
 from prosona_jax.experiments import cards, inputs, prompt_sets, runs
+from prosona_jax.prediction import records
 from prosona_jax.prediction.loading import load
 from prosona_jax.prediction.request import Request
+from prosona_jax.prediction.saving import save
 from prosona_jax.text import habit_reader, prompts
 from prosona_jax.text.habit_reader import OTHER, TOPICS
 from prosona_jax.text.habits import AXES
@@ -157,7 +159,7 @@ def asked(*sentences, force=False):
     return Request(sentences, None, None, 1.0, 0.0, force, True, True)
 
 
-def test_a_sentence_that_asks_for_no_habit_is_refused(run):
+def test_a_sentence_that_asks_for_no_habit_is_refused(run, tmp_path):
     model = only_numbers(load(run[0]))
     length, banana = model.read(["2 px inside", "a banana"])
     assert (length.understood, length.style, length.far) == ("margin -2 px", "rater 1", False)
@@ -168,5 +170,9 @@ def test_a_sentence_that_asks_for_no_habit_is_refused(run):
     asked("2 px inside", "a banana", force=True).check_model(model)
     image = read_image(run[0].parent / "raters.npz", slice_index=0)
     drawn = model.segment(image, ["2 px inside", "a banana"])
+    record = save(drawn, image, tmp_path / "out")
+    assert [each["understood"] for each in record["prompts"]] == ["margin -2 px", "as usual"]
+    label = records.label("2 px inside", drawn[0].reading, 0.0, "120 px")
+    assert "(margin -2 px; 120 px)" in label
     assert not any("hardly understood" in caveat for caveat in drawn[0].caveats)
     assert any("'a banana' was hardly understood" in caveat for caveat in drawn[1].caveats)

@@ -109,7 +109,25 @@ def test_slices_belong_to_an_end():
     volumes = silent(VOLUMES)
     habits = volumes.embed(["It ends 2 slices later, and it starts 5 mm earlier."])[0, -len(AXES) :]
     np.testing.assert_allclose(np.abs(habits), [0, 0, 0, 2.5, 2.5])
-    assert volumes.in_words(habits).count("mm") == 2
+
+
+@pytest.mark.parametrize(
+    ("habits", "words"),
+    [
+        ([0, 0, 0, 0, 0], "as usual"),
+        ([2.5, 0, 0, -1, 0], "margin +1.5 mm, first slice 2 mm later"),
+        (
+            [0, 0, 0, 1.25, 2.5],
+            "first slice 2.5 mm earlier, last slice 5 mm later",
+        ),
+        (
+            [0, -0.46, 0, 0, -1],
+            "roughness -0.5 spreads, last slice 2 mm earlier",
+        ),
+    ],
+)
+def test_habits_in_words(habits, words):
+    assert silent(VOLUMES).in_words(np.array(habits, float)) == words
 
 
 @pytest.mark.parametrize(
