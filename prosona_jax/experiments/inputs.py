@@ -232,7 +232,16 @@ def caveats(config: Config, data: Data, run: Run) -> list[str]:
 
 def about_prompts(described: Mapping[str, Any] | None) -> list[str]:
     """Returns what a user must know about the sentences in `Run.prompts`."""
-    return [described["caveat"]] if described and "caveat" in described else []
+    if described is None:
+        return []
+    found = [described["caveat"]] if "caveat" in described else []
+    if "scale" in described and not {"habit_reader", "degree_reader"} & described["encoder"].keys():
+        found.append(
+            "Numbers not read: sentences of the style cards state amounts, such as a margin in mm, "
+            "but the second stage reads their embeddings, which know little of numbers; set "
+            "stage_two.query to 'habits' to have amounts drawn."
+        )
+    return found
 
 
 def about_data(config: Config, dataset: prepared.Dataset) -> list[str]:

@@ -64,8 +64,8 @@ def train(config: Config, folder: str | os.PathLike[str]) -> None:
     report_folder = folder / "report"
     parallel.first_process_first(lambda: workdir.claim(folder, run))
     parallel.first_process_first(lambda: document.check(report_folder))
+    inputs.warn(inputs.about_prompts(run.prompts))
     if measured:
-        inputs.warn(measured.caveats())
         parallel.first_process_first(lambda: cards.write(folder / cards.FILE, measured))
     with stages.alone(folder):
         stages.fit(config, folder, data, prompts)

@@ -12,7 +12,7 @@ from prosona_jax.experiments import predictions
 from prosona_jax.experiments.length_scale import scale_of
 from prosona_jax.runtime.workdir import Run
 from prosona_jax.text import encoder as text_encoder
-from prosona_jax.text import lengths, prompts
+from prosona_jax.text import lengths, prompts, quantities
 from prosona_jax.text.degree_reader import ANSWERABLE, DegreeReader
 from prosona_jax.text.encoder import TextEncoder
 from prosona_jax.text.habit_reader import UNDERSTOOD, HabitReader
@@ -248,7 +248,13 @@ def caveats(sentence: str, reading: Reading, max_tokens: int) -> list[str]:
             f"{prompt} was hardly understood: the model takes it for a sentence that "
             f"{reading.fault}."
         )
-    elif reading.far:
+    if reading.nearest is not None and quantities.states_amount(sentence):
+        found.append(
+            f"{prompt} states an amount, but this model reads embeddings, which know little of "
+            "numbers: what it draws may differ from it by any amount. For an exact margin, leave "
+            "it out of the prompt and give it as --margin_mm or margin_mm."
+        )
+    if reading.nearest is not None and reading.far:
         found.append(
             f"{prompt} is far from all training sentences: its similarity to the nearest one, "
             f"{reading.nearest!r}, is {reading.similarity:.2f}."

@@ -56,19 +56,9 @@ def find(clause: str) -> Found:
         >>> found.words
         'about some pixels inside some % smaller'
     """
-    text = clause.lower().replace("μ", "µ")  # the Greek letter, and the sign of a unit
-    tokens = _TOKEN.findall(text)
-    places: list[tuple[int, int]] = []  # of the first token of a number, and of its unit
-    numbers, start = [], 0
-    for place, token in enumerate(tokens):
-        if token not in _UNITS or tokens[place + 1 : place + 2] in (["²"], ["2"]):
-            continue
-        offset, number = lengths.number_before(tokens[start:place])
-        if number is not None and start + offset < place:  # "the first slice" has no number
-            numbers.append(number)
-            places.append((start + offset, place))
-            start = place + 1
-    if not places or lengths.NEGATIONS.search(text):
+    tokens = _tokens(clause)
+    places, numbers = _places(tokens)
+    if not places or lengths.NEGATIONS.search(clause.lower()):
         return Found([], clause)
     starts, units = zip(*places, strict=True)
     edges = zip((0, *(unit + 1 for unit in units)), (*starts, len(tokens)), strict=True)
@@ -79,6 +69,35 @@ def find(clause: str) -> Found:
         amounts.append(Amount(number * factor, name, between[n], between[n + 1]))
         words += ["some", tokens[unit], *between[n + 1]]
     return Found(amounts, " ".join(words))
+
+
+def states_amount(sentence: str) -> bool:
+    """Returns whether a sentence has an amount anywhere, also with a negation.
+
+    >>> states_amount("not more than 2 mm outside"), states_amount("from the first slice on")
+    (True, False)
+    """
+    return bool(_places(_tokens(sentence))[0])
+
+
+def _tokens(text: str) -> list[str]:
+    """Returns the words, numbers and units of a text."""
+    return _TOKEN.findall(text.lower().replace("μ", "µ"))  # the Greek letter, and the sign
+
+
+def _places(tokens: list[str]) -> tuple[list[tuple[int, int]], list[float]]:
+    """Returns where each number starts and where its unit is, and the numbers."""
+    places: list[tuple[int, int]] = []
+    numbers, start = [], 0
+    for place, token in enumerate(tokens):
+        if token not in _UNITS or tokens[place + 1 : place + 2] in (["²"], ["2"]):
+            continue
+        offset, number = lengths.number_before(tokens[start:place])
+        if number is not None and start + offset < place:  # "the first slice" has no number
+            numbers.append(number)
+            places.append((start + offset, place))
+            start = place + 1
+    return places, numbers
 
 
 def direction(words: str) -> int:

@@ -149,6 +149,22 @@ def test_the_caveat_of_a_prompt_file_is_repeated(caveats):
     assert inputs.about_prompts(None) == []
 
 
+@pytest.mark.parametrize(
+    ("reader", "claims"),
+    [({}, ["Numbers not read"]), ({"habit_reader": {}}, []), ({"degree_reader": {}}, [])],
+)
+def test_cards_whose_numbers_are_not_read_are_a_caveat(reader, claims):
+    """Cards have a scale; only a reader of habits or degrees knows what 2 mm are."""
+    described = {"encoder": {"name": "x", **reader}, "styles": [], "scale": {}}
+    found = inputs.about_prompts(described)
+    assert [text.partition(": ")[0] for text in found] == claims
+    assert inputs.about_prompts({**described, "caveat": "Raters drawn alike: so."}) == [
+        "Raters drawn alike: so.", *found,
+    ]  # fmt: skip
+    del described["scale"]
+    assert inputs.about_prompts(described) == []
+
+
 FEW = "Few patients scored: 2 (2 records), and an interval over so few is too narrow; use more "
 
 

@@ -156,6 +156,15 @@ def test_the_nearest_sentence_of_a_training_sentence_is_itself(trained, ask):
         assert each["far"] is False
 
 
+def test_an_amount_that_embeddings_do_not_tell_is_a_caveat(ask):
+    asked = ["Stay 2 mm outside the edge.", "Stay far outside.", "Not more than 10 % larger."]
+    record, _ = ask(asked)
+    found = [text for text in record["caveats"] if "states an amount" in text]
+    assert [text.split(" states")[0] for text in found] == [
+        "The prompt 'Stay 2 mm outside the edge.'", "The prompt 'Not more than 10 % larger.'",
+    ]  # fmt: skip
+
+
 def test_a_sentence_far_from_all_training_is_marked(trained, ask):
     """The limit comes from the held-out sentences: one in twenty of them is marked, too."""
     held_out = [sentence for style in sentences_of(trained, "held_out") for sentence in style]

@@ -75,6 +75,7 @@ def test_raters_who_are_alike_still_have_sentences_of_their_own():
 )
 def test_amounts_are_found(clause, amounts):
     assert [(a.value, a.unit) for a in quantities.find(clause).amounts] == amounts
+    assert quantities.states_amount(clause) == bool(amounts or "not" in clause)
 
 
 def silent(scale):
