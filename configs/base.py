@@ -132,6 +132,8 @@ def _prompts() -> ml_collections.ConfigDict:
     # One style per rater, each with its sentences; "measured": the run measures how its raters
     # outline, and writes the sentences itself.
     prompts.path = "configs/prompts/lidc.yaml"
+    # With "measured": raters whom no habit tells apart share one card, measured on them together.
+    prompts.merge = False
     # A file of prosona_jax.train_reader: sentences are read as one number, how generous the outline
     # shall be. "": the encoder's embeddings, where styles differ in other ways too.
     prompts.degree_reader = ""

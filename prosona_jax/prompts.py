@@ -43,7 +43,7 @@ def main(*paths: str) -> None:
     network, reader = encoder.load(_ENCODER.value), None
     if _DEGREE_READER.value:
         reader = degree_reader.load(prompt_sets.find(_DEGREE_READER.value), network)
-    for line in prompt_check.lines(written.styles, network, reader):
+    for line in prompt_check.lines(prompts.distinct(written.styles), network, reader):
         sys.stdout.write(f"{line}\n")
 
 

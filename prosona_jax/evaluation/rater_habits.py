@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy import stats
+from scipy.cluster import hierarchy
+from scipy.spatial import distance
 
 from prosona_jax.evaluation.intervals import Interval, bootstrap_mean
 
@@ -29,9 +31,13 @@ class Certainty(NamedTuple):
 
 def certainty(values: Float[np.ndarray, "n r"], patient_ids: Sequence[str]) -> Certainty:
     """Returns what is certain of a habit, measured on n objects; NaN: not measured."""
-    intervals = [bootstrap_mean(own, patient_ids, resamples=_RESAMPLES, seed=0) for own in values.T]
     share, p = stability(by_patient(values, patient_ids))
-    return Certainty(intervals, share, p < _STABLE)
+    return Certainty(intervals(values, patient_ids), share, p < _STABLE)
+
+
+def intervals(values: Float[np.ndarray, "n r"], patient_ids: Sequence[str]) -> list[Interval]:
+    """Returns the mean over objects and its 95 % interval, of each rater."""
+    return [bootstrap_mean(own, patient_ids, resamples=_RESAMPLES, seed=0) for own in values.T]
 
 
 def stability(values: Float[np.ndarray, "p r"]) -> tuple[float, float]:
@@ -76,6 +82,45 @@ def alike(
     pairs = list(itertools.combinations(raters, 2))
     level = LEVEL / max(len(pairs) * len(tables), 1)
     return [pair for pair in pairs if not any(_differ(t[:, pair], level) for t in tables)]
+
+
+def groups(pairs: Sequence[tuple[int, int]], places: Float[np.ndarray, "r h"]) -> list[list[int]]:
+    """Returns groups of raters in which every pair is alike, each in order; a rater has one group.
+
+    To be alike is not transitive: of three raters, the first may be like the second, and the second
+    like the third, but the first unlike the third. Clusters of complete linkage have no such chain.
+    The nearest raters join first.
+
+    Args:
+        pairs: raters who are `alike`.
+        places: of each rater, such as its mean habits in spreads; they say who is nearest.
+    """
+    if not pairs:
+        return [[r] for r in range(len(places))]
+    apart = distance.squareform(distance.pdist(places))
+    like = np.eye(len(places), dtype=bool)
+    for a, b in pairs:
+        like[a, b] = like[b, a] = True
+    limit = 1.0 + apart[like].max()
+    tree = hierarchy.linkage(
+        distance.squareform(np.where(like, apart, 2 * limit)), method="complete"
+    )
+    cluster = hierarchy.fcluster(tree, limit, criterion="distance")
+    return sorted(np.flatnonzero(cluster == name).tolist() for name in np.unique(cluster))
+
+
+def together(
+    values: Float[np.ndarray, "n r"], groups: Sequence[Sequence[int]]
+) -> Float[np.ndarray, "n r"]:
+    """Returns habits with the mean over a group in place of each of its raters; NaN: not measured.
+
+    A rater who has no value counts as the others of the group on this object.
+    """
+    found = np.array(values)
+    for group in groups:
+        mean = np.ma.masked_invalid(values[:, group]).mean(axis=1, keepdims=True)
+        found[:, group] = mean.filled(np.nan)
+    return found
 
 
 def by_patient(

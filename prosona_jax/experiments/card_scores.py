@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 
 from data_pipelines import habits
+from prosona_jax.evaluation import rater_habits
 from prosona_jax.evaluation.intervals import Interval, bootstrap_mean
 from prosona_jax.experiments import inputs, predictions
 from prosona_jax.experiments.build import Config
 from prosona_jax.experiments.inputs import Data
 from prosona_jax.report.card_summary import Card, Carded
+from prosona_jax.text import prompts
 from prosona_jax.text.habits import parse_scale
 from prosona_jax.types import Params
 
@@ -34,16 +36,20 @@ def of_run(
     drawn = _drawn(config, params, second, data, indices, scale.unit)
     patients = [data.dataset.patient_ids[index] for index in indices.tolist()]
     cards = []
-    for k, style in enumerate(described["styles"]):
+    for name, group in prompts.cards(described["styles"]).items():
         found = {
-            name: bootstrap_mean(
-                values[:, k], patients, resamples=config.evaluate.bootstrap, seed=config.seed
+            habit: bootstrap_mean(
+                rater_habits.together(values, [group])[:, group[0]],
+                patients,
+                resamples=config.evaluate.bootstrap,
+                seed=config.seed,
             )
-            for name, values in drawn.items()
+            for habit, values in drawn.items()
         }
-        measured = {name: Interval(*own) for name, own in style.get("habits", {}).items()}
+        style = described["styles"][group[0]]
+        measured = {habit: Interval(*own) for habit, own in style.get("habits", {}).items()}
         sentences = (style["train"][0], style["held_out"][0])
-        cards.append(Card(style["name"], sentences, measured, found))
+        cards.append(Card(name, len(group), sentences, measured, found))
     return Carded(cards, scale.unit, tuple(scale.spread), len(indices))
 
 

@@ -5,7 +5,7 @@ A card is a style of a prompt file. The habits come from the training records al
 
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -46,6 +46,7 @@ class Cards(NamedTuple):
     measured: Habits
     certain: dict[str, Certainty]  # by habit
     alike: list[tuple[int, int]]  # pairs of raters whom no stable habit tells apart
+    groups: list[list[int]]  # raters who share a card; without merging, each has one alone
     written: Written
 
     def facts(self) -> list[str]:
@@ -56,7 +57,11 @@ class Cards(NamedTuple):
             for name, own in self.certain.items()
         ]
         for a, b in self.alike:
-            lines.append(f"alike: no habit tells {self.names[a]} from {self.names[b]}")
+            merged = any(a in group and b in group for group in self.groups)
+            lines.append(
+                f"alike: no habit tells {self.names[a]} from {self.names[b]}"
+                + ("; they share a card" if merged else "")
+            )
         return lines
 
     def caveats(self) -> list[str]:
@@ -68,7 +73,15 @@ class Cards(NamedTuple):
                 "habit by more than chance. The order of the masks may not be that of the raters, "
                 "or they draw alike; then set data.raters to 'by_area'."
             )
-        if self.alike:
+        merged = [group for group in self.groups if len(group) > 1]
+        if merged:
+            names = "; ".join(" and ".join(self.names[r] for r in group) for group in merged)
+            found.append(
+                "Raters merged: no measured habit tells them apart, so they share one card and are "
+                f"drawn alike ({names}). Scores that ask whom a style draws cannot tell them apart "
+                "either."
+            )
+        elif self.alike:
             pairs = ", ".join(f"{self.names[a]} and {self.names[b]}" for a, b in self.alike[:5])
             more = f" and {len(self.alike) - 5} more" if self.alike[5:] else ""
             found.append(
@@ -115,7 +128,7 @@ def measure(config: Config, data: Data) -> Cards:
         )
     measured = habits.measure(data.dataset[index] for index in _chosen(data))
     names = data.dataset.rater_names or [f"rater {k}" for k in range(1, data.raters + 1)]
-    return of_habits(measured, names)
+    return of_habits(measured, names, merge=config.prompts.merge)
 
 
 def _chosen(data: Data) -> list[int]:
@@ -128,8 +141,8 @@ def _chosen(data: Data) -> list[int]:
     return [n for n, name in zip(train.tolist(), names, strict=True) if name in kept]
 
 
-def of_habits(measured: Habits, names: Sequence[str]) -> Cards:
-    """Returns the cards of measured habits."""
+def of_habits(measured: Habits, names: Sequence[str], *, merge: bool = False) -> Cards:
+    """Returns the cards of measured habits; with `merge`, raters who are alike share one."""
     known = {name: values for name, values in measured.values.items() if np.isfinite(values).any()}
     if "margin" not in known:
         raise InputError(
@@ -142,9 +155,13 @@ def of_habits(measured: Habits, names: Sequence[str]) -> Cards:
     stable = {name: known[name] for name, own in certain.items() if own.stable}
     alike = rater_habits.alike(stable or known, measured.patient_ids)
     scale = _scale(measured, certain)
-    stated = [_stated(certain, r) for r in range(len(names))]
-    written = Written(_styles(names, stated, scale), None, scale)
-    cards = Cards(list(names), measured, certain, alike, written)
+    groups = rater_habits.groups(alike if merge else [], _places(certain, scale))
+    for name, own in certain.items():
+        merged = rater_habits.together(known[name], groups)
+        certain[name] = own._replace(intervals=rater_habits.intervals(merged, measured.patient_ids))
+    stated = [_stated(certain, group[0]) for group in groups]
+    written = Written(_styles(names, groups, stated, scale), None, scale)
+    cards = Cards(list(names), measured, certain, alike, groups, written)
     caveat = " ".join(cards.caveats()) or None
     return cards._replace(written=written._replace(caveat=caveat))
 
@@ -163,7 +180,7 @@ def write(path: pathlib.Path, cards: Cards) -> None:
     content = {
         **({"caveat": cards.written.caveat} if cards.written.caveat else {}),
         "scale": cards.written.scale.describe(),
-        "styles": [prompts.describe(style) for style in cards.written.styles],
+        "styles": [_entry(style) for style in cards.written.styles],
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -191,6 +208,19 @@ def _scale(measured: Habits, certain: Mapping[str, Certainty]) -> Scale:
     )
 
 
+def _places(certain: Mapping[str, Certainty], scale: Scale) -> np.ndarray:
+    """Returns the raters' mean habits f64 [r, h] in spreads; 0 where one is not measured."""
+    own = [[x.mean / scale.spread[axis] for x in certain[axis].intervals] for axis in scale.spread]
+    return np.nan_to_num(np.array(own).T)
+
+
+def _entry(style: Style) -> dict[str, Any]:
+    """Returns a style as a file holds it, where shared sentences stand once."""
+    return (
+        {"name": style.name, "same_as": style.same_as} if style.same_as else prompts.describe(style)
+    )
+
+
 def _stated(certain: Mapping[str, Certainty], rater: int) -> dict[str, Stated]:
     """Returns the habits of a rater; one that is not stable, or has no interval, may be 0."""
     found = {}
@@ -204,19 +234,29 @@ def _stated(certain: Mapping[str, Certainty], rater: int) -> dict[str, Stated]:
 
 
 def _styles(
-    names: Sequence[str], stated: Sequence[Mapping[str, Stated]], scale: Scale
+    names: Sequence[str],
+    groups: Sequence[Sequence[int]],
+    stated: Sequence[Mapping[str, Stated]],
+    scale: Scale,
 ) -> tuple[Style, ...]:
-    """Returns the styles with their sentences, each of which occurs once."""
+    """Returns the style of each rater; a sentence occurs in the styles of one group alone.
+
+    The first rater of a group has the habits and the sentences, and the others refer to it.
+    """
     taken: set[str] = set()
     said: dict[str, list[list[str]]] = {}
     for split, count in _SENTENCES.items():
         grammar = HabitGrammar(split, seed=0)
         said[split] = [
-            grammar.write(name, own, scale, count, taken)
-            for name, own in zip(names, stated, strict=True)
+            grammar.write(" and ".join(names[r] for r in group), own, scale, count, taken)
+            for group, own in zip(groups, stated, strict=True)
         ]
-    columns = zip(names, said["train"], said["held_out"], stated, strict=True)
-    return tuple(
-        Style(name, tuple(train), tuple(held_out), None, own)
-        for name, train, held_out, own in columns
-    )
+    found = {}
+    for group, train, held_out, own in zip(
+        groups, said["train"], said["held_out"], stated, strict=True
+    ):
+        first = Style(names[group[0]], tuple(train), tuple(held_out), None, own)
+        found[group[0]] = first
+        for r in group[1:]:
+            found[r] = first._replace(name=names[r], same_as=first.name)
+    return tuple(found[r] for r in range(len(names)))

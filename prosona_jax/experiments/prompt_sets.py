@@ -57,6 +57,11 @@ def load(config: Config, raters: int, measured: prompts.Written | None = None) -
     """
     if not second_stages.of(config).reads_text:
         return None
+    if config.prompts.merge and measured is None:
+        raise InputError(
+            "config.prompts.merge is True, but prompts are not measured: set it to False, or "
+            "prompts.path to 'measured'"
+        )
     written = measured or read(config.prompts.path)
     prompts.check_count(written.styles, raters, str(find(config.prompts.path)))
     network = encoder.load(config.prompts.encoder)

@@ -19,6 +19,7 @@ from prosona_jax.prediction.trained import Trained
 from prosona_jax.report import document, language_summary, style_summary
 from prosona_jax.report.document import Block, Document, Section, Table, Text
 from prosona_jax.runtime.workdir import Run
+from prosona_jax.text import prompts
 
 _TAGS = ["jax", "medical", "image-segmentation", "uncertainty", "inter-rater-variability"]
 _INTENDED = (
@@ -238,9 +239,10 @@ def _styles(model: Trained, config: ml_collections.ConfigDict) -> Section:
     if run.prompts is None:
         names = ", ".join(inputs.style_names(None, run.raters))
         return Section("Styles", [meaning, Text(f"Their names: {names}.")])
+    styles = run.prompts["styles"]
     rows = [
-        (style["name"], " ".join(f"“{sentence}”" for sentence in style["train"][:_SENTENCES]))
-        for style in run.prompts["styles"]
+        (name, " ".join(f"“{text}”" for text in styles[places[0]]["train"][:_SENTENCES]))
+        for name, places in prompts.cards(styles).items()
     ]
     return Section("Styles", [meaning, Table(("Style", "Three of its sentences"), rows, "ll")])
 

@@ -21,6 +21,7 @@ class Card(NamedTuple):
     """A rater's card and what its style draws; habits by name."""
 
     name: str
+    raters: int  # above 1: they could not be told apart, and share the card
     sentences: Sequence[str]
     measured: dict[str, Interval]  # of the rater, on training images
     drawn: dict[str, Interval]  # of the style, on scored images
@@ -48,6 +49,11 @@ def section(carded: Carded, png: Png) -> document.Section:
         "second number of a cell is the same habit of the contours that the style draws on "
         f"{carded.records} scored images, again against the other raters."
     )
+    if any(card.raters > 1 for card in carded.cards):
+        text += (
+            " Raters of one row cannot be told apart by these habits. They were measured together, "
+            "and their styles have the same sentences and draw the same contours."
+        )
     if unsaid:
         text += (
             f" No sentence says {' or '.join(unsaid)}, because raters differ in it by no more than "

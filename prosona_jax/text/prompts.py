@@ -24,6 +24,7 @@ class Style(NamedTuple):
     held_out: tuple[str, ...]  # sentences never used in training, for the test of new wordings
     degree: float | None = None  # how generous the style is, see degrees.py; None: not known
     habits: Mapping[str, Stated] | None = None  # of its rater, see habits.py; None: not measured
+    same_as: str = ""  # an earlier style that has the same habits and sentences; "": none
 
 
 class Written(NamedTuple):
@@ -56,7 +57,7 @@ def parse(text: str, source: str) -> Written:
 
     The file may also have a ``caveat: "Short claim: explanation."``. Every report on a model that
     was trained with the prompts repeats it. Cards of measured habits have a ``scale``, and
-    ``habits`` in each style.
+    ``habits`` in each style. A style ``{name, same_as}`` has all else from an earlier one.
 
     Args:
         text: YAML.
@@ -83,17 +84,38 @@ def parse(text: str, source: str) -> Written:
     caveat = content.get("caveat")
     if caveat is not None and (not isinstance(caveat, str) or ": " not in caveat):
         raise InputError(f"{source}: `caveat` must be a text such as 'Short claim: explanation.'")
-    styles = tuple(_style(entry, f"{source}: style {k}") for k, entry in enumerate(entries, 1))
+    styles: tuple[Style, ...] = ()
+    for k, entry in enumerate(entries, 1):
+        styles += (_style(entry, f"{source}: style {k}", styles),)
     _once((style.name for style in styles), source, "style")
-    sentences = (s for style in styles for s in (*style.train, *style.held_out))
+    sentences = (s for style in distinct(styles) for s in (*style.train, *style.held_out))
     _once((" ".join(s.lower().split()).rstrip(".!?") for s in sentences), source, "sentence")
     scale = habits_of.parse_scale(content["scale"], source) if "scale" in content else None
     return Written(styles, caveat and " ".join(caveat.split()), scale)
 
 
+def distinct(styles: Sequence[Style]) -> list[Style]:
+    """Returns the styles that have sentences of their own."""
+    return [style for style in styles if not style.same_as]
+
+
+def cards(described: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
+    """Returns the places of the styles that share a card, by the names of these styles.
+
+    >>> cards([{"name": "A"}, {"name": "B"}, {"name": "C", "same_as": "A"}])
+    {'A and C': [0, 2], 'B': [1]}
+    """
+    groups: dict[str, list[int]] = {}
+    for k, style in enumerate(described):
+        groups.setdefault(style.get("same_as") or style["name"], []).append(k)
+    return {" and ".join(described[k]["name"] for k in group): group for group in groups.values()}
+
+
 def describe(style: Style) -> dict[str, Any]:
-    """Returns a style as a prompt file holds it, without its degree."""
+    """Returns a style as run.json holds it, with its sentences even if another one has the same."""
     found: dict[str, Any] = {"name": style.name}
+    if style.same_as:
+        found["same_as"] = style.same_as
     if style.habits is not None:
         found["habits"] = {name: list(own) for name, own in style.habits.items()}
     return found | {"train": list(style.train), "held_out": list(style.held_out)}
@@ -131,24 +153,48 @@ def least_familiar(held_out: Float[np.ndarray, "h e"], trained: Float[np.ndarray
     return float(np.percentile(nearest(held_out, trained)[1], 5))
 
 
-def _style(entry: Any, where: str) -> Style:
+def _style(entry: Any, where: str, earlier: Sequence[Style]) -> Style:
     if not isinstance(entry, dict):
         raise InputError(f"{where}: must be a mapping with {', '.join(_FIELDS)}")
+    if "same_as" in entry:
+        return _shared(entry, where, earlier)
     for field in _FIELDS:
         if field not in entry:
             raise InputError(f"{where}: lacks `{field}`")
     if unknown := sorted(map(str, entry.keys() - {*_FIELDS, "degree", "habits"})):
         raise InputError(f"{where}: has an unknown field `{unknown[0]}`")
-    name = entry["name"]
-    if not isinstance(name, str) or not name.strip():
-        raise InputError(f"{where}: `name` is {name!r}, not a word")
+    name = _name(entry, where)
     return Style(
-        name.strip(),
+        name,
         _sentences(entry["train"], f"{where} ({name}): `train`"),
         _sentences(entry["held_out"], f"{where} ({name}): `held_out`"),
         degrees.check(entry.get("degree"), f"{where} ({name})"),
         habits_of.parse_stated(entry["habits"], f"{where} ({name})") if "habits" in entry else None,
     )
+
+
+def _shared(entry: Mapping[str, Any], where: str, earlier: Sequence[Style]) -> Style:
+    """Returns a style that has all but the name from an earlier one."""
+    if unknown := sorted(map(str, entry.keys() - {"name", "same_as"})):
+        raise InputError(
+            f"{where}: has `same_as`, so `{unknown[0]}` comes from that style; delete it"
+        )
+    if "name" not in entry:
+        raise InputError(f"{where}: lacks `name`")
+    for style in distinct(earlier):
+        if style.name == entry["same_as"]:
+            return style._replace(name=_name(entry, where), same_as=style.name)
+    raise InputError(
+        f"{where}: `same_as` is {entry['same_as']!r}; name an earlier style with sentences of its "
+        "own"
+    )
+
+
+def _name(entry: Mapping[str, Any], where: str) -> str:
+    name = entry["name"]
+    if not isinstance(name, str) or not name.strip():
+        raise InputError(f"{where}: `name` is {name!r}, not a word")
+    return name.strip()
 
 
 def _sentences(entry: Any, where: str) -> tuple[str, ...]:

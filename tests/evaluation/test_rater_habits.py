@@ -52,3 +52,31 @@ def test_missing_values_and_repeated_patients():
     assert rater_habits.alike({"margin": table}, ["a", "b"]) != []  # two patients show little
     nothing = np.full((4, 2), np.nan)
     assert rater_habits.stability(nothing) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "places", "expected"),
+    [
+        ([], [0.0, 0.1, 5.0], [[0], [1], [2]]),
+        ([(0, 2)], [0.0, 5.0, 0.1], [[0, 2], [1]]),
+        ([(0, 1), (0, 2), (1, 2)], [0.0, 1.0, 2.0, 9.0], [[0, 1, 2], [3]]),
+        # Chains: 0 and 2 are not alike, so 1 joins the nearer one.
+        ([(0, 1), (1, 2)], [0.0, 1.0, 1.8], [[0], [1, 2]]),
+        ([(0, 1), (1, 2)], [0.0, 0.7, 1.8], [[0, 1], [2]]),
+        # Two pairs that are both like one rater.
+        ([(0, 1), (1, 2), (2, 3)], [0.0, 1.0, 2.5, 3.0], [[0, 1], [2, 3]]),
+    ],
+)
+def test_every_pair_of_a_group_is_alike(pairs, places, expected):
+    found = rater_habits.groups(pairs, np.array(places)[:, None])
+    assert found == expected
+    for group in found:
+        assert all((a, b) in pairs for a in group for b in group if a < b)
+
+
+def test_habits_of_raters_together_are_their_mean_on_each_object():
+    own = np.array([[1.0, 5.0, 3.0], [2.0, 6.0, np.nan], [np.nan, 7.0, np.nan]])
+    found = rater_habits.together(own, [[0, 2], [1]])
+    np.testing.assert_array_equal(found[:, 1], own[:, 1])
+    for rater in (0, 2):
+        np.testing.assert_array_equal(found[:, rater], [2.0, 2.0, np.nan])

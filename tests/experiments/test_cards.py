@@ -71,7 +71,7 @@ def run(tmp_path_factory, few):
     """The workdir of a short run, and its config."""
     folder = tmp_path_factory.mktemp("cards")
     write_raters(folder / "raters.npz")
-    config = configure(folder)
+    config = configure(folder, **{"prompts.merge": True})
     runs.train(config, folder / "run")
     return folder / "run", config
 
@@ -95,6 +95,35 @@ def test_made_raters_come_back(tmp_path):
     assert not {s for style in styles for s in style.train} & {
         s for style in styles for s in style.held_out
     }
+
+
+def test_raters_who_are_alike_can_share_a_card(tmp_path):
+    write_raters(tmp_path / "raters.npz")
+    apart, found = measure(tmp_path), measure(tmp_path, **{"prompts.merge": True})
+    assert (apart.groups, found.groups) == ([[0], [1], [2], [3]], [[0], [1, 2], [3]])
+    one, two, three, four = found.written.styles
+    assert (two.name, two.same_as) == ("rater 2", "")
+    assert three == two._replace(name="rater 3", same_as="rater 2")
+    # Both read the same images, so what they do together is the mean of what each does.
+    margins = [style.habits["margin"].value for style in apart.written.styles]
+    assert two.habits["margin"].value == pytest.approx((margins[1] + margins[2]) / 2, abs=1e-3)
+    assert [one.habits, four.habits] == [apart.written.styles[k].habits for k in (0, 3)]
+    assert found.facts()[-1] == "alike: no habit tells rater 2 from rater 3; they share a card"
+    assert "Raters merged: " in found.written.caveat
+    assert "(rater 2 and rater 3)" in found.written.caveat
+
+
+def test_a_shared_card_stands_once_in_the_file(tmp_path, few):
+    write_raters(tmp_path / "raters.npz")
+    found, path = measure(tmp_path, **{"prompts.merge": True}), tmp_path / "cards.yaml"
+    cards.write(path, found)
+    assert "- name: rater 3\n  same_as: rater 2\n" in path.read_text(encoding="utf-8")
+    assert prompts.parse(path.read_text(encoding="utf-8"), "x") == found.written
+    given = prompt_sets.load(configure(tmp_path, **{"prompts.path": str(path)}), 4)
+    np.testing.assert_array_equal(given.train[1], given.train[2])
+    merging = configure(tmp_path, **{"prompts.path": str(path), "prompts.merge": True})
+    with pytest.raises(InputError, match="prompts.merge is True, but prompts are not measured"):
+        prompt_sets.load(merging, 4)
 
 
 def test_the_cards_know_the_training_records_alone(tmp_path):
@@ -139,10 +168,12 @@ def test_a_run_measures_reports_and_resumes(run):
     folder, config = run
     written = (folder / "cards.yaml").read_bytes()
     report = json.loads((folder / "report" / "report.json").read_text())
-    assert len(report["cards"]) == 4
+    assert [card["name"] for card in report["cards"]] == [
+        "rater 1", "rater 2 and rater 3", "rater 4",
+    ]  # fmt: skip
     assert report["cards"][0]["measured"]["margin"]["mean"] < -1
     assert "Style cards" in (folder / "report" / "report.md").read_text()
-    assert any(text.startswith("Raters drawn alike") for text in report["caveats"])
+    assert any(text.startswith("Raters merged") for text in report["caveats"])
     runs.train(ml_collections.ConfigDict(config.to_dict()), folder)
     assert (folder / "cards.yaml").read_bytes() == written
 

@@ -8,7 +8,7 @@ from prosona_jax.report.card_summary import Card, Carded
 def _section(said):
     measured = {"margin": Interval(-1.5, -2.0, -1.0), "area": Interval(-0.2231, None, None)}
     drawn = {"margin": Interval(-1.25, -1.5, -1.0), "tips": Interval(0.02, 0.01, 0.03)}
-    cards = [Card("Anna", ("Draw tight.", "Stay inside."), measured, drawn)]
+    cards = [Card("Anna", 1, ("Draw tight.", "Stay inside."), measured, drawn)]
     return card_summary.section(Carded(cards, "mm", said, 7), figures.png)
 
 

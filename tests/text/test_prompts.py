@@ -147,6 +147,30 @@ def test_a_faulty_style_is_refused_in_one_line(style, message):
     assert _fault(yaml.safe_dump({"styles": [_small(), style]})) == message
 
 
+def test_a_style_can_have_the_sentences_of_an_earlier_one():
+    first, second, third = _parse(_small(), _large(), {"name": "c", "same_as": "a"})
+    assert third == first._replace(name="c", same_as="a")
+    assert prompts.distinct([first, second, third]) == [first, second]
+    described = [prompts.describe(style) for style in (first, second, third)]
+    assert described[2]["train"] == ["Draw little."]
+    assert prompts.cards(described) == {"a and c": [0, 2], "b": [1]}
+
+
+@pytest.mark.parametrize(
+    ("style", "message"),
+    [
+        ({"name": "c", "same_as": "d"}, "'d'; name an earlier style with sentences of its own"),
+        ({"name": "c", "same_as": "c"}, "'c'; name an earlier style with sentences of its own"),
+        ({"same_as": "a"}, "lacks `name`"),
+        ({"name": "c", "same_as": "a", "train": []}, "so `train` comes from that style; delete it"),
+    ],
+)
+def test_a_faulty_reference_to_a_style_is_refused(style, message):
+    fault = _fault(yaml.safe_dump({"styles": [_small(), _large(), style]}))
+    assert fault.startswith("p.yaml: style 3: ")
+    assert fault.endswith(message)
+
+
 def test_a_caveat_is_read_with_the_styles():
     text = yaml.safe_dump({"styles": [_small()]})
     assert prompts.parse(text, "p.yaml").caveat is None
