@@ -16,6 +16,7 @@ object itself looks like cancels. They are means over many points or pixels and 
 as a longest distance, so that they stay stable on masks of some dozens of pixels.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -54,57 +55,66 @@ class Slice(NamedTuple):
     mm: float  # place of the slice in its volume; NaN: unknown
 
 
-def measure(records: Iterable[Record]) -> Habits:
+def measure(
+    records: Iterable[Record],
+    drawn: Iterable[np.ndarray] | None = None,
+    *,
+    unit: str | None = None,
+) -> Habits:
     """Returns the habits of all raters in all records.
 
-    The habits of a volume are the means over its slices. Lengths are in mm if the pixel size of
-    every record is known, and else in pixels.
+    The habits of a volume are the means over its slices, but area and ends are those of the whole.
+
+    Args:
+        records: single images, and slices of volumes.
+        drawn: a model's masks u8 [R, H, W] for each record, each in the place of its rater's mask.
+            Their habits are returned, against the other raters' masks.
+        unit: of lengths in the image, "mm" or "px"; None: mm if the pixel size of every record is
+            known. A length in mm is NaN where the size is unknown.
     """
     objects: dict[str, list[Slice]] = {}
     sizes: list[float] = []
     patients: list[str] = []
-    for number, record in enumerate(records):
+    pairs = zip(records, itertools.repeat(None) if drawn is None else drawn, strict=False)
+    for number, (record, own) in enumerate(pairs):
         key = f"volume {record.volume}" if record.volume else f"image {number}"
         if key not in objects:
             objects[key] = []
             patients.append(record.patient_id)
             sizes.append(float(np.sqrt(np.prod(record.spacing_mm))))
-        objects[key].append(of_slice(record.masks, record.rater_valid, float(record.slice_mm)))
-    known = bool(np.isfinite(sizes).all())
+        objects[key].append(
+            of_slice(record.masks, record.rater_valid, float(record.slice_mm), drawn=own)
+        )
+    unit = unit or ("mm" if np.isfinite(sizes).all() else "px")
     table = np.array([_of_object(slices) for slices in objects.values()])  # [n, h, r]
     values = dict(zip(HABITS, np.moveaxis(table, 1, 0), strict=True))
-    for name in LENGTHS if known else ():
+    for name in LENGTHS if unit == "mm" else ():
         values[name] = values[name] * np.array(sizes)[:, None]
     steps = [step for own in objects.values() for step in np.diff(sorted({s.mm for s in own}))]
     slice_mm = float(np.median(steps)) if np.isfinite(steps).all() and steps else 0.0
-    return Habits(values, patients, "mm" if known else "px", slice_mm)
+    return Habits(values, patients, unit, slice_mm)
 
 
-def of_slice(masks: np.ndarray, rater_valid: Bool[np.ndarray, " r"], mm: float = np.nan) -> Slice:
+def of_slice(
+    masks: np.ndarray,
+    rater_valid: Bool[np.ndarray, " r"],
+    mm: float = np.nan,
+    *,
+    drawn: np.ndarray | None = None,
+) -> Slice:
     """Returns what is measured on one image.
 
     Args:
         masks: u8 {0, 1} [R, H, W].
         rater_valid: raters whose mask counts.
         mm: place of the image in its volume.
+        drawn: u8 [R, H, W]; mask r of these is measured in place of rater r's. None: the raters'.
 
     Returns:
         Habits are NaN for raters who do not count or drew nothing, and where the others' consensus
         is empty. Areas are NaN for raters who do not count.
     """
-    return of_drawn(masks, masks, rater_valid, mm)
-
-
-def of_drawn(
-    drawn: np.ndarray,
-    masks: np.ndarray,
-    rater_valid: Bool[np.ndarray, " r"],
-    mm: float = np.nan,
-) -> Slice:
-    """Returns the same of a model's masks u8 [R, H, W], each in the place of its rater's mask.
-
-    Mask r is compared with the other raters' masks in `masks`.
-    """
+    drawn = masks if drawn is None else drawn
     raters = len(masks)
     found, areas = np.full((len(OF_IMAGES), raters), np.nan), np.full((2, raters), np.nan)
     counted = np.flatnonzero(rater_valid)

@@ -26,7 +26,7 @@ from prosona_jax.types import InputError
 
 MEASURED = "measured"  # value of config.prompts.path
 FILE = "cards.yaml"
-_RECORDS = 500  # on which habits are measured; more change them little
+_RECORDS = 500  # about so many, on which habits are measured; more change them little
 _SENTENCES = {"train": 40, "held_out": 12}  # of a rater
 _HEADER = """\
 # Style cards, measured on {objects} training {what} of {patients} patients. Each habit of a rater
@@ -126,19 +126,22 @@ def measure(config: Config, data: Data) -> Cards:
             "k-th smallest and not a rater's, so there are no habits; set data.raters to 'stored' "
             "if the raters keep their order, or name a file such as configs/prompts/lidc.yaml"
         )
-    measured = habits.measure(data.dataset[index] for index in _chosen(data))
+    chosen = spread_objects(data, "train", _RECORDS).tolist()
+    measured = habits.measure(data.dataset[index] for index in chosen)
     names = data.dataset.rater_names or [f"rater {k}" for k in range(1, data.raters + 1)]
     return of_habits(measured, names, merge=config.prompts.merge)
 
 
-def _chosen(data: Data) -> list[int]:
-    """Returns about 500 training records, evenly spread; a volume is kept with all its slices."""
-    train = data.indices["train"]
-    names = [data.dataset.volumes[n] or f"image {n}" for n in train.tolist()]
+def spread_objects(data: Data, split: str, most: int) -> np.ndarray:
+    """Returns the indices of about so many records of a split, evenly spread.
+
+    A volume is kept with all its slices.
+    """
+    indices = data.indices[split]
+    names = np.array([data.dataset.volumes[n] or f"image {n}" for n in indices.tolist()])
     objects = np.unique(names)
-    most = max(1, _RECORDS * len(objects) // len(train))
-    kept = set(objects[inputs.spread(np.arange(len(objects)), most)].tolist())
-    return [n for n, name in zip(train.tolist(), names, strict=True) if name in kept]
+    kept = max(1, most * len(objects) // max(len(indices), 1))
+    return indices[np.isin(names, objects[inputs.spread(np.arange(len(objects)), kept)])]
 
 
 def of_habits(measured: Habits, names: Sequence[str], *, merge: bool = False) -> Cards:

@@ -11,9 +11,9 @@ from prosona_jax.report import document
 from prosona_jax.report.figures import FAINT, INK, LINES, WIDTH_IN, plain_axes, set_names
 
 Png = Callable[..., bytes]
-_SHOWN = ("margin", "area", "roughness", "tips")  # habits of an image; more than these, of a volume
+_SHOWN = {"margin": 2, "area": 0, "roughness": 3, "tips": 1, "first": 1, "last": 1}  # digits
+_ENDS = ("first", "last")  # habits of a volume
 _FACTORS = {"area": 100.0, "tips": 100.0}  # shown in percent
-_DIGITS = {"margin": 2, "area": 0, "roughness": 2, "tips": 1}
 _DRAWN = "#C2189B"
 
 
@@ -23,8 +23,8 @@ class Card(NamedTuple):
     name: str
     raters: int  # above 1: they could not be told apart, and share the card
     sentences: Sequence[str]
-    measured: dict[str, Interval]  # of the rater, on training images
-    drawn: dict[str, Interval]  # of the style, on scored images
+    measured: dict[str, Interval]  # of the rater, on training images or volumes
+    drawn: dict[str, Interval]  # of the style, on scored ones
 
 
 class Carded(NamedTuple):
@@ -33,21 +33,40 @@ class Carded(NamedTuple):
     cards: Sequence[Card]
     unit: str  # of margin and roughness: "mm" or "px"
     said: Sequence[str]  # the habits that sentences say
-    records: int  # scored images on which the styles' contours were measured
+    objects: str  # on which the styles' contours were measured, such as "12 scored volumes"
+
+    @property
+    def shown(self) -> list[str]:
+        """The habits that were measured on any rater or style."""
+        return [h for h in _SHOWN if any(h in c.measured or h in c.drawn for c in self.cards)]
+
+    def title(self, habit: str) -> str:
+        """Returns the head of a habit's column."""
+        if habit in _ENDS:
+            return f"{habit.capitalize()} slice, mm"
+        return f"{habit.capitalize()}, {'%' if habit in _FACTORS else self.unit}"
 
 
 def section(carded: Carded, png: Png) -> document.Section:
     """Returns the section."""
-    unsaid = [habit for habit in _SHOWN if habit not in (*carded.said, "area")]
+    unsaid = [habit for habit in carded.shown if habit not in (*carded.said, "area")]
     text = (
         "The prompts of this run are style cards: each rater's habits were measured on the "
         "training images, against the consensus of the other raters, and sentences say them. "
         "Margin: mean distance from the consensus' contour, positive outside. Area: relative to "
         "the consensus. "
         "Roughness: mean distance of the contour from its smoothed self. Tips: share of the area "
-        "in thin parts. Roughness and tips are differences from the mean of the other raters. The "
-        "second number of a cell is the same habit of the contours that the style draws on "
-        f"{carded.records} scored images, again against the other raters."
+        "in thin parts. Roughness and tips are differences from the mean of the other raters. "
+    )
+    if set(_ENDS) & set(carded.shown):
+        text += (
+            "First and last slice: distance by which contours begin before the consensus and end "
+            "after it, negative if they have fewer slices. What a style draws beyond the slices of "
+            "the data (`data.slices_beyond`) is not seen. "
+        )
+    text += (
+        "The second number of a cell is the same habit of the contours that the style draws on "
+        f"{carded.objects}, again against the other raters."
     )
     if any(card.raters > 1 for card in carded.cards):
         text += (
@@ -69,8 +88,8 @@ def section(carded: Carded, png: Png) -> document.Section:
                 "cards",
                 png(_chart(carded)),
                 "Measured habits of each rater and of the contours of its style",
-                "Habits of each rater on training images (blue) and of the contours that its style "
-                "draws on scored images (pink), with 95 % intervals over patients. The dashed line "
+                "Habits of each rater in training (blue) and of the contours that its style draws "
+                f"on {carded.objects} (pink), with 95 % intervals over patients. The dashed line "
                 "is the consensus of the other raters.",
             ),
         ],
@@ -86,18 +105,17 @@ def _sentences(carded: Carded) -> document.Table:
 
 
 def _numbers(carded: Carded) -> document.Table:
-    units = {"margin": carded.unit, "roughness": carded.unit, "area": "%", "tips": "%"}
-    columns = ("Style", *(f"{habit.capitalize()}, {units[habit]}" for habit in _SHOWN))
-    rows = [(card.name, *(_cell(card, habit) for habit in _SHOWN)) for card in carded.cards]
+    columns = ("Style", *map(carded.title, carded.shown))
+    rows = [(card.name, *(_cell(card, habit) for habit in carded.shown)) for card in carded.cards]
     caption = "The rater [95 % interval over patients]; drawn: the style."
-    return document.Table(columns, rows, "lrrrr", caption)
+    return document.Table(columns, rows, "l" + "r" * len(carded.shown), caption)
 
 
 def _cell(card: Card, habit: str) -> str:
-    digits = _DIGITS[habit]
+    digits = _SHOWN[habit]
 
     def number(value: float) -> str:
-        return f"{_shown(habit, value):+.{digits}f}"
+        return f"{_shown(habit, value):+z.{digits}f}"
 
     own, drawn = card.measured.get(habit), card.drawn.get(habit)
     parts = []
@@ -106,7 +124,7 @@ def _cell(card: Card, habit: str) -> str:
             f" [{number(own.low)}, {number(own.high)}]"
         )  # fmt: skip
         parts.append(f"{number(own.mean)}{span}")
-    if drawn is not None and np.isfinite(drawn.mean):
+    if drawn is not None:
         parts.append(f"drawn: {number(drawn.mean)}")
     return "; ".join(parts)
 
@@ -120,25 +138,25 @@ def _chart(carded: Carded) -> Figure:
     """Draws a panel for each habit, with two dots and intervals for each rater."""
     cards = carded.cards
     figure = Figure(figsize=(WIDTH_IN, 0.9 + 0.3 * len(cards)), layout="constrained")
-    axes = figure.subplots(1, len(_SHOWN), sharey=True)
-    units = {"margin": carded.unit, "roughness": carded.unit, "area": "%", "tips": "%"}
+    axes = figure.subplots(1, len(carded.shown), sharey=True, squeeze=False)[0]
     names, family = set_names([card.name for card in cards], size=7.0, inches=1.4)
-    for ax, habit in zip(axes, _SHOWN, strict=True):
+    for ax, habit in zip(axes, carded.shown, strict=True):
         ax.axvline(0, color="#999999", lw=0.8, ls="--")
         for n, card in enumerate(cards):
             for own, offset, colour in (
                 (card.measured.get(habit), -0.15, LINES[0]),
                 (card.drawn.get(habit), 0.15, _DRAWN),
             ):
-                if own is None or not np.isfinite(own.mean):
+                if own is None:
                     continue
                 if own.low is not None and own.high is not None:
                     span = [_shown(habit, own.low), _shown(habit, own.high)]
                     ax.plot(span, [n + offset] * 2, color=colour, lw=1.4)
                 ax.plot(_shown(habit, own.mean), n + offset, "o", color=colour, ms=3.5)
-        ax.set_title(f"{habit.capitalize()}, {units[habit]}", fontsize=8, color=INK)
+        ax.set_title(carded.title(habit), fontsize=8, color=INK)
         ax.grid(axis="x", color=FAINT, lw=0.6)
         ax.set_axisbelow(True)
+        ax.locator_params(axis="x", nbins=4)  # labels of neighbours must not touch
         plain_axes(ax)
     axes[0].set_yticks(range(len(cards)), names, fontfamily=family, parse_math=False)
     axes[0].set_ylim(len(cards) - 0.4, -0.6)

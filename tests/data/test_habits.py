@@ -104,7 +104,7 @@ def test_raters_without_a_mask_have_no_habits():
 
 def test_a_drawn_mask_takes_the_place_of_its_raters():
     masks, drawn = np.array([disc(12)] * 3), np.array([disc(14), disc(12), disc(10)])
-    found = habits.of_drawn(drawn, masks, np.ones(3, bool)).habits
+    found = habits.of_slice(masks, np.ones(3, bool), drawn=drawn).habits
     np.testing.assert_allclose(found[0], [2, 0, -2], atol=0.35)
 
 
@@ -143,3 +143,33 @@ def test_the_ends_of_a_volume_are_measured_in_mm():
     assert found.values["last"][0, 2] == -5.0
     area = disc(12).sum()
     assert found.values["area"][0, 2] == pytest.approx(np.log(3 * area / (4 * area)))
+
+
+def test_the_ends_of_what_is_drawn_are_measured_on_the_whole_volume():
+    """Raters draw slices 2 to 4 of 0 to 6; the first style 1 to 6, and the second 3 alone."""
+    masks = [[disc(12) * (2 <= n <= 4)] * 3 for n in range(7)]
+    drawn = [
+        np.array([disc(14) * (n >= 1), disc(10) * (n == 3), disc(12) * (2 <= n <= 4)])
+        for n in range(7)
+    ]
+    slices = [
+        record(own)._replace(volume="v", slice_mm=3.0 * n, record_id=f"v/{n}")
+        for n, own in enumerate(masks)
+    ]
+    found = habits.measure(slices, drawn)
+    np.testing.assert_array_equal(found.values["first"], [[3.0, -3.0, 0.0]])
+    np.testing.assert_array_equal(found.values["last"], [[6.0, -3.0, 0.0]])
+    # The margin is a mean over slices that raters drew on; the area is that of the volume.
+    np.testing.assert_allclose(found.values["margin"], [[2, -2, 0]], atol=0.35)
+    sizes = [disc(radius).sum() for radius in (14, 10, 12)]
+    expected = np.log([6 * sizes[0], sizes[1], 3 * sizes[2]]) - np.log(3 * sizes[2])
+    np.testing.assert_allclose(found.values["area"], expected[None])
+
+
+def test_the_unit_of_lengths_can_be_given():
+    masks = [disc(14), disc(14), disc(14), disc(16)]
+    pixels = habits.measure([record(masks, spacing=0.5)], unit="px")
+    np.testing.assert_allclose(pixels.values["margin"][0, 3], 2, atol=0.2)
+    unknown = habits.measure([record(masks, spacing=0.5), record(masks)], unit="mm").values
+    np.testing.assert_allclose(unknown["margin"][:, 3], [1, np.nan], atol=0.1)
+    assert np.isfinite(unknown["area"]).all()
