@@ -20,6 +20,7 @@ class Dataset(list, prepared.Dataset):
     """A list of records with the attributes of a prepared data set that these tests need."""
 
     patient_ids = PATIENTS
+    drawn = (True,) * len(PATIENTS)
     windowed_by_volume = False
 
 
