@@ -48,6 +48,11 @@ _STARTS = {"first", "start", "starts", "begin", "begins", "beginning", "before",
 _ENDS = {"last", "end", "ends", "stop", "stops", "after", "further", "finish"}
 # These name an end only of slices, or beside a word of time: "stay 2 mm outside" is a margin.
 _OPENS, _CLOSES = {"open", "set"}, {"close", "go", "stay"}
+_BOTH = {"both", "each", "either"}
+# In which direction an amount at an end points.
+_MORE = {"more", "extra", "additional", "further", "longer", "add", "added", "past"}
+_FEWER = {"less", "fewer", "shorter", "short", "skip", "omit", "drop", "remove", "cut"}
+_EARLY, _LATE = {"early", "earlier", "before", "sooner"}, {"late", "later", "after"}
 _TIMES = {"early", "earlier", "late", "later", "longer", "sooner"}
 
 
@@ -110,11 +115,11 @@ class HabitReader:
         for clause, worded in clauses:
             says, scores = np.split(worded, [len(AXES)])
             amounts = _by_axis(clause.amounts, self.scale)
-            for axis, value in amounts.items():
+            for axis, (value, stated) in amounts.items():
                 place = AXES.index(axis)
-                sign = says[place]
                 if axis == "margin":
-                    sign = quantities.direction(clause.words) or sign
+                    stated = quantities.direction(clause.words)
+                sign = stated or says[place]
                 found[place] = np.copysign(value / self.scale.spread[axis], sign)
                 exact[place] = True
             sure = 1.0 if amounts else (1 + self._lead(scores)) / 2
@@ -219,28 +224,45 @@ def _clauses(sentence: str) -> list[str]:
     return [part for part in parts if any(map(str.isalnum, part))] or [sentence]
 
 
-def _by_axis(amounts: Sequence[quantities.Amount], scale: Scale) -> dict[str, float]:
-    """Returns the amounts of a clause by axis, without sign."""
-    found = (_meant(amount, scale) for amount in amounts)
-    return {axis: value for axis, value in found if axis in scale.spread}
+def _by_axis(amounts: Sequence[quantities.Amount], scale: Scale) -> dict[str, tuple[float, int]]:
+    """Returns the amounts of a clause by axis, and their signs if words near them say these."""
+    found: dict[str, tuple[float, int]] = {}
+    for amount in amounts:
+        found |= _meant(amount, scale)
+    return {axis: own for axis, own in found.items() if axis in scale.spread}
 
 
-def _meant(amount: quantities.Amount, scale: Scale) -> tuple[str, float]:
-    """Returns the axis of an amount, "" if it has none, and its value in the axis' unit."""
+def _meant(amount: quantities.Amount, scale: Scale) -> dict[str, tuple[float, int]]:
+    """Returns an amount in the unit of its axis, or of both ends, with its sign; 0: not said."""
     value, unit = amount.value, amount.unit
     if unit == "%":
-        return "margin", float(np.log1p(value / 100)) / scale.area_per_margin
-    if scale.slice_mm and unit in ("slices", "mm") and (end := _end(amount)):
-        return end, value * (scale.slice_mm if unit == "slices" else 1.0)
-    return ("margin" if unit == scale.unit else ""), value
+        return {"margin": (float(np.log1p(value / 100)) / scale.area_per_margin, 0)}
+    if scale.slice_mm and unit in ("slices", "mm") and (ends := _ends(amount)):
+        mm = value * (scale.slice_mm if unit == "slices" else 1.0)
+        return {end: (mm, _sign(amount, end)) for end in ends}
+    return {"margin": (value, 0)} if unit == scale.unit else {}
 
 
-def _end(amount: quantities.Amount) -> str:
-    """Returns "first" or "last" if the words next to an amount name this end, else ""."""
+def _sign(amount: quantities.Amount, end: str) -> int:
+    """Returns 1 if the words next to an amount ask for more slices at an end, -1 for fewer."""
+    near = {*amount.before[-3:], *amount.after[:6]}
+    more, fewer = not near.isdisjoint(_MORE), not near.isdisjoint(_FEWER)
+    if more != fewer:
+        return 1 if more else -1
+    early, late = not near.isdisjoint(_EARLY), not near.isdisjoint(_LATE)
+    if early != late:
+        return 1 if early == (end == "first") else -1
+    return 0
+
+
+def _ends(amount: quantities.Amount) -> tuple[str, ...]:
+    """Returns the ends that the words next to an amount name: "first", "last", or both."""
     near = (*amount.before[::-1][:3], *amount.after[:6])
+    if not _BOTH.isdisjoint(near) and not {"end", "ends"}.isdisjoint(near):
+        return "first", "last"
     timed = amount.unit == "slices" or not _TIMES.isdisjoint(near)
     starts, ends = (_STARTS | _OPENS, _ENDS | _CLOSES) if timed else (_STARTS, _ENDS)
     for word in near:
         if word in starts | ends:
-            return "first" if word in starts else "last"
-    return ""
+            return ("first",) if word in starts else ("last",)
+    return ()

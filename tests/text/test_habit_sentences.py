@@ -109,7 +109,7 @@ def test_percents_become_margins_and_other_units_nothing(reader):
 def test_slices_belong_to_an_end():
     volumes = silent(VOLUMES)
     habits = volumes.embed(["It ends 2 slices later, and it starts 5 mm earlier."])[0, -len(AXES) :]
-    np.testing.assert_allclose(np.abs(habits), [0, 0, 0, 2.5, 2.5])
+    np.testing.assert_allclose(habits, [0, 0, 0, 2.5, 2.5])
 
 
 @pytest.mark.parametrize(
@@ -129,6 +129,26 @@ def test_slices_belong_to_an_end():
 )
 def test_habits_in_words(habits, words):
     assert silent(VOLUMES).in_words(np.array(habits, float)) == words
+
+
+@pytest.mark.parametrize(
+    ("sentence", "first", "last"),
+    [
+        ("one slice less at both ends", -1, -1),
+        ("Add two slices at each end.", 2, 2),
+        ("Start two slices later.", -2, 0),
+        ("Begin 2 slices before the others' first one.", 2, 0),
+        ("Finish 5 mm earlier.", 0, -2),
+        ("Go on for three slices after the others' last slice.", 0, 3),
+        ("Stay on for 2 slices past the end.", 0, 2),
+        ("Skip two slices at the start and skip three slices at the end.", -2, -3),
+        ("Draw one slice more at the end.", 0, 1),
+    ],
+)
+def test_amounts_at_an_end_have_the_direction_of_their_words(sentence, first, last):
+    """In slices; the reader's words say nothing, so only rules speak."""
+    found = silent(VOLUMES).read([sentence]).habits[0] * 2.0 / 2.5
+    np.testing.assert_allclose(found[-2:], [first, last], atol=1e-6)
 
 
 @pytest.mark.parametrize(
