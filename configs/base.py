@@ -102,6 +102,9 @@ def _augment() -> ml_collections.ConfigDict:
 def _model() -> ml_collections.ConfigDict:
     """The probabilistic U-Net."""
     model = ml_collections.ConfigDict()
+    # "prob_unet", or a baseline without a prior, which `compare` alone trains: "consensus" |
+    # "branches" | "unet_per_rater" | "pionono"; see docs/method.md.
+    model.network = "prob_unet"
     model.channels = (16, 32, 64, 128, 256)  # filters per scale; F = channels[0]
     model.convs_per_scale = 3
     model.norm = "group"  # GroupNorm after each convolution; "none" leaves it out

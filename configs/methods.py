@@ -26,6 +26,14 @@ _ID = {**_NO_TEXT, "stage_two.query": "id"}
 # (docs/experiments.md, trial 18).
 _DPERSONA = {"model.posterior_input": "all", "loss.bound": 0.5, "loss.ged": 0.0}
 
+# One network, trained end to end, with a mask for each rater or one for all. There is no prior.
+_DIRECT = {
+    **_NO_TEXT,
+    "stage_two.query": "none",
+    "loss.ged": 0.0,
+    "loss.bound": 0.0,
+}
+
 METHODS: dict[str, dict[str, object]] = {
     # ProSona's stage one alone: samples of the prior, no styles.
     "prob_unet": {"stage_two.query": "none", **_NO_TEXT},
@@ -39,4 +47,12 @@ METHODS: dict[str, dict[str, object]] = {
     "expert_id": _ID,
     # The config as it is. Its query reads sentences as "text", or as measured "habits".
     "prosona": {},
+    # One mask for all raters, learned from their majority vote.
+    "consensus": {**_DIRECT, "model.network": "consensus"},
+    # A U-Net that all raters share, and a head for each.
+    "branches": {**_DIRECT, "model.network": "branches"},
+    # A U-Net for each rater.
+    "unet_per_rater": {**_DIRECT, "model.network": "unet_per_rater"},
+    # A learned Gaussian for each rater in the latent space.
+    "pionono": {**_DIRECT, "model.network": "pionono"},
 }

@@ -88,7 +88,7 @@ def evaluate_styles(
             scores = _style_scores(batch, prediction)
             if not by_area:
                 scores |= dict.fromkeys(OF_ORDER, np.full(len(batch.index), np.nan))
-            rows[method] += _rows(batch, method, scores)
+            rows[method] += rows_of(batch, method, scores)
     return [row for own in rows.values() for row in gather_rows(own)]
 
 
@@ -123,7 +123,7 @@ def spread_by_score(rows: Sequence[Row], count: int) -> list[int]:
 def _score(batch: Batch, prediction: Prediction) -> list[Row]:
     """Returns the rows of one batch; those of "samples" also have the KL per dimension, "kl"."""
     by_method = sample_scores(prediction.samples, prediction.prior_mean, batch.rater_valid)
-    rows = [row for method, scores in by_method.items() for row in _rows(batch, method, scores)]
+    rows = [row for method, scores in by_method.items() for row in rows_of(batch, method, scores)]
     kl = dict(zip(batch.index.tolist(), prediction.kl.tolist(), strict=True))
     return [row | {"kl": kl[row["index"]]} if row["method"] == "samples" else row for row in rows]
 
@@ -145,7 +145,7 @@ def sample_scores(
     return by_method
 
 
-def _rows(batch: Batch, method: str, scores: metrics.Scores) -> list[Row]:
+def rows_of(batch: Batch, method: str, scores: metrics.Scores) -> list[Row]:
     """Returns one row per record of the batch, from scores of shape [b]."""
     return [
         {"index": int(index), "method": method}

@@ -26,8 +26,8 @@ class Personalised(NamedTuple):
     overlaps: Overlaps  # of the K masks of each set and the raters' masks, [b, p, ...]
     probs: Float[Array, "b p k h w"] | None  # None if `drawn` is False
     # For each level: 1 where text k retrieves its own rater, and where the rater retrieves text k.
-    text_to_visual: Float[Array, "b p l k"]
-    visual_to_text: Float[Array, "b p l k"]
+    text_to_visual: Float[Array | np.ndarray, "b p l k"]
+    visual_to_text: Float[Array | np.ndarray, "b p l k"]
 
 
 class Prompted(NamedTuple):

@@ -44,7 +44,7 @@ class Placed(NamedTuple):
     index: Any  # i32 [b], seeds the draws; slices of one volume may share it
     valid: Any  # f32 [b], as in Batch
     batch: Batch
-    located: Located
+    located: Located | None  # None: a network without a latent space
 
 
 class Drawn(NamedTuple):
@@ -92,6 +92,7 @@ def make_draw_step(model: ProbUNet, projector: Projector, samples: int) -> Calla
     """Returns ``draw_step(stage_one, placed, root) -> Drawn`` with S = `samples`."""
 
     def draw_step(stage_one: Params, placed: Placed, root: jax.Array) -> Drawn:
+        assert placed.located is not None
         batch, (prior, queries) = placed.batch, placed.located
         keys = rng.example_keys(root, "evaluate", 0, placed.index)
         features = model.apply(stage_one, batch.image, method="features").astype(jnp.float32)
@@ -104,7 +105,7 @@ def make_draw_step(model: ProbUNet, projector: Projector, samples: int) -> Calla
 
         def styled(query: jax.Array) -> tuple[Overlaps, jax.Array]:  # [b, k, d]
             drawn = probs(project(projector, prior, query, keys))
-            return count(drawn), _packed(drawn)
+            return count(drawn), packed(drawn)
 
         z = distributions.sample(prior, keys, samples)
         z = jnp.concatenate([prior.mu[:, None], z], axis=1)  # [b, 1 + s, d]
@@ -113,7 +114,7 @@ def make_draw_step(model: ProbUNet, projector: Projector, samples: int) -> Calla
         by_set = {
             name: jax.lax.map(styled, jnp.moveaxis(query, 1, 0)) for name, query in queries.items()
         }
-        packed = [_packed(drawn[:, :1]), *([by_set[OWN][1][0]] if by_set else [])]
+        masks = [packed(drawn[:, :1]), *([by_set[OWN][1][0]] if by_set else [])]
         return Drawn(
             samples=count(drawn[:, 1:]),
             prior_mean=count(jnp.repeat(drawn[:, :1], pairs, axis=1)),
@@ -121,12 +122,12 @@ def make_draw_step(model: ProbUNet, projector: Projector, samples: int) -> Calla
                 name: jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), overlaps)
                 for name, (overlaps, _) in by_set.items()
             },
-            packed=jnp.concatenate(packed, axis=1),
+            packed=jnp.concatenate(masks, axis=1),
         )
 
     return draw_step
 
 
-def _packed(probs: jax.Array) -> jax.Array:
+def packed(probs: jax.Array) -> jax.Array:
     """Returns the masks of probabilities [b, s, h, w] with eight pixels in a byte, u8 [b, s, n]."""
     return jnp.packbits(probs.reshape(*probs.shape[:2], -1) > 0.5, axis=-1)

@@ -10,15 +10,23 @@ import ml_collections
 import numpy as np
 import optax
 
-from prosona_jax.evaluation import in_distribution, sample_steps, style_steps, volume_steps
+from prosona_jax.evaluation import (
+    direct_steps,
+    in_distribution,
+    sample_steps,
+    style_steps,
+    volume_steps,
+)
 from prosona_jax.evaluation.in_distribution import Appearance
 from prosona_jax.experiments import second_stages
 from prosona_jax.models import encoding
+from prosona_jax.models.direct import Heads, Pionono
 from prosona_jax.models.prob_unet import ProbUNet
 from prosona_jax.models.projection import Projector
 from prosona_jax.models.query import Prompter
 from prosona_jax.training import (
     augment,
+    direct_loss,
     feature_cache,
     query_fit,
     stage_one,
@@ -28,6 +36,32 @@ from prosona_jax.training import (
 from prosona_jax.types import Params
 
 Config: TypeAlias = ml_collections.ConfigDict
+
+# The values of `model.network` that name a network without a prior: (raters, d, body) -> network.
+DIRECT: dict[str, Callable[[int, int, dict[str, Any]], Heads | Pionono]] = {
+    "consensus": lambda raters, d, body: Heads(1, True, **body),
+    "branches": lambda raters, d, body: Heads(raters, True, **body),
+    "unet_per_rater": lambda raters, d, body: Heads(raters, False, **body),
+    "pionono": lambda raters, d, body: Pionono(raters, d, **body),
+}
+
+
+def is_direct(config: Config) -> bool:
+    """Returns whether the config names a network of models/direct.py."""
+    return config.model.get("network", "prob_unet") in DIRECT  # older workdirs have no such field
+
+
+def direct(config: Config, raters: int) -> Heads | Pionono:
+    """Returns the network that draws the raters' masks directly."""
+    m = config.model
+    body = {
+        "channels": tuple(m.channels),
+        "convs_per_scale": m.convs_per_scale,
+        "norm": m.norm,
+        "layers": m.fcomb_layers,
+        "dtype": jnp.dtype(m.dtype),
+    }
+    return DIRECT[m.network](raters, m.latent_dim, body)
 
 
 def model(config: Config) -> ProbUNet:
@@ -90,6 +124,26 @@ def train_step(
         tx,
         config.optimizer.ema_decay,
     )
+
+
+def direct_train_step(
+    config: Config, network: Heads | Pionono, tx: optax.GradientTransformation
+) -> step.TrainStep:
+    """Returns the pure training step of a network that draws the raters' masks directly."""
+    weights = {name: config.loss[name] for name in ("dice", "cross_entropy", "kl")}
+    augmentation = augment.Augmentation(**config.augment)
+    return step.make_train_step(
+        direct_loss.make_loss_terms(network, config.model.latent_dim, augmentation),
+        lambda step: weights,
+        tx,
+        config.optimizer.ema_decay,
+    )
+
+
+def direct_step(config: Config, *, raters: int, samples: int) -> Callable[..., volume_steps.Drawn]:
+    """Returns the pure evaluation step of such a network, see `direct_steps`."""
+    network = direct(config, raters).clone(mirrored=config.evaluate.mirror)
+    return direct_steps.make_draw_step(network, raters, config.model.latent_dim, samples)
 
 
 def eval_step(config: Config, *, samples: int, drawn: bool) -> sample_steps.EvalStep:

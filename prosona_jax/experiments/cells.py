@@ -13,6 +13,8 @@ import jax
 
 from prosona_jax import checksum, files
 from prosona_jax.experiments import (
+    build,
+    direct,
     inputs,
     predictions,
     prompt_sets,
@@ -96,6 +98,9 @@ def _trained(cell: Cell) -> list[Row]:
     """Trains a cell and returns its rows; keeps other processes out of its fold and seed."""
     one = cell.stage_one
     with stages.alone(cell.shared):
+        if build.is_direct(cell.config):
+            direct.fit(cell.config, one, cell.data)
+            return _once(one / _ROWS, lambda: direct.score(cell.config, one, cell.data))
         sampled = _once(one / _ROWS, lambda: _sampled(cell, one))
         return [*sampled, *_styled(cell, one)]
 

@@ -4,13 +4,14 @@ import operator
 from typing import Any
 
 from prosona_jax.evaluation import volume_latents
-from prosona_jax.experiments import second_stages
+from prosona_jax.experiments import build, second_stages
 from prosona_jax.experiments.build import Config
 from prosona_jax.training import stage_one, stage_two
 from prosona_jax.types import InputError
 
 _CHOICES = {
     "parallel": ("mesh", "pmap"),
+    "model.network": ("prob_unet", *build.DIRECT),
     "model.norm": ("none", "group"),
     "model.posterior_input": ("single", "all"),
     "model.dtype": ("float32", "bfloat16"),
@@ -18,6 +19,7 @@ _CHOICES = {
     "stage_two.projection": ("analytic", "bank"),
     "evaluate.latent": volume_latents.LATENTS,
 }
+_NEW = ("evaluate.latent", "model.network")
 _WEIGHTS = tuple(f"loss.{term}" for term in stage_one.TERMS)
 _WEIGHTS_OF_STAGE_TWO = tuple(f"stage_two.{term}" for term in stage_two.TERMS)
 _LEAST = {
@@ -60,8 +62,9 @@ _ABOVE_0 = (
 def check(config: Config) -> None:
     """Raises InputError if a field of the model, loss or schedule has an invalid value."""
     for field, allowed in _CHOICES.items():
-        # Workdirs from before this field have none.
-        if field == "evaluate.latent" and "latent" not in config.evaluate:
+        section, _, name = field.rpartition(".")
+        # Workdirs from before these fields have none.
+        if field in _NEW and name not in config[section]:
             continue
         if (value := _value(config, field)) not in allowed:
             raise InputError(f"config.{field} is {value!r}; choose from {', '.join(allowed)}")
@@ -87,6 +90,13 @@ def check(config: Config) -> None:
         raise InputError(
             "config.stage_two.query is 'habits', but config.prompts.degree_reader reads sentences "
             "as degrees: set prompts.degree_reader to '', or stage_two.query to 'text'"
+        )
+    if build.is_direct(config) and (
+        second_stages.exists(config) or config.loss.ged or config.loss.bound
+    ):
+        raise InputError(
+            f"config.model.network is {config.model.network!r} and has no prior: set "
+            "stage_two.query to 'none', and loss.ged and loss.bound to 0"
         )
     weighed = any(_value(config, field) for field in _WEIGHTS_OF_STAGE_TWO)
     if second_stages.exists(config) and not weighed:

@@ -14,6 +14,7 @@ import numpy as np
 
 from prosona_jax.evaluation import scoring
 from prosona_jax.experiments import (
+    build,
     card_scores,
     cards,
     inputs,
@@ -56,6 +57,11 @@ def train(config: Config, folder: str | os.PathLike[str]) -> None:
     """
     folder = pathlib.Path(folder).expanduser()
     stages.check(config)
+    if build.is_direct(config):
+        raise InputError(
+            f"config.model.network is {config.model.network!r}, a baseline without a prior, which "
+            "prosona_jax.compare alone trains: set it to 'prob_unet'"
+        )
     data = inputs.load_data(config, needed=("train", "validation", config.data.split))
     stages.check_raters(config, data.raters)
     measured = cards.measure(config, data) if cards.wanted(config) else None

@@ -119,7 +119,7 @@ def fit_stage_one(config: Config, folder: pathlib.Path, data: Data) -> None:
         root=jax.random.key(config.seed),
         validate=validate,
         cost=lambda scores: scores["ged"],
-        schedule=_schedule(config, config.steps),
+        schedule=schedule(config, config.steps),
     )
     if not measured:
         _, best = read_stage_one(config, folder, channels=data.channels, raters=data.raters)
@@ -175,8 +175,8 @@ def read_stage_one(
     config: Config, folder: pathlib.Path, *, channels: int, raters: int
 ) -> tuple[int, Params]:
     """Returns the step and the parameters of the folder's best checkpoint."""
-    like = _like(config, lambda: _initial_stage_one(config, channels, raters))
-    best, params, _ = checkpoint.read_best(folder, like)
+    zeros = like(config, lambda: _initial_stage_one(config, channels, raters))
+    best, params, _ = checkpoint.read_best(folder, zeros)
     return best, params
 
 
@@ -185,7 +185,7 @@ def _initial_stage_one(config: Config, channels: int, raters: int) -> Params:
     return build.initialise(config, build.model(config), root, (size, size, channels), raters)
 
 
-def _like(config: Config, make: Callable[[], Any]) -> Any:
+def like(config: Config, make: Callable[[], Any]) -> Any:
     """Returns zeros on the devices in the shapes of `make()`, which is not computed."""
     shapes = jax.eval_shape(make)
     zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
@@ -236,7 +236,7 @@ def fit_stage_two(
         root=jax.random.key(config.seed),
         validate=validate,
         cost=lambda scores: -scores["dice_mean"],
-        schedule=_schedule(config, config.stage_two.steps),
+        schedule=schedule(config, config.stage_two.steps),
         carry=text or None,
     )
 
@@ -248,11 +248,11 @@ def read_stage_two(
     dim = described["encoder"]["dim"] if described else None
     initial = functools.partial(_initial_stage_two, config, channels, raters, dim)
     if not described:
-        best, params, _ = checkpoint.read_best(folder, _like(config, initial))
+        best, params, _ = checkpoint.read_best(folder, like(config, initial))
         return predictions.StageTwo(best, params, raters, {})
     text = _empty_text(described, raters)
-    like = _like(config, lambda: {"average": initial(), "carry": text})
-    best, tree, _ = checkpoint.read_best(folder, like)
+    zeros = like(config, lambda: {"average": initial(), "carry": text})
+    best, tree, _ = checkpoint.read_best(folder, zeros)
     return predictions.StageTwo(best, tree["average"], raters, jax.device_get(tree["carry"]))
 
 
@@ -309,7 +309,8 @@ def _encode(config: Config, data: Data, stage_one: Params) -> encoding.Encoded:
     )
 
 
-def _schedule(config: Config, steps: int) -> Schedule:
+def schedule(config: Config, steps: int) -> Schedule:
+    """Returns when a training of so many steps logs, validates and saves."""
     return Schedule(
         steps, config.log_every_steps, config.evaluate.every_steps, config.checkpoint_every_steps
     )

@@ -25,6 +25,16 @@ def _turn_back(x: Float[Array, "b h h c"], view: int) -> Float[Array, "b h h c"]
     return jnp.flip(back, 2) if view >= 4 else back
 
 
+def average_over_views(unet: UNet, image: Float[Array, "b h h c"]) -> Float[Array, "b h h f"]:
+    """Returns the mean of U over the eight mirrored and rotated images, each transformed back."""
+    # Records stay on the leading axis, so that a sharded batch stays on its devices.
+    views = jnp.stack([_turn(image, view) for view in range(_VIEWS)], axis=1)
+    seen = unet(views.reshape(-1, *image.shape[1:])).astype(jnp.float32)
+    seen = seen.reshape(*views.shape[:-1], -1)
+    back = [_turn_back(seen[:, view], view) for view in range(_VIEWS)]
+    return jnp.mean(jnp.stack(back), axis=0)
+
+
 class LatentEncoder(nn.Module):
     """Encoder, global average, and a linear map to the mean and log sigma of the latent."""
 
@@ -97,14 +107,7 @@ class ProbUNet(nn.Module):
 
     def features(self, image: Float[Array, "b h w c"]) -> Float[Array, "b h w f"]:
         """Returns U(x)."""
-        if not self.mirrored:
-            return self.unet(image)
-        # Records stay on the leading axis, so that a sharded batch stays on its devices.
-        views = jnp.stack([_turn(image, view) for view in range(_VIEWS)], axis=1)
-        seen = self.unet(views.reshape(-1, *image.shape[1:])).astype(jnp.float32)
-        seen = seen.reshape(*views.shape[:-1], -1)
-        back = [_turn_back(seen[:, view], view) for view in range(_VIEWS)]
-        return jnp.mean(jnp.stack(back), axis=0)
+        return average_over_views(self.unet, image) if self.mirrored else self.unet(image)
 
     def prior(self, image: Float[Array, "b h w c"]) -> Gaussian:
         """Returns p(z|x)."""
