@@ -28,7 +28,16 @@ TRAINED, HELD_OUT = ", training sentences", ", held-out sentences"
 _IDS = ("record_id", "patient_id")
 _NOT_SCORES = (*_IDS, "volume", "slices", "site", "run", "method", "fold", "seed", "commit")
 OF_STYLES = {"prompts_mean": "", "prompts_train": TRAINED, "prompts_held_out": HELD_OUT}
-BASELINES = ("dpersona", "dpersona_heads", "expert_id", f"prosona{TRAINED}")
+BASELINES = (
+    "consensus",
+    "branches",
+    "unet_per_rater",
+    "pionono",
+    "dpersona",
+    "dpersona_heads",
+    "expert_id",
+    f"prosona{TRAINED}",
+)
 DIVERSE = "dpersona"  # the baseline for samples of the first stages
 SHARE = "_share"  # suffix of a metric: the difference divided by the baseline's mean
 _GEDS = ("ged", "ged_dpersona")  # only of these metrics is a share shown

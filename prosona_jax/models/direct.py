@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -103,7 +104,7 @@ class Pionono(nn.Module):
     ) -> Float[Array, "b s h w"]:
         """Returns the logits of S samples; sample s is one of rater s modulo R."""
         rater = jnp.arange(noise.shape[1]) % self.masks
-        z = self.mean[rater] + jnp.einsum("sij,bsj->bsi", self._triangle()[rater], noise)
+        z = self.mean[rater][None] + jnp.einsum("sij,bsj->bsi", self._triangle()[rater], noise)
         return self.fcomb(_seen(self.unet, image, self.mirrored), z)
 
     def divergence(self) -> Float[Array, " m"]:
@@ -117,7 +118,7 @@ class Pionono(nn.Module):
 
     def _triangle(self) -> Float[Array, "m d d"]:
         below = jnp.tril(self.below, -1)
-        return below + jnp.exp(self.log_diagonal)[:, :, None] * jnp.eye(self.latent_dim)
+        return below + jax.vmap(jnp.diag)(jnp.exp(self.log_diagonal))
 
 
 def _seen(unet: UNet, image: Float[Array, "b h w c"], mirrored: bool) -> Float[Array, "b h w f"]:
