@@ -1,16 +1,17 @@
 """Pure steps that evaluate stage one: they draw samples of the prior and count overlaps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Bool, Float
 
 from prosona_jax import rng
 from prosona_jax.evaluation.metrics import Overlaps, count_overlaps
 from prosona_jax.models import distributions
-from prosona_jax.models.encoding import posterior_masks
+from prosona_jax.models.encoding import encode_image, offsets, posterior_masks
 from prosona_jax.models.prob_unet import ProbUNet
 from prosona_jax.types import Batch, Params
 
@@ -68,6 +69,49 @@ def make_eval_step(model: ProbUNet, samples: int, posterior_input: str, *, drawn
         )
 
     return eval_step
+
+
+class Explored(NamedTuple):
+    """What latents draw on each image of a batch."""
+
+    mean: Bool[Array, "b h w"]  # f(x, mu_p)
+    samples: Bool[Array, "b s h w"]  # of the prior
+    codes: Float[Array, "b s d"]  # of the samples; these latents are given as (z - mu_p) / sigma_p
+    walks: Bool[Array, "b d t h w"]  # along each dimension, the others at 0
+    raters: Float[Array, "b r d"]  # the posterior's mean of each rater's mask
+
+
+def make_explore_step(
+    model: ProbUNet, samples: int, posterior_input: str, steps: Sequence[float]
+) -> Callable[[Params, Batch, jax.Array], Explored]:
+    """Returns ``explore_step(params, batch, root) -> Explored``.
+
+    Args:
+        model: the network of stage one.
+        samples: S.
+        posterior_input: "single" or "all", as in `posterior_masks`.
+        steps: the T places of a walk along a dimension, in units of sigma_p.
+    """
+    d = model.latent_dim
+    along = np.einsum("ij,t->itj", np.eye(d), np.array(steps)).reshape(-1, d).astype(np.float32)
+
+    def explore_step(params: Params, batch: Batch, root: jax.Array) -> Explored:
+        features, prior = encode_image(model, params, batch.image)
+        b = len(batch.index)
+        codes = distributions.draws(rng.example_keys(root, "evaluate", 0, batch.index), samples, d)
+        fixed = jnp.broadcast_to(np.pad(along, ((1, 0), (0, 0))), (b, 1 + len(along), d))
+        z = distributions.unwhiten(prior, jnp.concatenate([fixed, codes], axis=1))
+        drawn = model.apply(params, features, z, method="decode") > 0
+        walks = drawn[:, 1 : 1 + len(along)]
+        return Explored(
+            mean=drawn[:, 0],
+            samples=drawn[:, 1 + len(along) :],
+            codes=codes,
+            walks=walks.reshape(b, d, len(steps), *walks.shape[2:]),
+            raters=offsets(model, params, batch, prior, posterior_input=posterior_input),
+        )
+
+    return explore_step
 
 
 def make_decode_step(model: ProbUNet) -> Callable[..., Float[Array, "b s h w"]]:

@@ -270,6 +270,13 @@ def fit_step(config: Config) -> Callable[..., jax.Array]:
     return query_fit.make_fit(loss)
 
 
+def explore_step(config: Config, *, samples: int, steps: Sequence[float]) -> Callable[..., Any]:
+    """Returns the pure step that draws along each latent dimension, and samples of the prior."""
+    return sample_steps.make_explore_step(
+        evaluated_model(config), samples, config.model.posterior_input, steps
+    )
+
+
 def sample_step(config: Config, samples: int) -> Callable[..., jax.Array]:
     """Returns the pure step that draws samples of the prior on images without masks."""
     return sample_steps.make_sample_step(evaluated_model(config), samples)

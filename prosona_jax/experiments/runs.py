@@ -18,6 +18,7 @@ from prosona_jax.experiments import (
     card_scores,
     cards,
     inputs,
+    latent_traits,
     limits,
     predictions,
     probing,
@@ -140,6 +141,7 @@ def _report(config: Config, folder: pathlib.Path, report_folder: pathlib.Path, d
     if second is not None and config.prompts.get("probe") and run.prompts is not None and chosen:
         shown = chosen[len(chosen) // 2]
         language = probing.of_run(folder, run, config, params, second, data, shown)
+    explored = latent_traits.of_run(config, params, data, chosen, panels)
     carded = second and card_scores.of_run(config, params, second, data, run.prompts)
     if jax.process_index() > 0:
         return
@@ -151,6 +153,7 @@ def _report(config: Config, folder: pathlib.Path, report_folder: pathlib.Path, d
             "stage two": monitor.read_history(two),
         },
         latent_kl=result.latent_kl,
+        explored=explored,
         panels=panels,
         provenance=provenance.describe()
         | {

@@ -25,6 +25,7 @@ from prosona_jax.report import (
     document,
     figures,
     language_summary,
+    latent_summary,
     sample_summary,
     site_summary,
     style_summary,
@@ -33,6 +34,7 @@ from prosona_jax.report import (
 from prosona_jax.report.card_summary import Card, Carded
 from prosona_jax.report.figures import Panel
 from prosona_jax.report.language_summary import Language
+from prosona_jax.report.latent_summary import Explored
 from prosona_jax.report.sample_summary import GED, MATCHED
 from prosona_jax.report.style_summary import Styled
 from prosona_jax.report.volume_summary import Volumes
@@ -64,6 +66,7 @@ class Evaluated(NamedTuple):
     carded: Carded | None  # the raters' measured habits; None: prompts are no measured cards
     by_area: bool  # True: raters have no identity; an image's masks are sorted by area
     bootstrap: int  # resamples of patients for each interval
+    explored: Explored | None = None  # what the latent dimensions do; None: not measured
     volumes: Volumes | None = None  # the scores of volumes; None: the records are no slices
 
     def scored(self) -> Rows:
@@ -131,6 +134,7 @@ def write_report(folder: str | os.PathLike[str], evaluated: Evaluated) -> dict[s
             "kl": evaluated.latent_kl,
             "threshold": ACTIVE_NATS,
             "active": evaluated.active(),
+            **(latent_summary.numbers(evaluated.explored) if evaluated.explored else {}),
         },
         "volumes": volume_summary.numbers(volumes, in_3d) if volumes and in_3d else {},
         "data": evaluated.data,
@@ -177,6 +181,8 @@ def _sections(
     of_volumes = volumes.rows if volumes else []
     yield site_summary.section(evaluated.rows, of_volumes, samples, bootstrap)
     yield sample_summary.latent(kl, active, png)
+    if evaluated.explored:
+        yield latent_summary.section(evaluated.explored, kl, png)
     for stage, history in evaluated.history.items():
         yield _training(stage, history, png)
     yield document.origin(evaluated.provenance)
