@@ -20,7 +20,7 @@ def folder(tmp_path_factory):
         (
             {"methods": ["prosona", "unet"]},
             "--methods: 'unet' is unknown; choose from prob_unet, dpersona, dpersona_heads, "
-            "dpersona_id, expert_id, prosona",
+            "dpersona_id, expert_id, prosona, consensus, branches, unet_per_rater, pionono",
         ),
         (
             {"methods": ["prosona", "expert_id", "prosona"]},

@@ -1,15 +1,8 @@
 """Measures what each latent dimension does to a contour, and how well the dimensions are separated.
 
-A *trait* is one number of a mask, relative to the mask at the prior's mean of the same image:
-
-    area         log(A / A_0)
-    elongation   log of the ratio of the main axes, minus that of the mean mask
-    roughness    mean distance of the contour from its smoothed self, divided by sqrt(A), minus that
-                 of the mean mask
-    right, down  shift of the centre, in units of sqrt(A_0)
-
-Codes and traits are compared within an image: the mean over its samples is subtracted from both. A
-linear regression then gives the traits y = B^T c of a code c:
+The contour is described by traits (`data_pipelines/traits.py`). Codes and traits are compared
+within an image: the mean over its samples is subtracted from both. A linear regression then gives
+the traits y = B^T c of a code c:
 
     effect of dimension i on trait j      B_ij sd(c_i) / sd(y_j), the importance |.| in P_ij
     explained_j                           R^2 of the regression of trait j
@@ -29,12 +22,8 @@ not count.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
-from data_pipelines import habits
-
-TRAITS = ("area", "elongation", "roughness", "right", "down")
-_FEWEST_PX = 12  # of a mask; smaller ones have no shape
 _RIDGE = 1e-6
 
 
@@ -45,33 +34,6 @@ class Separation(NamedTuple):
     explained: Float[np.ndarray, " t"]  # R^2, 0 to 1
     disentanglement: float
     completeness: float
-
-
-def traits(
-    masks: Bool[np.ndarray, "s h w"], mean: Bool[np.ndarray, "h w"]
-) -> Float[np.ndarray, "s t"]:
-    """Returns the traits of masks; NaN where a mask, or the mean mask, is too small for a shape."""
-    found = np.full((len(masks), len(TRAITS)), np.nan)
-    if mean.sum() < _FEWEST_PX:
-        return found
-    base = _shape(mean)
-    for n, mask in enumerate(masks):
-        if mask.sum() >= _FEWEST_PX:
-            own = _shape(mask)
-            found[n] = own - base
-            found[n, -2:] /= np.sqrt(mean.sum())
-    return found
-
-
-def _shape(mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, " t"]:
-    rows, columns = np.nonzero(mask)
-    centre = np.array([columns.mean(), rows.mean()])
-    # A pixel is a square: its own variance of 1/12 keeps the axes of thin masks above 0.
-    spread = np.cov(np.stack([columns, rows]), bias=True) + np.eye(2) / 12
-    low, high = np.linalg.eigvalsh(spread)
-    area = mask.sum()
-    rough = habits.roughness(mask) / np.sqrt(area)
-    return np.array([np.log(area), np.log(high / low) / 2, rough, centre[0], centre[1]])
 
 
 def within(

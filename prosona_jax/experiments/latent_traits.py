@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
+from data_pipelines import traits
 from prosona_jax.evaluation import disentanglement
-from prosona_jax.evaluation.disentanglement import TRAITS
 from prosona_jax.experiments import build, inputs, predictions
 from prosona_jax.experiments.build import Config
 from prosona_jax.experiments.inputs import Data
@@ -43,15 +43,15 @@ def of_run(
             own = jax.tree.map(lambda x: np.asarray(x[i]), found)  # noqa: B023 - used at once
             valid = batch.rater_valid[i]
             codes.append(own.codes)
-            of_samples.append(disentanglement.traits(own.samples, own.mean))
+            of_samples.append(traits.of(own.samples, own.mean))
             latents.append(own.raters[valid])
-            of_raters.append(disentanglement.traits(batch.masks[i][valid] > 0, own.mean))
+            of_raters.append(traits.of(batch.masks[i][valid] > 0, own.mean))
             if index == chosen[place]:
                 walks = own.walks
     assert walks is not None
     single = config.model.posterior_input == "single"
     return Explored(
-        traits=TRAITS,
+        traits=traits.TRAITS,
         samples=disentanglement.separate(*_stacked(codes, of_samples)),
         shares=disentanglement.shares(*_stacked(latents, of_raters)) if single else None,
         records=len(indices),

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prosona_jax.evaluation.disentanglement import TRAITS, Separation
+from data_pipelines.traits import TRAITS
+from prosona_jax.evaluation.disentanglement import Separation
 from prosona_jax.report import figures, latent_summary
 from prosona_jax.report.figures import Panel
 from prosona_jax.report.latent_summary import Explored
