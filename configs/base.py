@@ -81,7 +81,7 @@ def _data() -> ml_collections.ConfigDict:
     data.layout = ""  # known layout of the folder, such as "qubiq"; "": the two patterns say it
     data.images = ""  # pattern of the image files, such as "images/{case}.nii.gz"
     data.masks = ""  # pattern of the mask files, such as "masks/{case}/{rater}.nii.gz"
-    data.channels = ()  # what {channel} in data.images stands for, in order; (): no such part
+    data.channels = ()  # what {channel} in data.images stands for; without it, those of each file
     data.label = ()  # values of the mask files that are the object; (): all above 0
     data.unit = ""  # HU | unit (0..1) | arbitrary, if the files do not state it
     return data

@@ -43,8 +43,10 @@ _MASKS = flags.DEFINE_string(
     "masks", None, "Pattern of the masks; default: recognised.", flag_values=_FLAGS
 )
 _CHANNELS = flags.DEFINE_list(
-    "channels", [], "What {channel} in the pattern of images stands for.", flag_values=_FLAGS
-)
+    "channels", [],
+    "What {channel} in the pattern of images stands for; without it, the channels in each file.",
+    flag_values=_FLAGS,
+)  # fmt: skip
 _LABEL = flags.DEFINE_list(
     "label", [], "Values of the masks that are the object, such as 1,2; default: all above 0.",
     flag_values=_FLAGS,
@@ -75,6 +77,7 @@ def inspect(
     *,
     layout: Layout | None,
     name: str,
+    channels: tuple[str, ...],
     labels: tuple[int, ...],
     unit: str,
 ) -> Inspected:
@@ -84,6 +87,7 @@ def inspect(
         root: the folder.
         layout: its layout; None: it is recognised.
         name: name of a known layout that `layout` is.
+        channels: names of the channels; none: those of the layout.
         labels: values of the masks that are the object; none: all above 0.
         unit: unit of the values if the files do not state it; "": it is guessed.
 
@@ -91,9 +95,9 @@ def inspect(
         InputError: the path is no folder, or no file fits.
     """
     if layout is None:
-        name, found = guessing.recognise(root)
-    else:
-        found = finding.find(root, layout)
+        name, recognised = guessing.recognise(root)
+        layout = recognised.layout
+    found = finding.find(root, layout._replace(channels=channels or layout.channels))
     count = len(found.cases)
     chosen = set(np.linspace(0, count - 1, min(_SHOWN, count)).round().astype(int).tolist())
     guessed = False
@@ -179,7 +183,14 @@ def main(*paths: str) -> None:
         bundle.check(output, _FILES, "inspection")
     labels = _labels()
     layout, name = _asked()
-    inspected = inspect(root, layout=layout, name=name, labels=labels, unit=_UNIT.value or "")
+    inspected = inspect(
+        root,
+        layout=layout,
+        name=name,
+        channels=tuple(_CHANNELS.value),
+        labels=labels,
+        unit=_UNIT.value or "",
+    )
     described, faults = lines(inspected)
     sys.stdout.write("\n".join([*described, *faults]) + "\n")
     if output:
@@ -207,12 +218,7 @@ def _asked() -> tuple[Layout | None, str]:
             raise InputError("give both --images and --masks, or --layout")
         return None, ""
     known = known or Layout("", "")
-    layout = Layout(
-        _IMAGES.value or known.images,
-        _MASKS.value or known.masks,
-        tuple(_CHANNELS.value) or known.channels,
-        known.unit,
-    )
+    layout = known._replace(images=_IMAGES.value or known.images, masks=_MASKS.value or known.masks)
     return layout, _LAYOUT.value or ""
 
 

@@ -80,6 +80,23 @@ def read_gray(file: pathlib.Path, page: int = 0) -> Gray:
     return Gray(values, white, transparent, opened.white_is_zero)
 
 
+def read_colours(file: pathlib.Path, page: int = 0) -> np.ndarray | None:
+    """Reads red, green and blue of one image, f32 [H, W, 3] from 0 to 255; None: it is stored gray.
+
+    Transparent pixels are blended with black.
+
+    Raises:
+        InputError: no such file, or it cannot be read completely.
+    """
+    with _open(file, page) as opened:
+        image = opened.pixels
+        if Image.getmodebase(image.mode) == "L":
+            return None
+        alpha = _alpha(image)
+        colours = np.asarray(image.convert("RGB")).astype(np.float32)
+    return colours if alpha is None else colours * alpha[..., None]
+
+
 def read_mask(file: pathlib.Path) -> np.ndarray:
     """Reads a mask as bool [H, W]: every pixel that is not black is foreground.
 

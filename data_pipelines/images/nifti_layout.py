@@ -52,14 +52,23 @@ class Layout(NamedTuple):
         return (*within, *[0] * (rank - len(within)))
 
 
-def lay_out(path: pathlib.Path, volume: Any, axis: int | None) -> Layout:
+def lay_out(path: pathlib.Path, volume: Any, axis: int | None, *, channels: bool = False) -> Layout:
     """Returns how a volume is cut along the axis, or along the one that suits its header.
+
+    Args:
+        path: the file, for messages.
+        volume: the volume.
+        axis: the axis along which slices are counted; None: see the module.
+        channels: one further axis may hold channels, the fourth or, after one of length 1, the
+            fifth, where NIfTI puts the parts of vectors.
 
     Raises:
         InputError: the volume is not 2-D or 3-D, or has no such axis, or its header is invalid.
     """
     shape, dtype = volume.shape, volume.get_data_dtype()
     space = _squeezed(shape)
+    if channels and set(space[3:-1]) <= {1}:
+        space = space[:3]
     if len(space) not in (2, 3) or 0 in shape or dtype.kind not in "biuf":
         raise InputError(f"{path}: is {dtype} {list(shape)}; store real numbers in 2-D or 3-D")
     sizes, caveats = _sizes(path, volume)

@@ -54,7 +54,7 @@ def lines(found: Found, survey: Survey) -> list[str]:
     found_lines = {
         "images": found.layout.images,
         "masks": found.layout.masks,
-        "channels": ", ".join(found.layout.channels) or "one",
+        "channels": _channels(found, survey),
         "cases": f"{len(cases)} of {patients} patients",
         "sites": ", ".join(sites) or "unknown",
         "splits": ", ".join(splits) or "none declared",
@@ -66,6 +66,15 @@ def lines(found: Found, survey: Survey) -> list[str]:
         "inter-rater Dice": agreed,
     }
     return [f"{name:<17} {text}" for name, text in found_lines.items()]
+
+
+def _channels(found: Found, survey: Survey) -> str:
+    """Returns the channels of an image in words."""
+    of = "each in a file" if found.layout.separate else "in each file"
+    if found.layout.channels:
+        return f"{', '.join(found.layout.channels)}, {of}"
+    several = sorted(survey.channels)
+    return "one" if several in ([], [1]) else f"{' or '.join(map(str, several))} {of}"
 
 
 def rater_lines(found: Found, survey: Survey) -> list[str]:

@@ -19,7 +19,7 @@ class Case(NamedTuple):
     """The files of one case, as paths relative to the folder, with `:KEY` of an array."""
 
     id: str
-    images: dict[str, str]  # {channel: file}; the channel is "" if there is only one
+    images: dict[str, str]  # {channel: file}; the channel is "" if there is only one file
     masks: dict[str, str]  # {rater: file}
     patient_id: str
     site: str
@@ -74,7 +74,7 @@ def find(root: pathlib.Path, layout: Layout) -> Found:
     """
     if not root.is_dir():
         raise InputError(f"{root}: is no folder; the source 'folder' needs one")
-    needed = ("case", "channel") if layout.channels else ("case",)
+    needed = ("case", "channel") if layout.separate else ("case",)
     images_at = Pattern(layout.images, "data.images", needed=needed, allowed=("site",))
     masks_at = Pattern(layout.masks, "data.masks", needed=("case", "rater"), allowed=("site",))
     listing = _Listing(root)
@@ -98,14 +98,14 @@ def find(root: pathlib.Path, layout: Layout) -> Found:
     cases = []
     for case, (site, files) in sorted(images.items()):
         row = rows.get(case, table.Row(case))
-        missing = [each for each in layout.channels if each not in files]
+        missing = [each for each in layout.separate if each not in files]
         if case not in masks:
             listing.fault(case, next(iter(files.values())), "no rater has a mask of it", masks_at)
         elif missing:
             entry, of = next(iter(files.values()), case), ", ".join(missing)
             listing.fault(case, entry, f"its case has no channel {of}", images_at)
         else:
-            ordered = {each: files[each] for each in layout.channels or files}
+            ordered = {each: files[each] for each in layout.separate or files}
             patient = row.patient_id or case
             place = row.site or site
             cases.append(Case(case, ordered, masks[case], patient, place, row.split))
@@ -169,8 +169,8 @@ def _images(
     matched = []
     for entry in listing.entries(images_at):
         ways = images_at.matches(entry)
-        if layout.channels:
-            ways = [way for way in ways if way.channel in layout.channels]
+        if layout.separate:
+            ways = [way for way in ways if way.channel in layout.separate]
         matched += [(entry, way) for way in ways[:1]]
     cases = {patterns.name(match) for _, match in matched}
     found: dict[str, tuple[str, dict[str, str]]] = {}

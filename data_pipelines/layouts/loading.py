@@ -1,6 +1,5 @@
 """Reads the image and the raters' masks of one case onto one grid, and lists all their faults."""
 
-import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ class Read(NamedTuple):
     volume: Volume | None  # a 2-D image has one slice; None: it cannot be read
     orientation: str  # where columns, rows and slices run to, such as "LPS"; "": unknown
     faults: list[str]  # one line each with file, fault and remedy
+    coloured: list[str]  # image files with colours, of which the luminance was read
     resampled: list[str]  # mask files on another grid than the image
     labels: dict[str, tuple[float, ...]]  # {mask file: its values above 0}
 
@@ -36,9 +36,9 @@ def read(found: Found, case: Case, labels: Sequence[int], unit: str) -> Read:
             of the volume.
     """
     faults: list[str] = []
-    image = _image(found.root, case, unit, faults)
+    image = _image(found, case, unit, faults)
     if image is None:
-        return Read(None, "", faults, [], {})
+        return Read(None, "", faults, [], [], {})
     grid, axis = image.grid, image.grid.axis
     columns, rows = (k for k in range(3) if k != axis)
     order = (axis, rows, columns)
@@ -66,26 +66,28 @@ def read(found: Found, case: Case, labels: Sequence[int], unit: str) -> Read:
     )
     name = grid.orientation()
     turned = "".join(name[k] for k in (columns, rows, axis)) if name else ""
-    return Read(volume, turned, faults, resampled, values)
+    coloured = list(case.images.values()) if image.coloured else []
+    return Read(volume, turned, faults, coloured, resampled, values)
 
 
-def _image(root: pathlib.Path, case: Case, unit: str, faults: list[str]) -> Voxels | None:
-    """Returns the channels f32 [i, j, k, C] on the grid of the first one; None: unreadable."""
-    found: list[Voxels] = []
+def _image(found: Found, case: Case, unit: str, faults: list[str]) -> Voxels | None:
+    """Returns the channels f32 [i, j, k, C] on the grid of the first file; None: unreadable."""
+    read: list[Voxels] = []
+    mask = next(iter(case.masks.values()))
+    in_each = len(found.layout.channels) // len(case.images)  # 0: their number is not known
     for entry in case.images.values():
-        where = f"{root / entry}"
         try:
-            one = voxels.read_image(root, entry, unit, next(iter(case.masks.values())))
+            one = voxels.read_image(found.root, entry, unit, mask, in_each)
         except InputError as fault:
             faults.append(str(fault))
             continue
-        flat = one.values.reshape(one.grid.shape[0], -1, 1)
-        if wrong := _unlike(one, found) or validation.image_fault(flat, one.unit):
-            faults.append(f"{where}: {wrong}")
-        found.append(one)
-    if len(found) < len(case.images) or len({each.grid.shape for each in found}) > 1:
+        flat = one.values.reshape(one.grid.shape[0], -1, one.values.shape[3])
+        if wrong := _unlike(one, read) or validation.image_fault(flat, one.unit):
+            faults.append(f"{found.root / entry}: {wrong}")
+        read.append(one)
+    if len(read) < len(case.images) or len({each.grid.shape for each in read}) > 1:
         return None
-    return found[0]._replace(values=np.stack([each.values for each in found], axis=-1))
+    return read[0]._replace(values=np.concatenate([each.values for each in read], axis=-1))
 
 
 def _unlike(one: Voxels, earlier: Sequence[Voxels]) -> str:

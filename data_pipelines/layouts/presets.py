@@ -11,9 +11,15 @@ class Layout(NamedTuple):
     channels: tuple[str, ...] = ()
     unit: str = ""  # of values whose unit the files do not state
 
+    @property
+    def separate(self) -> tuple[str, ...]:
+        """The channels, if each has a file of its own; () if they lie in one file."""
+        return self.channels if "{channel}" in self.images else ()
+
 
 LAYOUTS = {
-    # QUBIQ: case01/image.nii.gz, case01/task01_seg01.nii.gz; other tasks have masks of their own
+    # QUBIQ: case01/image.nii.gz, case01/task01_seg01.nii.gz; other tasks have masks of their own.
+    # The images of brain tumours are [x, y, channel]: they need data.channels of four names
     "qubiq": Layout("{case}/image.nii.gz", "{case}/task01_seg{rater}.nii.gz", unit="arbitrary"),
     # prostate158: 020/t2.nii.gz, 020/t2_anatomy_reader1.nii.gz; 1 is the central gland and
     # transition zone, 2 the peripheral zone

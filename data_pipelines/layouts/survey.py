@@ -23,8 +23,10 @@ class Faults:
         self._found, self._labels = found, labels
         self._faults = [fault.text for fault in found.faults]
         self._first_of_unit: dict[str, str] = {}  # {unit: an image}
+        self._first_of_channels: dict[int, str] = {}  # {number of channels: an image}
         self._unstated: list[str] = []  # images
         self._turned: dict[str, list[str]] = collections.defaultdict(list)  # {orientation: images}
+        self._coloured: list[str] = []  # images
         self._resampled: list[str] = []  # masks
         self._several: dict[str, tuple[float, ...]] = {}  # {mask: its labels}
         self._values: set[float] = set()  # of all masks
@@ -34,9 +36,15 @@ class Faults:
         """The units of the images that the files or the settings state."""
         return list(self._first_of_unit)
 
+    @property
+    def channels(self) -> list[int]:
+        """The numbers of channels of the images; a sound folder has one."""
+        return list(self._first_of_channels)
+
     def add(self, case: Case, content: Read) -> None:
         """Adds a case."""
         self._faults += content.faults
+        self._coloured += content.coloured
         self._resampled += content.resampled
         for entry, values in content.labels.items():
             self._values.update(values)
@@ -45,6 +53,7 @@ class Faults:
         volume, image = content.volume, next(iter(case.images.values()))
         if volume is None or content.faults:
             return
+        self._first_of_channels.setdefault(volume.image.shape[-1], image)
         if volume.intensity_unit:
             self._first_of_unit.setdefault(volume.intensity_unit, image)
         else:
@@ -64,6 +73,12 @@ class Faults:
             found.append(
                 f"{root / other[1]}: its values are {other[0]!r}, those of {one[1]} are "
                 f"{one[0]!r}; keep images of one unit"
+            )
+        if len(self._first_of_channels) > 1:
+            (usual, image), (rare, unlike) = list(self._first_of_channels.items())[:2]
+            found.append(
+                f"{root / unlike}: has {rare} channels, and {image} has {usual}; all cases need as "
+                "many"
             )
         if self._labels and self._values and not self._values & set(self._labels):
             found.append(
@@ -124,6 +139,11 @@ class Survey(Faults):
                     f"run to {usual}: slices are mirrored or lie in another plane; store all alike"
                 )
         found += self._doubtful_unit()
+        if self._coloured:
+            found.append(
+                f"{root / self._coloured[0]}: has colours, as have {len(self._coloured)} images; "
+                "only their luminance is read; --channels=red,green,blue keeps them"
+            )
         if self._resampled:
             found.append(
                 f"{root / self._resampled[0]}: lies on another grid than its image, as do "

@@ -3,12 +3,12 @@
 | file | image | mask |
 |---|---|---|
 | NIfTI, NRRD, MetaImage (.mha, .mhd) | real numbers | labels |
-| PNG, TIFF; JPEG for images only | gray values; the pages of a TIFF are slices | gray values |
+| PNG, TIFF; JPEG for images only | gray values, colours; pages of a TIFF are slices | gray values |
 | npz, HDF5 | one array, `FILE:KEY` | one array of labels |
 | folder of DICOM, or a DICOM file | the slices of the series that was drawn on | |
 | DICOM-SEG, RT Structure Set | | a label is the number of a segment or structure |
 
-The content of a file decides its format, not its name.
+The content of a file decides its format, not its name. An image may have several `channels`.
 """
 
 import pathlib
@@ -18,7 +18,16 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipelines import file_formats, validation
-from data_pipelines.voxels import arrays, dicom, metaimage, nifti, nrrd, raster, structures
+from data_pipelines.voxels import (
+    arrays,
+    channels,
+    dicom,
+    metaimage,
+    nifti,
+    nrrd,
+    raster,
+    structures,
+)
 from data_pipelines.voxels.grid import Grid, Voxels, checked, covers_same, onto
 from prosona_jax.types import InputError
 
@@ -35,21 +44,23 @@ class Drawn(NamedTuple):
     resampled: bool  # the file has another grid
 
 
-def read_image(root: pathlib.Path, entry: str, unit: str, mask: str = "") -> Voxels:
-    """Returns the values f32 [i, j, k] of an image.
+def read_image(root: pathlib.Path, entry: str, unit: str, mask: str = "", count: int = 0) -> Voxels:
+    """Returns the values f32 [i, j, k, C] of an image.
 
     Args:
         root: folder of the data set.
         entry: path within it, with `:KEY` of an array.
         unit: unit of the values if the file does not state it; "": unknown.
         mask: entry of a mask of the image, which chooses the series if a folder holds several.
+        count: the number C of channels; 0: as many as the file has, one for colours.
 
     Raises:
-        InputError: the file cannot be read, is not 2-D or 3-D, or states another unit.
+        InputError: the file cannot be read, is not 2-D or 3-D, states another unit, or has another
+            number of channels.
     """
     path, key = _split(root, entry)
     if key:
-        found = arrays.read(path, key)
+        found = arrays.read(path, key, count)
     elif path.is_dir():
         found = dicom.read(path, _series(path, root, mask) if mask else None)
     else:
@@ -57,7 +68,7 @@ def read_image(root: pathlib.Path, entry: str, unit: str, mask: str = "") -> Vox
         if kind == "dicom":
             found = dicom.read(path)
         elif kind == "raster":
-            found = raster.read(path, unit)
+            found = raster.read(path, unit, count)
         else:
             found = _VOLUMES[kind].read(path)
     if unit and found.unit not in ("", unit):
@@ -65,16 +76,20 @@ def read_image(root: pathlib.Path, entry: str, unit: str, mask: str = "") -> Vox
             f"{root / entry}: states the unit {found.unit!r} for its values, and data.unit is "
             f"{unit!r}; leave data.unit out"
         )
-    values = validation.float32(found.values)
-    return Voxels(values, checked(path, found.grid), found.unit or unit)
+    found = found._replace(
+        values=validation.float32(found.values),
+        grid=checked(path, found.grid),
+        unit=found.unit or unit,
+    )
+    return channels.named(str(root / entry), found, count) if count else found
 
 
 def read_mask(root: pathlib.Path, entry: str, labels: Sequence[int], grid: Grid) -> Drawn:
     """Returns a mask on the grid of its image: the voxels of one of the labels, or above 0.
 
     Raises:
-        InputError: the file cannot be read, holds NaN or values that are no labels, or does not fit
-            the image, see `grid.onto`.
+        InputError: the file cannot be read, holds NaN or values that are no labels, has channels,
+            or does not fit the image, see `grid.onto`.
     """
     path, key = _split(root, entry)
     kind = "" if key else _kind(path)
@@ -92,7 +107,12 @@ def read_mask(root: pathlib.Path, entry: str, labels: Sequence[int], grid: Grid)
         found = arrays.read(path, key)
     else:
         found = raster.read_labels(path) if kind == "raster" else _VOLUMES[kind].read(path)
-    values = np.asarray(found.values)
+    if (several := found.values.shape[3]) > 1:
+        raise InputError(
+            f"{root / entry}: holds {several} values at each voxel, and a mask has one; store each "
+            "mask as a file of its own"
+        )
+    values = np.asarray(found.values)[..., 0]
     if values.dtype.kind == "f" and not np.array_equal(values, np.round(values)):
         fault = "NaN" if np.isnan(values).any() else "fractions, such as of probabilities"
         raise InputError(f"{root / entry}: holds {fault}; store 0 and the labels of objects")

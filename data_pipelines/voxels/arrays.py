@@ -1,6 +1,7 @@
 """Reads one array of an HDF5 or npz file as voxels; the file is `FILE` and the array `FILE:KEY`.
 
-A 3-D array is [slice, row, column], and a 2-D one [row, column], as NumPy users store them.
+A 3-D array is [slice, row, column], and a 2-D one [row, column], as NumPy users store them. A last
+axis may hold channels, see `channels`.
 """
 
 import pathlib
@@ -12,6 +13,7 @@ import numpy as np
 from data_pipelines import file_formats
 from data_pipelines.images.picture import extra, unreadable
 from data_pipelines.sources import npz
+from data_pipelines.voxels import channels
 from data_pipelines.voxels.grid import Voxels, nowhere
 from prosona_jax.types import InputError
 
@@ -41,8 +43,17 @@ def keys(path: pathlib.Path) -> list[str]:
     return sorted(found)
 
 
-def read(path: pathlib.Path, key: str) -> Voxels:
-    """Returns an array; `InputError` if it is missing or is not 2-D or 3-D of real numbers."""
+def read(path: pathlib.Path, key: str, count: int = 0) -> Voxels:
+    """Returns an array.
+
+    Args:
+        path: the file.
+        key: name of the array.
+        count: number of channels that are asked for; 0: it is not known.
+
+    Raises:
+        InputError: the array is missing, or is not of real numbers in 2-D or 3-D with channels.
+    """
     values: Any = None
     if _kind(path) == "npz":
         values = npz.read(path, (key,)).get(key)
@@ -55,12 +66,16 @@ def read(path: pathlib.Path, key: str) -> Voxels:
             raise unreadable(path, error) from error
     if values is None:
         raise InputError(f"{path}: holds no array {key!r}; add it")
-    if values.ndim not in (2, 3) or not values.size or values.dtype.kind not in "biuf":
+    if values.ndim not in (2, 3, 4) or not values.size or values.dtype.kind not in "biuf":
         raise InputError(
             f"{path}:{key}: is {values.dtype} {list(values.shape)}; store real numbers as "
-            "[row, column] or [slice, row, column]"
+            "[row, column], [slice, row, column] or [slice, row, column, channel]"
         )
-    turned = values.T[..., None] if values.ndim == 2 else values.T
+    if values.ndim == 2 or (values.ndim == 3 and count > 1 and values.shape[2] == count):
+        values = values[None]
+    values = values if values.ndim == 4 else values[..., None]
+    channels.check(f"{path}:{key}", values.shape[3])
+    turned = values.transpose(2, 1, 0, 3)
     return Voxels(turned, nowhere(turned.shape))
 
 

@@ -65,7 +65,7 @@ def read(path: pathlib.Path, uid: str | None = None) -> Voxels:
     load = functools.lru_cache(maxsize=1)(image_dicom.load)  # of a file with several frames
     planes = [bright(image_dicom.read_frame(load(each.path), each.frame, "")) for each in frames]
     unit = dicom.unit(frames[0].header, frames[0].frame)
-    values = np.stack([each.image[..., 0].T for each in planes], axis=2)
+    values = np.stack([each.image.swapaxes(0, 1) for each in planes], axis=2)
     return Voxels(values, grid_of(frames, geometry), unit)
 
 
@@ -117,7 +117,7 @@ def _single(opened: image_dicom.Opened) -> Voxels:
         frame = series.Frame(opened.path, opened.header, 0)
         affine = _affine(frame.place, frame.axes, spacing, np.zeros(3))
         grid = plane((turned.shape[0], turned.shape[1]), affine, spacing)
-    return Voxels(turned[..., None], grid, unit)
+    return Voxels(turned[..., None, None], grid, unit)
 
 
 def _affine(
@@ -183,4 +183,4 @@ def _stacked(found: Any, frames: list[series.Frame], drawn: np.ndarray) -> Voxel
     lowest = frames[int(heights.argmin())]
     spacing = first.pixel[::-1]
     affine = _affine(lowest.place, first.axes, spacing, normal * gap)
-    return Voxels(values, Grid(values.shape, affine, np.array([*spacing, gap])))
+    return Voxels(values[..., None], Grid(values.shape, affine, np.array([*spacing, gap])))

@@ -1,7 +1,7 @@
 """Where the voxels of an array lie in the patient, and how a mask gets onto the voxels of an image.
 
 Arrays are indexed like a NIfTI file: [i, j, k], of which i runs along columns and j along rows. A
-2-D image has one k.
+2-D image has one k. The values of a file have a last axis C, its channels.
 """
 
 import itertools
@@ -75,9 +75,10 @@ class Grid(NamedTuple):
 class Voxels(NamedTuple):
     """The values of a file on their grid."""
 
-    values: np.ndarray  # [i, j, k], of the file's own type
+    values: np.ndarray  # [i, j, k, C], of the file's own type
     grid: Grid
     unit: str = ""  # "HU", "unit" or "arbitrary"; "": the file does not state it
+    coloured: bool = False  # the file has colours, and the values are their luminance
 
 
 def checked(path: pathlib.Path, grid: Grid) -> Grid:
@@ -131,10 +132,15 @@ def onto(drawn: np.ndarray, own: Grid, grid: Grid, where: str) -> tuple[np.ndarr
         where: name of the mask's file; error messages start with it.
 
     Raises:
-        InputError: the two do not overlap, nothing that is drawn lies on the image, or the place
-            of one is unknown and their shapes differ.
+        InputError: the two do not overlap, nothing that is drawn lies on the image, the mask is 2-D
+            and the image is not, or the place of one is unknown and their shapes differ.
     """
     both = f"it has {own}, its image {grid}"
+    if own.shape[2] == 1 < grid.shape[2] and np.isnan(own.spacing_mm[2]):
+        raise InputError(
+            f"{where}: is 2-D and its image is not: {both}; store a mask of the volume, or, if the "
+            "last axis of the image holds channels, name them in data.channels"
+        )
     if own.affine is None or grid.affine is None:
         if own.shape != grid.shape:
             raise InputError(f"{where}: {both}; both must have the same size")

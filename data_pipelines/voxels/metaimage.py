@@ -10,6 +10,7 @@ import zlib
 import numpy as np
 
 from data_pipelines.images.picture import unreadable
+from data_pipelines.voxels import channels
 from data_pipelines.voxels.grid import Grid, Voxels, nowhere
 from prosona_jax.types import InputError
 
@@ -37,7 +38,7 @@ def read(path: pathlib.Path) -> Voxels:
         header, start = _header(path)
         shape = tuple(map(int, header["DimSize"].split()))
         values = _values(path, header, start, shape)
-        return Voxels(np.atleast_3d(values), _grid(header, shape))
+        return Voxels(values.reshape(*(*shape, 1)[:3], -1), _grid(header, shape))
     except InputError:
         raise
     except KeyError as error:
@@ -65,13 +66,15 @@ def _header(path: pathlib.Path) -> tuple[dict[str, str], int]:
 def _values(
     path: pathlib.Path, header: dict[str, str], start: int, shape: tuple[int, ...]
 ) -> np.ndarray:
+    """Returns the values, of which the last axis is that of the channels."""
     kind = _TYPES.get(header["ElementType"])
-    channels = header.get("ElementNumberOfChannels", "1")
-    if len(shape) not in (2, 3) or 0 in shape or kind is None or channels != "1":
+    count = int(header.get("ElementNumberOfChannels", "1"))
+    if len(shape) not in (2, 3) or 0 in shape or kind is None or count < 1:
         raise InputError(
-            f"{path}: is {header['ElementType']} {list(shape)} of {channels} channels; store one "
-            "real number for each pixel in 2-D or 3-D"
+            f"{path}: is {header['ElementType']} {list(shape)} of {count} channels; store real "
+            "numbers in 2-D or 3-D, and say with ElementNumberOfChannels how many each pixel has"
         )
+    channels.check(path, count)
     name = header["ElementDataFile"]
     if name.encode() == _LOCAL:
         content = path.read_bytes()[start:]
@@ -83,12 +86,12 @@ def _values(
         content = zlib.decompress(content)
     big = _is_true(header, "BinaryDataByteOrderMSB") or _is_true(header, "ElementByteOrderMSB")
     dtype = np.dtype(kind).newbyteorder(">" if big else "<")
-    expected = math.prod(shape) * dtype.itemsize
+    expected = count * math.prod(shape) * dtype.itemsize
     if len(content) < expected:
         raise EOFError(f"{len(content)} bytes of values, and its header asks for {expected}")
     # HeaderSize -1 means that the values are at the end of their file.
     kept = content[-expected:] if header.get("HeaderSize") == "-1" else content[:expected]
-    return np.frombuffer(kept, dtype).reshape(shape, order="F")
+    return np.moveaxis(np.frombuffer(kept, dtype).reshape(count, *shape, order="F"), 0, -1)
 
 
 def _is_true(header: dict[str, str], key: str) -> bool:

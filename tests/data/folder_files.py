@@ -23,7 +23,7 @@ def mask(shape, reach, label=1):
 
 
 def nifti(path, values, affine=AFFINE):
-    """Writes values [row, column] or [slice, row, column] as NIfTI (column, row, slice)."""
+    """Writes values [channel, slice, row, column], or without the first axes, as NIfTI."""
     path.parent.mkdir(parents=True, exist_ok=True)
     volume = nibabel.Nifti1Image(np.asarray(values).T, None if affine is None else affine)
     volume.header.set_xyzt_units("mm")
@@ -37,11 +37,18 @@ def png(path, values):
     return path
 
 
-def metaimage(path, values, *, spacing=(0.5, 0.7, 3.0), packed=False, local=True, origin=True):
-    """Writes values [slice, row, column] as MetaImage in LPS."""
+def metaimage(
+    path, values, *, spacing=(0.5, 0.7, 3.0), packed=False, local=True, origin=True, channels=1
+):
+    """Writes values [slice, row, column], of several channels [channel, ...], as MetaImage in LPS.
+
+    The channels of a pixel lie beside each other.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     values = np.asarray(values)
-    content = values.astype("<i2").tobytes()
+    pixels = np.moveaxis(values, 0, -1) if channels > 1 else values
+    content = pixels.astype("<i2").tobytes()
+    values = values[0] if channels > 1 else values
     name = "LOCAL" if local else f"{path.stem}.raw"
     lines = {
         "ObjectType": "Image",
@@ -52,6 +59,7 @@ def metaimage(path, values, *, spacing=(0.5, 0.7, 3.0), packed=False, local=True
         **({"TransformMatrix": "1 0 0 0 1 0 0 0 1", "Offset": "-40 -50 -60"} if origin else {}),
         "ElementSpacing": " ".join(map(str, spacing)),
         "DimSize": " ".join(map(str, values.shape[::-1])),
+        **({"ElementNumberOfChannels": channels} if channels > 1 else {}),
         "ElementType": "MET_SHORT",
         "ElementDataFile": name,
     }
@@ -64,7 +72,7 @@ def metaimage(path, values, *, spacing=(0.5, 0.7, 3.0), packed=False, local=True
 
 
 def nrrd(path, values, *, directions=((0.5, 0, 0), (0, 0.7, 0), (0, 0, 3.0)), **header):
-    """Writes values [slice, row, column] as NRRD in LPS."""
+    """Writes values [..., slice, row, column] as NRRD in LPS; one direction for each axis."""
     import nrrd as package
 
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -116,10 +116,11 @@ def test_memory_does_not_grow_with_the_number_of_volumes(read, tmp_path, monkeyp
         for name in (f"images/c{k:03d}.nii", f"masks/c{k:03d}/A.nii"):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).touch()
-    box = np.zeros(shape[::-1], np.float32)
+    box = np.zeros((*shape[::-1], 1), np.float32)
     box[20:40, 20:40, 2:6] = 1
     placed = Grid(shape[::-1], AFFINE, np.array([0.5, 0.7, 3.0]))
-    made = Voxels(np.random.default_rng(0).normal(size=shape[::-1]).astype(np.float32), placed)
+    values = np.random.default_rng(0).normal(size=(*shape[::-1], 1)).astype(np.float32)
+    made = Voxels(values, placed)
     monkeypatch.setattr("data_pipelines.voxels._kind", lambda path: "nifti")
     monkeypatch.setattr(
         "data_pipelines.voxels.nifti.read",
@@ -281,9 +282,24 @@ def _no_column(root):
     return "cases.csv", "its first line is 'case,patient'"
 
 
-def _four_dimensions(root):
-    nifti(root / "images" / "c2.nii.gz", np.zeros((2, 6, 9, 8), np.int16))
-    return "images/c2.nii.gz", "store real numbers in 2-D or 3-D"
+def _series_over_time(root):
+    nifti(root / "images" / "c2.nii.gz", image((17, 6, 9, 8)))
+    return "images/c2.nii.gz", "holds 17 values at each voxel, as a series over time does"
+
+
+def _other_channels(root):
+    nifti(root / "images" / "c2.nii.gz", image((2, 6, 9, 8)))
+    return "images/c2.nii.gz", "has 2 channels, and images/c1.nii.gz has 1"
+
+
+def _mask_with_channels(root):
+    nifti(root / "masks" / "c2" / "B.nii.gz", np.ones((2, 6, 9, 8), np.uint8))
+    return "masks/c2/B.nii.gz", "holds 2 values at each voxel, and a mask has one"
+
+
+def _flat_mask(root):
+    nifti(root / "masks" / "c2" / "B.nii.gz", mask((9, 8), 1))
+    return "masks/c2/B.nii.gz", "is 2-D and its image is not"
 
 
 def _singular(root):
@@ -322,7 +338,10 @@ OF_PICTURES = [
     *(_two_images, _other_shape, _constant, _jpeg_mask, _twice, _unknown_case, _unknown_split),
     *(_two_splits, _unlisted_case, _no_column),
 ]
-OF_VOLUMES = [_four_dimensions, _singular, _nan, _other_patient, _other_shape_nowhere, _fractions]
+OF_VOLUMES = [
+    *(_series_over_time, _other_channels, _mask_with_channels, _flat_mask, _singular, _nan),
+    *(_other_patient, _other_shape_nowhere, _fractions),
+]
 
 
 @pytest.mark.parametrize("damage", OF_PICTURES + OF_VOLUMES)
@@ -338,7 +357,7 @@ def test_a_fault_names_its_file(read, tmp_path, damage):
 
 
 def test_all_faults_are_listed_at_once(read, tmp_path):
-    cases = [f"c{k}" for k in range(1, 10)]
+    cases = [f"c{k}" for k in range(1, len(OF_VOLUMES) + 3)]
     root = volume_folder(tmp_path / "data", cases)
     expected = []
     for k, damage in enumerate(OF_VOLUMES, start=2):
@@ -348,11 +367,11 @@ def test_all_faults_are_listed_at_once(read, tmp_path):
         for rater in "AB":
             name = f"{rater}.nii.gz"
             (part / "masks" / "c2" / name).replace(root / "masks" / f"c{k}" / name)
-    (root / "images" / "c9.nii.gz").unlink()
+    (root / "images" / f"{cases[-1]}.nii.gz").unlink()
     _table("c1,p1,dev")(root)
     lines = listed(read, **VOLUMES)
     for file, words in [
-        *expected, ("masks/c9/A.nii.gz", "no image"), ("cases.csv", "'dev' is unknown"),
+        *expected, (f"masks/{cases[-1]}/A.nii.gz", "no image"), ("cases.csv", "'dev' is unknown"),
     ]:  # fmt: skip
         found = [line for line in lines if line.startswith(f"{root / file}: ") and words in line]
         found += [line for line in lines if file == "cases.csv" and words in line]

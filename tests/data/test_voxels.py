@@ -50,7 +50,7 @@ def grid(tmp_path):
 )  # fmt: skip
 def test_formats_with_geometry_agree(tmp_path, write):
     found = read(write(tmp_path))
-    np.testing.assert_array_equal(found.values, VALUES.T)
+    np.testing.assert_array_equal(found.values[..., 0], VALUES.T)
     assert found.values.dtype == np.float32
     np.testing.assert_allclose(found.grid.affine, LPS, atol=1e-6)
     np.testing.assert_allclose(found.grid.spacing_mm, [0.5, 0.7, 3.0], rtol=1e-6)
@@ -60,11 +60,11 @@ def test_formats_with_geometry_agree(tmp_path, write):
 def test_arrays_are_slices_of_rows_and_columns(tmp_path):
     np.savez(tmp_path / "x.npz", t1=VALUES, plane=VALUES[0])
     found = voxels.read_image(tmp_path, "x.npz:t1", "HU")
-    np.testing.assert_array_equal(found.values, VALUES.T)
+    np.testing.assert_array_equal(found.values[..., 0], VALUES.T)
     assert found.grid.affine is None
     assert found.grid.axis == 2
     flat = voxels.read_image(tmp_path, "x.npz:plane", "HU")
-    np.testing.assert_array_equal(flat.values[..., 0], VALUES[0].T)
+    np.testing.assert_array_equal(flat.values[..., 0, 0], VALUES[0].T)
     with pytest.raises(InputError, match="holds no array 't2'"):
         voxels.read_image(tmp_path, "x.npz:t2", "HU")
 
@@ -73,7 +73,7 @@ def test_the_pages_of_a_tiff_are_slices(tmp_path):
     pages = [Image.fromarray(plane.astype(np.float32)) for plane in VALUES]
     pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
     found = read(tmp_path / "x.tif")
-    np.testing.assert_array_equal(found.values, VALUES.T)
+    np.testing.assert_array_equal(found.values[..., 0], VALUES.T)
     assert np.isnan(found.grid.spacing_mm).all()
 
 
@@ -208,13 +208,15 @@ def test_a_singular_affine_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("write", "fault"),
     [
-        (lambda f: nifti(f / "x.nii", np.zeros((2, 3, 9, 8), np.int16)), "is int16 [8, 9, 3, 2]"),
-        (lambda f: nrrd(f / "x.nrrd", np.zeros((2, 6, 9, 8), np.int16),
-                        directions=[[np.nan] * 3, *np.eye(3)]), "is int16 [8, 9, 6, 2]"),
+        (lambda f: nifti(f / "x.nii", np.zeros((2, 2, 3, 9, 8), np.int16)),
+         "is int16 [8, 9, 3, 2, 2]"),
+        (lambda f: nrrd(f / "x.nrrd", np.zeros((2, 2, 6, 9, 8), np.int16),
+                        directions=[*np.eye(3), [np.nan] * 3, [np.nan] * 3]),
+         "is int16 [8, 9, 6, 2, 2]"),
         (lambda f: metaimage(f / "x.mha", VALUES[None]), "is MET_SHORT [8, 9, 6, 1]"),
     ],
 )  # fmt: skip
-def test_four_dimensions_are_refused(tmp_path, write, fault):
+def test_more_dimensions_are_refused(tmp_path, write, fault):
     assert fault_of(read, write(tmp_path)).startswith(fault)
 
 
