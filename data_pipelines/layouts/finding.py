@@ -74,6 +74,11 @@ def find(root: pathlib.Path, layout: Layout) -> Found:
     """
     if not root.is_dir():
         raise InputError(f"{root}: is no folder; the source 'folder' needs one")
+    if layout.masks.lower().endswith(".txt"):
+        raise InputError(
+            f"data.masks={layout.masks!r}: masks in text files are not read; the spinal cord grey "
+            "matter challenge gives its masks also as .nii.gz: use data.layout=scgm"
+        )
     needed = ("case", "channel") if layout.separate else ("case",)
     images_at = Pattern(layout.images, "data.images", needed=needed, allowed=("site",))
     masks_at = Pattern(layout.masks, "data.masks", needed=("case", "rater"), allowed=("site",))

@@ -440,6 +440,10 @@ def test_empty_masks_are_an_opinion_and_counted(make_settings, cache, tmp_path):
         ({"images": "{case}{ward}.png", "masks": "{case}/{rater}.png"}, r"\{ward\} is unknown"),
         ({"images": "{case}.png", "masks": "m/{case}/{rater}.png"}, "no image fits the pattern"),
         ({"images": "images/{case}.png", "masks": "m/{case}/{rater}.png"}, "no mask fits the"),
+        (
+            {"layout": "scgm", "masks": "{site}-{case}-mask-r{rater}.txt"},
+            "masks in text files are not read; .* gives its masks also as .nii.gz: use data.layout",
+        ),
     ],
 )
 def test_a_pattern_that_cannot_be_used_is_refused(read, tmp_path, asked, fault):
