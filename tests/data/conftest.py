@@ -1,11 +1,13 @@
 """Makes small files for the tests, and settings for the npz data set with several raters."""
 
+import collections
 import pathlib
 
 import hypothesis
 import numpy as np
 import pytest
 
+from data_pipelines import sources
 from data_pipelines.settings import Settings
 from prosona_jax.types import InputError
 
@@ -82,6 +84,17 @@ def make_settings():
         return Settings(**{**defaults, **changes})
 
     return make
+
+
+@pytest.fixture
+def read_folder(make_settings, tmp_path):
+    """Returns what the source `folder` yields of `tmp_path / "data"`."""
+
+    def read(**changes):
+        settings = make_settings(tmp_path / "data", source="folder", **changes)
+        return list(sources.records(settings, collections.Counter()))
+
+    return read
 
 
 @pytest.fixture

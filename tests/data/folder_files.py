@@ -5,8 +5,13 @@ import zlib
 
 import nibabel
 import numpy as np
+import pytest
 from PIL import Image
 
+from prosona_jax.types import InputError
+
+VOLUMES = {"layout": "plain", "unit": "arbitrary", "slices": "any"}  # settings of `volume_folder`
+PICTURES = {"layout": "plain"}  # and of `picture_folder`
 AFFINE = np.diag([-0.5, -0.7, 3.0, 1.0])  # RAS: columns run to the left, rows to the back
 AFFINE[:3, 3] = 40, 50, -60
 
@@ -104,3 +109,10 @@ def picture_folder(root: pathlib.Path, cases=("c1", "c2", "c3"), raters=("A", "B
         for k, rater in enumerate(raters):
             png(root / "masks" / case / f"{rater}.png", mask((9, 8), k + 1, 255))
     return root
+
+
+def listed(read, **changes):
+    """Returns the lines of the error with which a folder is refused."""
+    with pytest.raises(InputError) as error:
+        read(**changes)
+    return str(error.value).splitlines()

@@ -1,16 +1,15 @@
 """Images of several channels in one file: their order, and what is one channel or none."""
 
-import collections
 import runpy
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines import inspect, sources, voxels
+from data_pipelines import inspect, voxels
 from prosona_jax.types import InputError
 from tests.data.conftest import fault_of
-from tests.data.folder_files import image, mask, metaimage, nifti, nrrd, png
+from tests.data.folder_files import VOLUMES, image, mask, metaimage, nifti, nrrd, png
 
 VALUES = np.stack([image((6, 9, 8), seed) for seed in range(3)])  # [channel, slice, row, column]
 EDGES = ((0.5, 0, 0), (0, 0.7, 0), (0, 0, 3.0))
@@ -178,36 +177,23 @@ def test_a_mask_of_channels_is_refused(tmp_path, suffix):
     assert fault.startswith("holds 2 values at each voxel, and a mask has one; store each mask")
 
 
-@pytest.fixture
-def records(make_settings, tmp_path):
-    """Returns the records of `tmp_path / "data"`."""
-
-    def records(**changes):
-        settings = make_settings(
-            tmp_path / "data", **{"source": "folder", "slices": "any", **changes}
-        )
-        return list(sources.records(settings, collections.Counter()))
-
-    return records
-
-
-def test_a_folder_of_volumes_with_channels(records, tmp_path):
+def test_a_folder_of_volumes_with_channels(read_folder, tmp_path):
     root = tmp_path / "data"
     for case in ("c1", "c2"):
         nifti(root / "images" / f"{case}.nii.gz", VALUES)
         nifti(root / "masks" / case / "A.nii.gz", np.stack([mask((9, 8), 1)] * 6))
-    found = records(layout="plain", unit="arbitrary")
+    found = read_folder(**VOLUMES)
     assert len(found) == 12
     np.testing.assert_array_equal(found[4].image, np.moveaxis(VALUES[:, 4], 0, -1))
     low, high = np.percentile(VALUES, (1, 99), axis=(1, 2, 3))
     np.testing.assert_allclose(found[4].window, [low, high], rtol=1e-6)
-    named = records(layout="plain", unit="arbitrary", channels=("t1", "t2", "flair"))
+    named = read_folder(**VOLUMES, channels=("t1", "t2", "flair"))
     np.testing.assert_array_equal(named[4].image, found[4].image)
     with pytest.raises(InputError, match="asks for 2 channels in each file"):
-        records(layout="plain", unit="arbitrary", channels=("t1", "t2"))
+        read_folder(**VOLUMES, channels=("t1", "t2"))
 
 
-def test_brain_tumours_of_qubiq_need_the_names_of_their_channels(records, tmp_path):
+def test_brain_tumours_of_qubiq_need_the_names_of_their_channels(read_folder, tmp_path):
     """Their images are [x, y, channel], which looks like a volume, and their masks [x, y]."""
     for n in (1, 2):
         case = tmp_path / "data" / f"case0{n}"
@@ -215,9 +201,9 @@ def test_brain_tumours_of_qubiq_need_the_names_of_their_channels(records, tmp_pa
         for k in (1, 2):
             nifti(case / f"task01_seg0{k}.nii.gz", mask((9, 8), k))
     with pytest.raises(InputError, match="holds channels, name them in data.channels") as error:
-        records(layout="qubiq")
+        read_folder(layout="qubiq", slices="any")
     assert len(str(error.value).splitlines()) == 4
-    found = records(layout="qubiq", channels=("a", "b", "c", "d"))
+    found = read_folder(layout="qubiq", slices="any", channels=("a", "b", "c", "d"))
     assert [record.record_id for record in found] == ["case01", "case02"]
     np.testing.assert_array_equal(found[1].image, np.moveaxis(image((4, 9, 8), 2), 0, -1))
     np.testing.assert_array_equal(found[1].masks[1], mask((9, 8), 2))
