@@ -18,9 +18,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_pipelines import cases
+from data_pipelines import cases, npz
 from data_pipelines.cases import Case
-from data_pipelines.sources import npz
 from prosona_jax.evaluation import intervals, metrics
 from prosona_jax.prediction.loading import load
 from prosona_jax.prediction.model import Model

@@ -22,10 +22,9 @@ import numpy as np
 from scipy import ndimage
 
 from benchmarks.common import hardware
-from data_pipelines import cases, scans
+from data_pipelines import cases, npz, scans
 from data_pipelines.images.picture import Picture
 from data_pipelines.scans import Scan
-from data_pipelines.sources import npz
 from prosona_jax.experiments import inputs, training_images
 from prosona_jax.prediction import trained
 from prosona_jax.prediction.model import Model

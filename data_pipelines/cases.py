@@ -17,10 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_pipelines import file_formats, folders, images, raster, validation
+from data_pipelines import file_formats, folders, images, npz, raster, validation
 from data_pipelines.images import nifti
 from data_pipelines.images.picture import Picture
-from data_pipelines.sources import npz
 from prosona_jax.types import InputError
 
 _MARK = "_mask"

@@ -34,7 +34,7 @@ from data_pipelines import (
 from data_pipelines.runners import Runner
 from data_pipelines.settings import Settings
 from data_pipelines.sources import npz
-from prosona_jax import cli
+from prosona_jax import cli, files
 from prosona_jax.types import InputError
 
 _FLAGS = flags.FlagValues()
@@ -59,7 +59,7 @@ def export(settings: Settings, path: str, runner: Runner = runners.serial) -> li
     Raises:
         InputError: a faulty source, or no record left.
     """
-    file = npz.check_folder(path)  # checked first, since reading may take hours
+    file = files.check(path)  # checked first, since reading may take hours
     tally = fingerprint.Tally()
     with runner(file.with_name(f".{file.name}.cases")) as run:
         raw = finishing.records(settings, tally, run, windowed=False)

@@ -16,7 +16,7 @@ import sys
 import numpy as np
 from absl import flags
 
-from data_pipelines.sources import npz
+from data_pipelines import npz
 from prosona_jax import cli
 from prosona_jax.evaluation import masks
 from prosona_jax.types import InputError

@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from data_pipelines.sources import npz
-from prosona_jax import cli
+from prosona_jax import cli, files
 from prosona_jax.evaluation import probe
 from prosona_jax.experiments import prompt_sets
 from prosona_jax.text import degree_reader, degrees, encoder, grammar
@@ -59,7 +58,7 @@ _LOG = logging.getLogger("prosona_jax.train_reader")
 
 def main() -> None:
     """Trains, writes the file, and prints the scores."""
-    output = npz.check_folder(_OUTPUT.value)  # checked first, since training takes minutes
+    output = files.check(_OUTPUT.value)  # checked first, since training takes minutes
     read = encoder.load(_ENCODER.value)
     folder = prompt_sets.find(_DEGREES.value)
     authors, words = degrees.read(folder), degrees.read_yaml(folder / "grammar.yaml")

@@ -29,7 +29,7 @@ MAY_IMPORT = {  # {unit: units that it may import, besides itself}
     "rng": "",
     "unicode": "types",
     "checksum": "types",
-    "files": "",
+    "files": "types",
     "bundle": "types",
     "hub": "",
     "models": "types rng",
@@ -102,7 +102,9 @@ def data_fault(unit: str, name: str) -> str:
         return "data pipelines run without JAX"
     if within(name, {"configs"}):
         return "a config reaches the data pipelines as plain settings"
-    known = {f"prosona_jax.{noun}" for noun in ("types", "unicode", "checksum", "__version__")}
+    known = {
+        f"prosona_jax.{noun}" for noun in ("types", "unicode", "checksum", "files", "__version__")
+    }
     known |= {"prosona_jax.cli"} if unit in ("prepare", "inspect") else set()  # the commands
     known |= {"prosona_jax.bundle", "prosona_jax.report"} if unit == "inspect" else set()
     if within(name, {"prosona_jax"}) and not within(name, known):

@@ -11,11 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_pipelines import images, scans
+from data_pipelines import images, npz, scans
 from data_pipelines.images import nifti
 from data_pipelines.images.picture import Picture
 from data_pipelines.scans import Scan
-from data_pipelines.sources import npz
 
 _FOLDER = pathlib.Path(__file__).parent
 PATH = _FOLDER / "lidc_crops.npz"

@@ -16,10 +16,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_pipelines import identifiers, validation
+from data_pipelines import identifiers, npz, validation
 from data_pipelines.images.picture import Asked, Picture, choose_slice
 from data_pipelines.percentiles import Window
-from data_pipelines.sources import npz
 from prosona_jax.types import InputError
 
 _KEYS = ("image", "spacing_mm", "intensity_unit", "window")

@@ -22,15 +22,15 @@ Other keys are ignored. The last column is the default of a missing key.
 import collections
 import os
 import pathlib
-import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from data_pipelines import file_formats, identifiers, styles, validation
+from data_pipelines import npz, styles, validation
 from data_pipelines.settings import Settings
-from prosona_jax.types import InputError, Record, first_line
+from prosona_jax import files
+from prosona_jax.types import InputError, Record
 
 _NEEDED = ("image", "masks", "patient_id", "record_id", "intensity_unit")
 _OPTIONAL = (
@@ -63,43 +63,28 @@ def records(settings: Settings, skipped: collections.Counter[str]) -> Iterator[R
 def provenance(settings: Settings) -> tuple[str, bool]:
     """Returns the file's citation, "" if it has none, and whether its images are simulated."""
     path = settings.location()
-    stored = read(path, ("citation", "simulated"))
-    citation = texts(path, "citation", stored.get("citation", np.array("")))
+    stored = npz.read(path, ("citation", "simulated"))
+    citation = npz.texts(path, "citation", stored.get("citation", np.array("")))
     if citation.ndim:
         raise InputError(f"{path}: citation is {list(citation.shape)}; store one text")
     simulated = stored.get("simulated", np.array(False))
-    check_boolean(path, "simulated", simulated)
+    npz.check_boolean(path, "simulated", simulated)
     return str(citation), bool(simulated.any())
 
 
 def rater_names(settings: Settings) -> list[str]:
     """Returns the names of the raters, in the order of the masks; empty if the file has none."""
     path = settings.location()
-    stored = read(path, ("rater_id",))
+    stored = npz.read(path, ("rater_id",))
     if not stored:
         return []
-    names = texts(path, "rater_id", stored["rater_id"])
-    raters = read(path, ("masks",))["masks"].shape[1]
+    names = npz.texts(path, "rater_id", stored["rater_id"])
+    raters = (*npz.shape(path, "masks"), 0, 0)[1]
     if names.shape != (raters,) or len(set(names.tolist())) < raters or "" in names:
         raise InputError(
             f"{path}: rater_id is {names.tolist()} for {raters} raters; give each a name of its own"
         )
     return [str(name) for name in names]
-
-
-def check_folder(path: str | os.PathLike[str]) -> pathlib.Path:
-    """Returns the path of a file to write; raises InputError if it cannot be written."""
-    path = pathlib.Path(path).expanduser()
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: its folder does not exist; create it first")
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; name a file to write, such as {path / 'crops.npz'}")
-    try:
-        tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        fault = f"cannot be written ({error.strerror}); choose another folder"
-        raise InputError(f"{path}: {fault}") from error
-    return path
 
 
 def write(
@@ -116,7 +101,7 @@ def write(
     Raises:
         InputError: the file cannot be written.
     """
-    path = check_folder(path)
+    path = files.check(path)
     image = np.stack([record.image for record in records])
     image = image[..., 0] if image.shape[-1] == 1 else image
     if (image == np.clip(np.round(image), -(2**15), 2**15 - 1)).all():
@@ -173,72 +158,9 @@ def _of_volumes(records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def read(path: pathlib.Path, keys: Collection[str]) -> dict[str, np.ndarray]:
-    """Returns the arrays of these keys that the file holds, {key: array}; unpickles nothing.
-
-    Raises:
-        InputError: the file is missing, damaged, or not an npz file of plain arrays.
-    """
-    again = "write it again with np.savez"
-    arrays: dict[str, np.ndarray] = {}
-    key = ""
-    try:
-        with path.open("rb") as stream:
-            file = np.load(stream, allow_pickle=False)
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise InputError(f"{path}: is a single array; an npz file is needed (np.savez)")
-            for key in keys:
-                if key in file:
-                    arrays[key] = file[key]
-    except InputError:
-        raise
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except MemoryError as error:  # a damaged header may cause it, too
-        raise InputError(f"{path}: larger than memory, or damaged ({error}); {again}") from error
-    except Exception as error:  # on damaged bytes NumPy and zip may raise anything
-        if "Object arrays" in str(error):
-            raise InputError(
-                f"{path}: {key} holds Python objects, which NumPy makes of arrays of unequal "
-                "shapes and of lists of text and None; store arrays of one shape and text as str"
-            ) from error
-        is_a = file_formats.words(path) or "of an unknown format"
-        # NumPy takes unknown content for a pickle, and its message explains how to unpickle it.
-        reason = "" if "pickle" in str(error) else f" ({first_line(error)})"
-        raise InputError(
-            f"{path}: not a readable npz file, truncated or damaged: it is {is_a}{reason}; {again}"
-        ) from error
-    for key, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # NumPy returns bytes if an entry has no array header
-            raise InputError(f"{path}: {key} is not an array; {again}")
-    return arrays
-
-
-def texts(path: pathlib.Path, key: str, array: np.ndarray) -> np.ndarray:
-    """Returns an array of identifiers as text of the same shape, see `identifiers.text`.
-
-    Raises:
-        InputError: an element is not a valid identifier.
-    """
-    where = f"{path}: record {{}}" if array.ndim else f"{path}"
-    try:
-        # `tolist` would lose the precision of floats and the type of raw memory.
-        flat = list(array.ravel()) if array.dtype.kind in "fV" else array.ravel().tolist()
-    except (SystemError, ValueError) as error:  # characters beyond the last one of Unicode
-        raise InputError(f"{path}: {key} is damaged; write it again with np.savez") from error
-    found = [identifiers.text(x, where.format(i), key) for i, x in enumerate(flat)]
-    return np.array(found, str).reshape(array.shape)
-
-
-def check_boolean(path: pathlib.Path, key: str, array: np.ndarray) -> None:
-    """Raises InputError unless an array holds True and False, or 1 and 0."""
-    if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
-        raise InputError(f"{path}: {key} is not boolean; store True or False")
-
-
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
     """Returns the arrays of all keys above; missing optional ones get their default."""
-    arrays = read(path, (*_NEEDED, *_OPTIONAL))
+    arrays = npz.read(path, (*_NEEDED, *_OPTIONAL))
     if missing := [key for key in _NEEDED if key not in arrays]:
         raise InputError(
             f"{path}: has no {' and no '.join(missing)}; an npz data set needs image [N,H,W], "
@@ -298,8 +220,8 @@ def _check(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
         if arrays[key].dtype.kind not in kinds:
             raise InputError(f"{path}: {key} is {arrays[key].dtype}; store real numbers")
     for key in ("patient_id", "record_id", "site", "split", "volume", "intensity_unit"):
-        arrays[key] = texts(path, key, arrays[key])
-    check_boolean(path, "rater_valid", arrays["rater_valid"])
+        arrays[key] = npz.texts(path, key, arrays[key])
+    npz.check_boolean(path, "rater_valid", arrays["rater_valid"])
 
 
 def _record(path: pathlib.Path, arrays: dict[str, np.ndarray], i: int) -> Record:

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines import file_formats
+from data_pipelines import file_formats, npz
 from data_pipelines.images.picture import extra, unreadable
-from data_pipelines.sources import npz
 from data_pipelines.voxels import channels
 from data_pipelines.voxels.grid import Voxels, nowhere
 from prosona_jax.types import InputError

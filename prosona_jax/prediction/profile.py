@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_pipelines.sources import npz
 from prosona_jax import checksum, files
 from prosona_jax.experiments.sentences import in_words
 from prosona_jax.types import InputError, first_line
@@ -74,7 +73,7 @@ class Profile(NamedTuple):
         Raises:
             InputError: the file cannot be written, or it exists and is no profile.
         """
-        path = npz.check_folder(path)
+        path = files.check(path)
         if path.exists():
             self.load(path)  # an earlier profile may be replaced, but no other file
         text = json.dumps(checksum.seal(self._asdict()), indent=1, ensure_ascii=False)

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 import prosona_jax as pj
-from data_pipelines import splits
+from data_pipelines import npz, splits
 from data_pipelines.examples import PATH
-from data_pipelines.sources import npz
 from prosona_jax.evaluation import metrics
 
 FOLDER = pathlib.Path(pj.__file__).parent / "pretrained" / "lidc"
