@@ -49,9 +49,10 @@ def stability(values: Float[np.ndarray, "p r"]) -> tuple[float, float]:
     results if the masks of an image have no fixed order of raters. The p value is the share of the
     permutations whose V is at least as large as the measured one.
     """
-    if np.isfinite(values).any(axis=0).sum() < 2:
+    values = values[:, np.isfinite(values).any(axis=0)]  # without raters who were not measured
+    if values.shape[1] < 2:
         return 0.0, 1.0
-    measured = float(np.nanvar(np.nanmean(values, axis=0)))
+    measured = float(np.var(np.nanmean(values, axis=0)))
     rng, chance = np.random.default_rng(0), np.zeros(_PERMUTATIONS)
     known = np.isfinite(values)
     for n in range(_PERMUTATIONS):
@@ -59,7 +60,7 @@ def stability(values: Float[np.ndarray, "p r"]) -> tuple[float, float]:
         order = np.argsort(np.where(known, rng.random(values.shape), np.inf), axis=1)
         shuffled = np.full(values.shape, np.nan)
         shuffled[known] = np.take_along_axis(values, order, axis=1)[_first(known)]
-        chance[n] = np.var(np.nanmean(shuffled[:, known.any(axis=0)], axis=0))
+        chance[n] = np.var(np.nanmean(shuffled, axis=0))
     share = max(0.0, 1.0 - float(chance.mean()) / measured) if measured else 0.0
     return share, float(np.mean([*(chance >= measured), True]))
 
@@ -67,7 +68,7 @@ def stability(values: Float[np.ndarray, "p r"]) -> tuple[float, float]:
 def alike(
     habits: Mapping[str, Float[np.ndarray, "n r"]], patient_ids: Sequence[str]
 ) -> list[tuple[int, int]]:
-    """Returns the pairs of raters whom no habit tells apart.
+    """Returns the pairs of measured raters whom no habit tells apart.
 
     A habit tells two raters apart if a paired t test of the patients' means rejects that they are
     equal, at the level 5 % divided by the number of all tests, which are pairs times habits
@@ -78,8 +79,8 @@ def alike(
         patient_ids: of the n objects.
     """
     tables = [by_patient(values, patient_ids) for values in habits.values()]
-    raters = range(next(iter(habits.values())).shape[1] if habits else 0)
-    pairs = list(itertools.combinations(raters, 2))
+    measured = np.any([np.isfinite(table).any(axis=0) for table in tables], axis=0)
+    pairs = list(itertools.combinations(np.flatnonzero(measured).tolist(), 2))
     level = LEVEL / max(len(pairs) * len(tables), 1)
     return [pair for pair in pairs if not any(_differ(t[:, pair], level) for t in tables)]
 

@@ -14,6 +14,7 @@ from data_pipelines import habits
 from data_pipelines.habits import Habits
 from prosona_jax import files
 from prosona_jax.evaluation import rater_habits
+from prosona_jax.evaluation.intervals import Interval
 from prosona_jax.evaluation.rater_habits import Certainty
 from prosona_jax.experiments import inputs, second_stages
 from prosona_jax.experiments.build import Config
@@ -49,6 +50,12 @@ class Cards(NamedTuple):
     groups: list[list[int]]  # raters who share a card; without merging, each has one alone
     written: Written
 
+    @property
+    def unknown(self) -> list[str]:
+        """The raters whose habits could not be measured."""
+        known = np.isfinite(self.measured.values["margin"]).any(axis=0)
+        return [name for name, own in zip(self.names, known, strict=True) if not own]
+
     def facts(self) -> list[str]:
         """Returns what is to know about the habits, one line each."""
         lines = [
@@ -56,6 +63,7 @@ class Cards(NamedTuple):
             + ("" if own.stable else ", not stable, so no sentence says it")
             for name, own in self.certain.items()
         ]
+        lines += [f"unknown: {name} outlined nothing that others did" for name in self.unknown]
         for a, b in self.alike:
             merged = any(a in group and b in group for group in self.groups)
             lines.append(
@@ -72,6 +80,12 @@ class Cards(NamedTuple):
                 "Raters draw inconsistently: from image to image, raters differ in no measured "
                 "habit by more than chance. The order of the masks may not be that of the raters, "
                 "or they draw alike; then set data.raters to 'by_area'."
+            )
+        if self.unknown:
+            found.append(
+                f"Raters unknown: {', '.join(self.unknown)} outlined no training image that others "
+                "did. Their sentences ask for the usual outline, and nothing is known of their "
+                "styles."
             )
         merged = [group for group in self.groups if len(group) > 1]
         if merged:
@@ -169,6 +183,36 @@ def of_habits(measured: Habits, names: Sequence[str], *, merge: bool = False) ->
     return cards._replace(written=written._replace(caveat=caveat))
 
 
+def sentence(measured: Habits, rater: int, scale: Scale, *, seed: int) -> str:
+    """Returns one sentence on the habits of a rater who is new to a model.
+
+    It says the habits of the model's scale whose interval excludes 0, with their means, or that the
+    outline is usual.
+
+    Args:
+        measured: on a few images, with the other raters of these images.
+        rater: whose column of the habits.
+        scale: of the model's cards.
+        seed: of the words.
+
+    Raises:
+        InputError: the habits are measured in another unit than the model's.
+    """
+    if measured.unit != scale.unit:
+        raise InputError(
+            f"habits are measured in {measured.unit}, and the model's sentences are in "
+            f"{scale.unit}; give images of which the size of a pixel is "
+            + ("known" if scale.unit == "mm" else "unknown")
+        )
+    said = {}
+    for axis in scale.spread:
+        (own,) = rater_habits.intervals(measured.values[axis][:, [rater]], measured.patient_ids)
+        stated = _state(own, stable=True)
+        if stated is not None and stated.differs:
+            said[axis] = stated.value
+    return HabitGrammar("train", seed).sentence(said or {"margin": 0.0}, scale)
+
+
 def write(path: pathlib.Path, cards: Cards) -> None:
     """Writes the cards as a prompt file; InputError if it cannot be written."""
     patients, objects = len(set(cards.measured.patient_ids)), len(cards.measured.patient_ids)
@@ -196,7 +240,7 @@ def write(path: pathlib.Path, cards: Cards) -> None:
 def _scale(measured: Habits, certain: Mapping[str, Certainty]) -> Scale:
     """Returns the scale: the spread of the stable habits, and what a margin adds to the area."""
     spread = {
-        axis: float(np.std([own.mean for own in certain[axis].intervals]))
+        axis: float(np.nanstd([own.mean for own in certain[axis].intervals]))
         for axis in AXES
         if axis in certain and (certain[axis].stable or axis == "margin")
     }
@@ -225,15 +269,19 @@ def _entry(style: Style) -> dict[str, Any]:
 
 
 def _stated(certain: Mapping[str, Certainty], rater: int) -> dict[str, Stated]:
-    """Returns the habits of a rater; one that is not stable, or has no interval, may be 0."""
-    found = {}
-    for name, own in certain.items():
-        mean, low, high = own.intervals[rater]
-        if np.isfinite(mean):
-            ends = [mean, *([0.0] if low is None or not own.stable else [])]
-            ends += [end for end in (low, high) if end is not None]
-            found[name] = Stated(*(round(float(x), 4) for x in (mean, min(ends), max(ends))))
-    return found
+    """Returns the habits of a rater that were measured."""
+    found = {name: _state(own.intervals[rater], stable=own.stable) for name, own in certain.items()}
+    return {name: stated for name, stated in found.items() if stated is not None}
+
+
+def _state(own: Interval, *, stable: bool) -> Stated | None:
+    """Returns a habit; if it is not stable, or has no interval, it may be 0. None: not measured."""
+    mean, low, high = own
+    if not np.isfinite(mean):
+        return None
+    ends = [mean, *([0.0] if low is None or not stable else [])]
+    ends += [end for end in (low, high) if end is not None]
+    return Stated(*(round(float(x), 4) for x in (mean, min(ends), max(ends))))
 
 
 def _styles(

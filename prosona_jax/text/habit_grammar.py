@@ -43,7 +43,8 @@ class HabitGrammar:
         """Returns at most `count` different sentences on the habits of one rater.
 
         A sentence says the habits that differ from 0, or the largest of them alone, or another
-        one too as usual. If none differs, it says that some are usual. The numbers are drawn
+        one too as usual. If none differs, it says that some are usual, and of a rater without
+        habits that the outline is. The numbers are drawn
         between the ends of the interval, mostly near the value. Where raters are so alike that
         their sentences are the same, the later rater's begin with the name.
 
@@ -89,7 +90,7 @@ class HabitGrammar:
         rng.shuffle(usual)
         kind, more = rng.random(), int(rng.integers(1, 3))
         if not differing:
-            chosen = usual[:more]
+            chosen = usual[:more] or ["margin"]
         elif kind < _ALL or (kind >= _ONE and not usual):
             chosen = differing
         else:
@@ -99,8 +100,7 @@ class HabitGrammar:
             name = axis
             if axis == "margin" and "area" in habits and rng.random() < 0.3:
                 name = "area"
-            own = habits[name]
-            said[name] = _triangular(rng, own) if axis in differing else 0.0
+            said[name] = _triangular(rng, habits[name]) if axis in differing else 0.0
         return said
 
     def _phrase(self, voice: Mapping[str, Any], name: str, value: float, scale: Scale) -> str:

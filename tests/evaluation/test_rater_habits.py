@@ -80,3 +80,12 @@ def test_habits_of_raters_together_are_their_mean_on_each_object():
     np.testing.assert_array_equal(found[:, 1], own[:, 1])
     for rater in (0, 2):
         np.testing.assert_array_equal(found[:, rater], [2.0, 2.0, np.nan])
+
+
+def test_a_rater_who_was_never_measured_changes_nothing_for_the_others():
+    own = values([0.0, 0.1, 3.0])
+    with_absent = np.insert(own, 1, np.nan, axis=1)
+    found, alone = (rater_habits.certainty(each, PATIENTS) for each in (with_absent, own))
+    assert (found.stability, found.stable) == (alone.stability, True)
+    assert np.isnan(found.intervals[1].mean)
+    assert rater_habits.alike({"margin": with_absent}, PATIENTS) == [(0, 2)]
