@@ -1,6 +1,7 @@
 """Predictions of trained stages: which of them share a compiled step, and their values."""
 
 import collections
+import types
 
 import jax
 import numpy as np
@@ -133,7 +134,8 @@ def test_a_batch_is_encoded_once_for_all_sets_of_prompts(wrapper, monkeypatch):
 
 
 def test_a_padded_last_batch_compiles_nothing_new(monkeypatch, caplog):
-    config, data = _config(), inputs.Data(None, {"test": INDICES})
+    dataset = types.SimpleNamespace(drawn=[True] * len(INDICES))
+    config, data = _config(), inputs.Data(dataset, {"test": INDICES})
     one, _ = _model(config)
     monkeypatch.setattr(inputs, "eval_batches", _scored)
     batches = iter(predictions.predict_stage_one(config, one, data, INDICES, samples=7))
