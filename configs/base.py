@@ -193,4 +193,5 @@ def _evaluate() -> ml_collections.ConfigDict:
     evaluate.mirror = True  # average the features U(x) over the eight mirrored and rotated images
     evaluate.bootstrap = 2000  # resamples of the patients for each interval
     evaluate.panels = 6  # test records shown in the report
+    evaluate.tolerance_mm = 1.0  # contours nearer than this agree, in the normalised surface Dice
     return evaluate

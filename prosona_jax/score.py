@@ -3,9 +3,10 @@
     python -m prosona_jax.score MASKS.npz
 
 MASKS.npz holds `labels` {0, 1} [N, R, H, W] and `probs` 0..1 [N, S, H, W] and may hold `patient_id`
-[N] and `rater_valid` bool [N, R], as an npz data set does. Every score has a 95 % interval by
-bootstrap over patients; without `patient_id` each record counts as a patient. `dice_style` compares
-sample k with rater k in the stored order; this program sorts neither.
+[N], `rater_valid` bool [N, R] and `spacing_mm` [N, 2], as an npz data set does. Every score has a
+95 % interval by bootstrap over patients; without `patient_id` each record counts as a patient.
+`dice_style` compares sample k with rater k in the stored order; this program sorts neither. With
+`spacing_mm`, distances and the normalised surface Dice of these pairs are scored in mm, too.
 """
 
 import json
@@ -22,6 +23,10 @@ from prosona_jax.evaluation import masks
 from prosona_jax.types import InputError
 
 _FLAGS = flags.FlagValues()
+
+_TOLERANCE = flags.DEFINE_float(
+    "tolerance_mm", 1.0, "Tolerance of the normalised surface Dice.", flag_values=_FLAGS
+)
 
 _LOG = logging.getLogger("prosona_jax.score")
 
@@ -51,7 +56,7 @@ def main(*paths: str) -> None:
     arrays = read(path)
     if "patient_id" not in arrays:
         _LOG.warning("%s has no patient_id: the bootstrap resamples records, not patients", path)
-    result = masks.score(**arrays, where=str(path))
+    result = masks.score(**arrays, tolerance_mm=_TOLERANCE.value, where=str(path))
     sys.stdout.write(json.dumps(result, indent=2, allow_nan=False) + "\n")
 
 

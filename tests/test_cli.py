@@ -26,7 +26,7 @@ COMMANDS = {
     "prosona_jax.probe": ("encoder", "half", "output", "sentences", "workdir"),
     "prosona_jax.cards": ("config", "output"),
     "prosona_jax.prompts": ("degree_reader", "encoder", "raters"),
-    "prosona_jax.score": (),
+    "prosona_jax.score": ("tolerance_mm",),
     "prosona_jax.train_reader": (
         *("degrees", "encoder", "members", "output", "probe", "prompts", "seed", "steps"),
     ),

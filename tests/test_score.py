@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from prosona_jax.evaluation import intervals, masks
+from prosona_jax.evaluation import contours, intervals, masks
 from tests.masks import file_arrays, score
 
 COMMAND = importlib.import_module("prosona_jax.score")  # `prosona_jax.score` is a function
@@ -27,8 +27,9 @@ NAMES = [
 def run(tmp_path, capsys):
     """Saves arrays, scores them, and returns the printed object."""
 
-    def run(arrays):
+    def run(arrays, tolerance_mm=1.0):
         np.savez_compressed(tmp_path / "masks.npz", **arrays)
+        COMMAND._FLAGS(["score", f"--tolerance_mm={tolerance_mm}"])
         COMMAND.main(str(tmp_path / "masks.npz"))
         return json.loads(capsys.readouterr().out)
 
@@ -65,6 +66,28 @@ def test_command_prints_one_object(tmp_path):
 
 def test_style_only_where_samples_match_raters(run):
     assert list(run(file_arrays(samples=5))["metrics"]) == NAMES
+
+
+def test_contours_of_sample_k_and_rater_k_are_compared_in_mm_where_pixels_have_a_size(run):
+    arrays = file_arrays(samples=4)
+    arrays["rater_valid"][1, 2] = False
+    arrays["labels"][2, 0] = 0
+    sizes = np.array([[0.5, 0.7]] * 5 + [[np.nan, np.nan]])
+    printed = run(arrays | {"spacing_mm": sizes}, tolerance_mm=0.6)
+    bare = run(arrays)
+    assert printed["undefined"] == 1 + 4
+    assert "undefined" not in bare
+    seen = arrays["probs"] > 0.5, arrays["labels"], arrays["rater_valid"], sizes
+    expected = [contours.of_styles(*each, 0.6) for each in zip(*seen, strict=True)]
+    for name in contours.MEASURES:
+        values = np.array([found[name] for found in expected])
+        interval = intervals.bootstrap_mean(
+            values, arrays["patient_id"], resamples=masks.RESAMPLES, seed=masks.SEED
+        )
+        assert list(printed["metrics"].pop(name).values()) == pytest.approx(list(interval))
+    assert printed["metrics"] == bare["metrics"]
+    other = file_arrays(samples=5)  # a sample is no rater's
+    assert run(other | {"spacing_mm": sizes}) == run(other)
 
 
 def test_intervals_resample_patients(run):

@@ -23,6 +23,7 @@ def fault(tmp_path, capsys):
         path = tmp_path / name
         if arrays is not None:
             np.savez(path, **arrays)
+        COMMAND._FLAGS(["score", "--tolerance_mm=1"])
         with pytest.raises(InputError) as stop:
             COMMAND.main(str(path))
         assert capsys.readouterr().out == ""
@@ -105,6 +106,18 @@ BAD = {
     "short patient_id": (
         lambda a: a | {"patient_id": a["patient_id"][:5]},
         "patient_id is [5]; it must be [N] = [6]",
+    ),
+    "one size of a pixel": (
+        lambda a: a | {"spacing_mm": np.ones(6)},
+        "spacing_mm is float64 [6]; store numbers [N, 2] = [6, 2]",
+    ),
+    "pixels without a size": (
+        lambda a: a | {"spacing_mm": np.array([[1, 1]] * 5 + [[1, 0]])},
+        "record 5 has spacing_mm [1, 0]; give two sizes in mm above 0, or NaN twice",
+    ),
+    "half a size": (
+        lambda a: a | {"spacing_mm": np.array([[1, np.nan]] + [[1, 1]] * 5)},
+        "record 0 has spacing_mm [1.0, nan]; give two sizes in mm above 0, or NaN twice",
     ),
     "NaN": (
         lambda a: _set(a, "probs", (3, 1, 2, 2), np.nan),

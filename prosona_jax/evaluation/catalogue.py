@@ -84,122 +84,92 @@ METRICS = (
 )  # fmt: skip
 STYLE_METRICS = (
     Metric(
-        "dice_mean",
-        "Dice, own rater",
-        "higher",
-        True,
+        "dice_mean", "Dice, own rater", "higher", True,
         "Dice of the mask that style k's prompt draws with rater k's mask; mean over styles.",
     ),
     Metric(
-        "dice_others",
-        "Dice, prompts shuffled",
-        "lower",
-        True,
+        "dice_others", "Dice, prompts shuffled", "lower", True,
         "The same Dice after the prompts are shuffled so that no style keeps its own prompt; mean "
         "over all such shuffles. It shows how high Dice is with a wrong prompt.",
     ),
     Metric(
-        "style_gain",
-        "Style gain",
-        "higher",
-        True,
+        "style_gain", "Style gain", "higher", True,
         "For each rater, the Dice of its own prompt's mask minus the mean Dice of the other "
         "prompts' masks; mean over raters.",
     ),
     Metric(
-        "ged",
-        "GED@S",
-        "lower",
-        False,
+        "ged", "GED@S", "lower", False,
         "Distance between the set of the prompts' masks and the set of raters' masks.",
     ),
     Metric(
-        "ged_dpersona",
-        "GED@S (D-Persona)",
-        "lower",
-        False,
+        "ged_dpersona", "GED@S (D-Persona)", "lower", False,
         "The same distance in the convention of D-Persona's code: two empty masks have `d = 1`.",
     ),
     Metric(
-        "dice_match",
-        "Dice, matched",
-        "higher",
-        True,
+        "dice_match", "Dice, matched", "higher", True,
         "The prompts' masks and the raters are paired one to one so that the sum of Dice is as "
         "high as possible. If it is above `dice_mean`, some masks fit the rater of another style "
         "better than their own.",
     ),
     Metric(
-        "dice_max_samples_per_rater",
-        "Dice, best prompt of each rater",
-        "higher",
-        True,
+        "dice_max_samples_per_rater", "Dice, best prompt of each rater", "higher", True,
         "For each rater, the Dice of the best prompt's mask; mean over raters.",
     ),
     Metric(
-        "own_best",
-        "Own prompt is the best",
-        "higher",
-        True,
+        "own_best", "Own prompt is the best", "higher", True,
         "Share of raters [%] for whom their own prompt's mask has the highest Dice of all prompts' "
         "masks. Guessing reaches one in K.",
     ),
     Metric(
-        "ordered",
-        "Areas in order",
-        "higher",
-        True,
+        "ordered", "Areas in order", "higher", True,
         "Share of images [%] where the areas follow the order of the styles: no area is below that "
         "of the previous style, and the last area is above the first.",
     ),
     Metric(
-        "rank_correlation",
-        "Rank correlation",
-        "higher",
-        False,
+        "rank_correlation", "Rank correlation", "higher", False,
         "Spearman's correlation between area and style number within an image.",
     ),
     Metric(
-        "rater_correlation",
-        "Rank correlation with raters",
-        "higher",
-        False,
+        "rater_correlation", "Rank correlation with raters", "higher", False,
         "Spearman's correlation, within an image, between the areas that the prompts draw and the "
         "areas that their raters drew.",
     ),
-)
+    Metric(
+        "hd95_max_mm", "HD95, mm", "lower", False,
+        "The 95th percentile of the distances from the border pixels of one contour to those of "
+        "the other; the larger of both directions. Style k with rater k; mean over styles.",
+    ),
+    Metric(
+        "assd_mm", "Surface distance, mm", "lower", False,
+        "Average symmetric surface distance: the mean of these distances, of both directions "
+        "together.",
+    ),
+    Metric(
+        "nsd_length", "NSD", "higher", True,
+        "Normalised surface Dice (Nikolov et al. 2018): the share [%] of the length of both "
+        "contours that lies within the tolerance of the other contour.",
+    ),
+)  # fmt: skip
 RETRIEVAL = (
     Metric(
-        "latent_text_to_visual",
-        "Prompt finds the rater's latent",
-        "higher",
-        True,
+        "latent_text_to_visual", "Prompt finds the rater's latent", "higher", True,
         "Among the raters of an image, the prompt's own rater has the latent offset that is the "
         "closest to the prompt. The latent offset is the posterior's mean relative to the prior.",
     ),
     Metric(
-        "latent_visual_to_text",
-        "Rater's latent finds the prompt",
-        "higher",
-        True,
+        "latent_visual_to_text", "Rater's latent finds the prompt", "higher", True,
         "Among the prompts, the rater's own prompt is the closest to the rater's latent offset.",
     ),
     Metric(
-        "visual_text_to_visual",
-        "Prompt finds the rater's features",
-        "higher",
-        True,
+        "visual_text_to_visual", "Prompt finds the rater's features", "higher", True,
         "Like the score for the latent, but with image features. They are averaged inside the "
         "rater's mask, on its rim and outside it.",
     ),
     Metric(
-        "visual_visual_to_text",
-        "Rater's features find the prompt",
-        "higher",
-        True,
+        "visual_visual_to_text", "Rater's features find the prompt", "higher", True,
         "Like the score for the latent, but with these image features.",
     ),
-)
+)  # fmt: skip
 LEAVE_ONE_OUT = (
     Metric(
         "loo_dice", "Dice, all others", "higher", True,
@@ -280,5 +250,7 @@ def written(interval: Interval | None, number: Callable[[float], str]) -> str:
     return f"{mean} [{low},\N{NO-BREAK SPACE}{high}]"  # a narrow column breaks the line before [
 
 
+# The scores of a style's contour against its rater's, in mm.
+CONTOUR_METRICS = named(STYLE_METRICS, "hd95_max_mm", "assd_mm", "nsd_length")
 # The scores of samples of volumes. A sample is no rater's, so that it has no Dice with its own.
 VOLUME_SAMPLES = named(VOLUME_METRICS, "ged", "dice_match", "loo_dice")

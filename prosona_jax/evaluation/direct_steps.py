@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from prosona_jax import rng
+from prosona_jax.evaluation import packed
 from prosona_jax.evaluation.metrics import Overlaps, count_overlaps
-from prosona_jax.evaluation.volume_steps import OWN, Drawn, Placed, packed
+from prosona_jax.evaluation.volume_steps import OWN, Drawn, Placed
 from prosona_jax.models import distributions
 from prosona_jax.models.direct import Heads, Pionono
 from prosona_jax.types import Params
@@ -40,7 +41,7 @@ def make_draw_step(
             samples=drawn,
             prior_mean=own,
             styles={OWN: jax.tree.map(lambda x: x[:, None], own)},
-            packed=packed(jnp.concatenate([probs[:, :1], probs], axis=1)),
+            packed=packed.pack(jnp.concatenate([probs[:, :1], probs], axis=1)),
         )
 
     return draw_step

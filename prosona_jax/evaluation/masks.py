@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from prosona_jax.evaluation import intervals, metrics
+from prosona_jax.evaluation import contours, intervals, metrics
 from prosona_jax.types import InputError
 
 RESAMPLES = 2000
@@ -20,6 +20,7 @@ class Masks(NamedTuple):
     probs: np.ndarray  # 0..1 [N, S, H, W]
     rater_valid: np.ndarray  # bool [N, R]
     patient_id: np.ndarray | None  # text [N]
+    spacing_mm: np.ndarray | None  # [N, 2], (row, column); NaN: unknown
 
 
 def score(
@@ -28,6 +29,8 @@ def score(
     *,
     rater_valid: np.ndarray | None = None,
     patient_id: Sequence[str] | np.ndarray | None = None,
+    spacing_mm: np.ndarray | None = None,
+    tolerance_mm: float = 1.0,
     where: str = "masks",
 ) -> dict[str, Any]:
     """Scores S masks of each record against the masks of R raters.
@@ -46,11 +49,15 @@ def score(
         probs: probabilities 0..1 [N, S, H, W]; above 1/2 is foreground.
         rater_valid: bool [N, R], False where a rater has no mask of a record; None: all have one.
         patient_id: [N]; None: each record counts as a patient.
+        spacing_mm: (row, column) size of the pixels of each record [N, 2], NaN twice where it is
+            unknown. With it, and if S = R, sample k is also compared with rater k in mm, see
+            `contours.of_styles`.
+        tolerance_mm: of the normalised surface Dice.
         where: how an error message starts, for example the name of a file.
 
     Returns:
         Counts, and for each metric its mean and interval, as `python -m prosona_jax.score` prints
-        them.
+        them. "undefined" is the number of pairs that the means in mm leave out.
 
     Raises:
         InputError: types, shapes or values are wrong; for values, the message names the record.
@@ -66,9 +73,14 @@ def score(
     if not np.isin(valid, (0, 1)).all():
         raise InputError(f"{where}: rater_valid is not boolean; store True or False")
     patients = None if patient_id is None else np.asarray(patient_id).astype(str)
-    masks = Masks(labels, probs, valid.astype(bool), patients)
+    sizes = None if spacing_mm is None else np.asarray(spacing_mm)
+    masks = Masks(labels, probs, valid.astype(bool), patients, sizes)
     _check_shapes(where, masks)
-    return _scores(where, masks)
+    if sizes is not None:
+        _check_sizes(where, sizes, len(labels))
+    if not tolerance_mm > 0:
+        raise InputError(f"tolerance_mm is {tolerance_mm:g}; it must be above 0")
+    return _scores(where, masks, tolerance_mm)
 
 
 def _check_shapes(where: str, masks: Masks) -> None:
@@ -96,26 +108,48 @@ def _check_shapes(where: str, masks: Masks) -> None:
         raise InputError(f"{where}: a patient_id is empty; name each patient, or leave the key out")
 
 
-def _scores(where: str, masks: Masks) -> dict[str, Any]:
+def _check_sizes(where: str, sizes: np.ndarray, records: int) -> None:
+    if sizes.dtype.kind not in "fiu" or sizes.shape != (records, 2):
+        raise InputError(
+            f"{where}: spacing_mm is {sizes.dtype} {list(sizes.shape)}; store numbers [N, 2] = "
+            f"[{records}, 2]"
+        )
+    good = (np.isfinite(sizes) & (sizes > 0)).all(axis=1) | np.isnan(sizes).all(axis=1)
+    if not good.all():
+        raise InputError(
+            f"{where}: record {int(np.argmin(good))} has spacing_mm "
+            f"{sizes[np.argmin(good)].tolist()}; give two sizes in mm above 0, or NaN twice"
+        )
+
+
+def _scores(where: str, masks: Masks, tolerance_mm: float) -> dict[str, Any]:
     """Returns the counts, and for each metric its mean and interval."""
-    chunks = [
-        metrics.score_batch(metrics.count_overlaps(probs, labels, valid), valid)
-        for probs, labels, valid in _chunks(where, masks)
-    ]
-    scores = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
     records, raters = masks.rater_valid.shape
+    sizes = masks.spacing_mm if masks.probs.shape[1] == raters else None
+    chunks = []
+    for part, probs, labels, valid in _chunks(where, masks):
+        own = metrics.score_batch(metrics.count_overlaps(probs, labels, valid), valid)
+        if sizes is not None:
+            seen = zip(probs > 0.5, labels, valid, sizes[part], strict=True)
+            found = [contours.of_styles(*each, tolerance_mm) for each in seen]
+            names = (*contours.MEASURES, "undefined")
+            own |= {name: np.array([x[name] for x in found]) for name in names}
+        chunks.append(own)
+    scores = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    undefined = {"undefined": int(scores.pop("undefined").sum())} if sizes is not None else {}
     patients = records if masks.patient_id is None else len(np.unique(masks.patient_id))
     return {
         "records": records,
         "patients": patients,
         "raters": raters,
         "samples": masks.probs.shape[1],
+        **undefined,
         "metrics": intervals.summarise(scores, masks.patient_id, resamples=RESAMPLES, seed=SEED),
     }
 
 
-def _chunks(where: str, masks: Masks) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yields (probs f32, labels u8, rater_valid) of a few records at a time, after checks."""
+def _chunks(where: str, masks: Masks) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
+    """Yields (which, probs f32, labels u8, rater_valid) of a few records, after checks."""
     records = len(masks.labels)
     count = max(1, CHUNK_BYTES // (4 * (masks.labels[0].size + masks.probs[0].size)))
     for start in range(0, records, count):
@@ -130,4 +164,4 @@ def _chunks(where: str, masks: Masks) -> Iterator[tuple[np.ndarray, np.ndarray, 
         ):
             if not good.all():
                 raise InputError(f"{where}: record {start + int(np.argmin(good))} {fault}")
-        yield probs.astype(np.float32), labels.astype(np.uint8), valid
+        yield part, probs.astype(np.float32), labels.astype(np.uint8), valid

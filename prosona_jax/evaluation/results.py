@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from prosona_jax.evaluation.catalogue import (
+    CONTOUR_METRICS,
     LEAVE_ONE_OUT,
     METRICS,
     RETRIEVAL,
@@ -79,6 +80,8 @@ class StyleResults(NamedTuple):
     difference: Intervals  # held-out minus training sentences
     table: list[list[Interval]]  # Dice of style i's mask (row) with rater j
     areas: list[Interval]  # pixels of style i's mask
+    contours: list[Intervals]  # of style i's own contour, `CONTOUR_METRICS` without the unknown
+    undefined: int  # pairs of a style's own contour and its rater's of which these are unknown
 
 
 def collect_styles(rows: Rows, *, styles: int, bootstrap: int) -> StyleResults:
@@ -92,6 +95,11 @@ def collect_styles(rows: Rows, *, styles: int, bootstrap: int) -> StyleResults:
         difference=differences(rows, "prompts_held_out", "prompts_train", metrics, bootstrap),
         table=dice_table(own, styles, bootstrap),
         areas=[mean(own, f"area_{k}", bootstrap) for k in range(1, styles + 1)],
+        contours=[
+            known((m.name, mean(own, f"{m.name}_{k}", bootstrap)) for m in CONTOUR_METRICS)
+            for k in range(1, styles + 1)
+        ],
+        undefined=sum(row.get("undefined", 0) for row in own),
     )
 
 
@@ -102,6 +110,8 @@ class Comparison(NamedTuple):
     patients: int
     seeds: list[int]
     personal: dict[str, Intervals]  # by method: scores of one contour per style
+    # Pairs of a style's own contour and its rater's without distance, by method; means over seeds.
+    undefined: dict[str, float]
     gains: dict[str, dict[str, Intervals]]  # by baseline and method: method minus baseline
     tables: dict[str, list[list[Interval]]]  # by method: Dice of style i with rater j
     diversified: dict[int, dict[str, Intervals]]  # by number of samples and method: their scores
@@ -133,6 +143,7 @@ def compare(
         patients=len({row["patient_id"] for row in rows}),
         seeds=sorted({row["seed"] for row in rows}),
         personal=personal,
+        undefined=_undefined(styled),
         gains={
             base: _differences_to(styled, base, labels, of_styles, bootstrap)
             for base in BASELINES
@@ -154,6 +165,15 @@ def compare(
             for count, drawn in sampled.items()
         },
     )
+
+
+def _undefined(rows: Rows) -> dict[str, float]:
+    """Returns the sum of the column "undefined" by method; sentences have no distances."""
+    found: dict[str, float] = {}
+    for row in rows:
+        if "undefined" in row:
+            found[row["method"]] = found.get(row["method"], 0.0) + row["undefined"]
+    return found
 
 
 def _scores(

@@ -1,14 +1,15 @@
 """Scores a model: runs the evaluation steps over batches and makes a row per record and method."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 
-from prosona_jax.evaluation import metrics
+from prosona_jax.evaluation import contours, metrics, packed
 from prosona_jax.evaluation.catalogue import ACTIVE_NATS
+from prosona_jax.evaluation.contours import InMm
 from prosona_jax.evaluation.sample_steps import Prediction
 from prosona_jax.evaluation.style_steps import Personalised
 from prosona_jax.models.query import LEVELS
@@ -65,6 +66,7 @@ def evaluate_styles(
     methods: Sequence[str],
     *,
     by_area: bool,
+    in_mm: InMm | None = None,
 ) -> list[Row]:
     """Returns one row per record and method, for the records of all processes.
 
@@ -76,11 +78,14 @@ def evaluate_styles(
         <level>_text_to_visual  share of styles whose text finds its own rater
         <level>_visual_to_text  share of styles whose rater finds its own text
 
+    With `in_mm`, the rows of styles' own contours also hold the measures of `contours.of_styles`.
+
     Args:
         predictions: batches, each with one prediction per method.
         methods: the methods' names, in the order of a batch's predictions.
         by_area: the masks of an image are sorted by area. If not, the order of the areas means
             nothing, and the scores of this order are NaN.
+        in_mm: None leaves out what is measured in mm, which takes a few milliseconds a record.
     """
     rows: dict[str, list[Row]] = {method: [] for method in methods}
     for batch, by_method in predictions:
@@ -88,8 +93,22 @@ def evaluate_styles(
             scores = _style_scores(batch, prediction)
             if not by_area:
                 scores |= dict.fromkeys(OF_ORDER, np.full(len(batch.index), np.nan))
-            rows[method] += rows_of(batch, method, scores)
+            found = rows_of(batch, method, scores)
+            if in_mm is not None and prediction.packed is not None:
+                apart = _contours(batch, np.asarray(prediction.packed), in_mm)
+                found = [row | own for row, own in zip(found, apart, strict=True)]
+            rows[method] += found
     return [row for own in rows.values() for row in gather_rows(own)]
+
+
+def _contours(
+    batch: Batch, drawn: UInt8[np.ndarray, "b 1 k n"], in_mm: InMm
+) -> Iterator[dict[str, float]]:
+    """Yields the measures of each record's styles."""
+    masks = packed.unpack(drawn[:, 0], batch.masks.shape[2:])
+    for i, index in enumerate(batch.index.tolist()):
+        seen = masks[i], np.asarray(batch.masks[i]), np.asarray(batch.rater_valid[i], bool)
+        yield contours.of_styles(*seen, in_mm.pixel_mm(index), in_mm.tolerance_mm)
 
 
 def summarise_styles(rows: Sequence[Row]) -> dict[str, float]:

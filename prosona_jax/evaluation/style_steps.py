@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt8
 
 from prosona_jax import rng
+from prosona_jax.evaluation import packed
 from prosona_jax.evaluation.metrics import Overlaps, count_overlaps
 from prosona_jax.models import distributions
 from prosona_jax.models.distributions import Gaussian
@@ -25,6 +26,7 @@ class Personalised(NamedTuple):
 
     overlaps: Overlaps  # of the K masks of each set and the raters' masks, [b, p, ...]
     probs: Float[Array, "b p k h w"] | None  # None if `drawn` is False
+    packed: UInt8[Array | np.ndarray, "b p k n"] | None  # the masks; None unless `together`
     # For each level: 1 where text k retrieves its own rater, and where the rater retrieves text k.
     text_to_visual: Float[Array | np.ndarray, "b p l k"]
     visual_to_text: Float[Array | np.ndarray, "b p l k"]
@@ -62,17 +64,17 @@ def make_eval_step(
             over the sets, its projected text is their mean direction, and P of the result is 1.
             Without text, P is 1 too.
         drawn: whether to return the probabilities too. For hundreds of sentences they take
-            gigabytes, and the scores need only the counts.
+            gigabytes, and the scores of sentences need only the counts.
     """
 
     def eval_step(prompted: Prompted, encoded: Encoded, root: jax.Array) -> Personalised:
         keys = rng.example_keys(root, "evaluate", 0, encoded.index)
 
-        def draw(query: jax.Array) -> tuple[Overlaps, jax.Array | None]:  # [b, k, d]
+        def draw(query: jax.Array) -> tuple[Any, ...]:  # [b, k, d]
             z = project(projector, encoded.prior, query, keys)
             probs = _probs(model, prompted.stage_one, encoded.features, z)
             overlaps = count_overlaps(probs, encoded.masks, encoded.rater_valid)
-            return overlaps, probs if drawn else None
+            return overlaps, probs if drawn else None, packed.pack(probs) if together else None
 
         queries, aligned = _query(prompter, prompted, encoded)
         if together:

@@ -1,8 +1,9 @@
-"""Distances in mm between the surfaces of two masks of a volume.
+"""Distances in mm between the surfaces of two masks of a volume, or the contours of an image.
 
 A surface voxel is a voxel of the mask with a face neighbour that is not of the mask; beyond the
 array there is none. The distance of a surface voxel from the other mask is that of its centre to
-the centre of the nearest surface voxel of the other mask.
+the centre of the nearest surface voxel of the other mask. In an image, pixels and edges take the
+place of voxels and faces.
 """
 
 from typing import NamedTuple
@@ -11,14 +12,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
-_FACES = ndimage.generate_binary_structure(3, 1)
-
 
 class Surface(NamedTuple):
     """The surface of a mask that is not empty."""
 
-    voxels: Bool[np.ndarray, "d h w"]
-    distance_mm: Float[np.ndarray, "d h w"]  # from every voxel's centre to the nearest of them
+    voxels: Bool[np.ndarray, "*size"]
+    distance_mm: Float[np.ndarray, "*size"]  # from every voxel's centre to the nearest of them
 
 
 class Distances(NamedTuple):
@@ -29,13 +28,13 @@ class Distances(NamedTuple):
 
 
 def of_masks(
-    masks: Bool[np.ndarray, "m d h w"], spacing_mm: Float[np.ndarray, " 3"]
+    masks: Bool[np.ndarray, " m *size"], spacing_mm: Float[np.ndarray, " axes"]
 ) -> list[Surface | None]:
     """Returns the surface of each mask, None for an empty one; all lie in one common box.
 
     Args:
-        masks: masks on one grid.
-        spacing_mm: (slice, row, column) size of a voxel.
+        masks: masks on one grid of two or three axes.
+        spacing_mm: size of a voxel along each axis, (slice, row, column) or (row, column).
     """
     if not masks.any():
         return [None] * len(masks)
@@ -46,7 +45,8 @@ def of_masks(
 def _surface(mask: np.ndarray, spacing_mm: np.ndarray) -> Surface | None:
     if not mask.any():
         return None
-    voxels = mask & ~ndimage.binary_erosion(mask, _FACES, border_value=0)
+    faces = ndimage.generate_binary_structure(mask.ndim, 1)
+    voxels = mask & ~ndimage.binary_erosion(mask, faces, border_value=0)
     return Surface(voxels, ndimage.distance_transform_edt(~voxels, sampling=spacing_mm))
 
 

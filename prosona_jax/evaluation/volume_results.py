@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from prosona_jax.evaluation.catalogue import VOLUME_METRICS, VOLUME_SAMPLES
 from prosona_jax.evaluation.results import (
-    OF_STYLES,
     Comparison,
     Intervals,
     Rows,
@@ -13,7 +12,6 @@ from prosona_jax.evaluation.results import (
     known,
     mean,
     means,
-    pool,
 )
 
 
@@ -52,22 +50,12 @@ def _columns_of_style(k: int) -> dict[str, str]:
     return {"dice_mean": f"dice_{k}_{k}", **{name: f"{name}_{k}" for name in names}}
 
 
-class VolumeComparison(NamedTuple):
-    """Scores of the volumes of several methods, pooled over folds and seeds."""
-
-    # As of records, with `VOLUME_METRICS`, and volumes in place of records.
-    scores: Comparison
-    # Pairs of a style's own volume and its rater's without distance, by method; means over seeds.
-    undefined: dict[str, float]
-
-
 def compare_volumes(
     rows: Rows, methods: Sequence[str], samples: int, raters: int, bootstrap: int
-) -> VolumeComparison:
+) -> Comparison:
     """Pools rows of `volumes.evaluate`, as `results.compare` pools those of records."""
-    rows = [{**row, "record_id": row["volume"]} for row in rows]
-    scores = compare(
-        rows,
+    return compare(
+        [{**row, "record_id": row["volume"]} for row in rows],
         methods,
         samples,
         raters,
@@ -75,8 +63,3 @@ def compare_volumes(
         of_styles=VOLUME_METRICS,
         of_samples=VOLUME_SAMPLES,
     )
-    undefined: dict[str, float] = {}
-    for row in pool(rows, OF_STYLES):
-        if "undefined" in row:  # sentences have no distances
-            undefined[row["method"]] = undefined.get(row["method"], 0.0) + row["undefined"]
-    return VolumeComparison(scores, undefined)

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from prosona_jax import rng
+from prosona_jax.evaluation import packed
 from prosona_jax.evaluation.metrics import Overlaps, count_overlaps
 from prosona_jax.models import distributions
 from prosona_jax.models.distributions import Gaussian
@@ -105,7 +106,7 @@ def make_draw_step(model: ProbUNet, projector: Projector, samples: int) -> Calla
 
         def styled(query: jax.Array) -> tuple[Overlaps, jax.Array]:  # [b, k, d]
             drawn = probs(project(projector, prior, query, keys))
-            return count(drawn), packed(drawn)
+            return count(drawn), packed.pack(drawn)
 
         z = distributions.sample(prior, keys, samples)
         z = jnp.concatenate([prior.mu[:, None], z], axis=1)  # [b, 1 + s, d]
@@ -114,7 +115,7 @@ def make_draw_step(model: ProbUNet, projector: Projector, samples: int) -> Calla
         by_set = {
             name: jax.lax.map(styled, jnp.moveaxis(query, 1, 0)) for name, query in queries.items()
         }
-        masks = [packed(drawn[:, :1]), *([by_set[OWN][1][0]] if by_set else [])]
+        masks = [packed.pack(drawn[:, :1]), *([by_set[OWN][1][0]] if by_set else [])]
         return Drawn(
             samples=count(drawn[:, 1:]),
             prior_mean=count(jnp.repeat(drawn[:, :1], pairs, axis=1)),
@@ -126,8 +127,3 @@ def make_draw_step(model: ProbUNet, projector: Projector, samples: int) -> Calla
         )
 
     return draw_step
-
-
-def packed(probs: jax.Array) -> jax.Array:
-    """Returns the masks of probabilities [b, s, h, w] with eight pixels in a byte, u8 [b, s, n]."""
-    return jnp.packbits(probs.reshape(*probs.shape[:2], -1) > 0.5, axis=-1)

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from prosona_jax.evaluation import metrics, scoring, surfaces
+from prosona_jax.evaluation import measures, metrics, packed, scoring, surfaces
 from prosona_jax.evaluation.metrics import Overlaps
 from prosona_jax.evaluation.scoring import Row
 from prosona_jax.evaluation.volume_latents import Slice
@@ -131,9 +131,8 @@ def _geometry(
     spacing_mm = np.asarray(masks[0][0].spacing_mm, float)
     drawn = len(masks[0][2])
     volume = np.zeros((drawn + raters, depth, *size), bool)
-    for place, of_raters, packed in masks:
-        unpacked = np.unpackbits(packed, axis=-1, count=size[0] * size[1])
-        volume[:drawn, place.number - first] = unpacked.reshape(-1, *size)
+    for place, of_raters, bits in masks:
+        volume[:drawn, place.number - first] = packed.unpack(bits, size)
         volume[drawn:, place.number - first] = of_raters
     known = not np.isnan(spacing_mm).any()
     found = surfaces.of_masks(volume, spacing_mm) if known else [None] * len(volume)
@@ -150,26 +149,11 @@ def _geometry(
         }
 
     among = [pair(a, b) for a, b in itertools.combinations(valid, 2)]
-    among_raters = _means(among)
+    among_raters = measures.means(among, _MEASURES)
     among_raters.pop("bias_ml")
-    result = {"raters": among_raters, "prior_mean": _means([pair(0, rater) for rater in valid])}
+    of_mean = measures.means([pair(0, rater) for rater in valid], _MEASURES)
+    result = {"raters": among_raters, "prior_mean": of_mean}
     if drawn > 1:  # a second stage: mask k is of style k, counted from 1
         own = {k: pair(k, drawn + k - 1) for k in range(1, drawn) if rater_valid[k - 1]}
-        missing = dict.fromkeys(_MEASURES, np.nan)
-        each = {
-            f"{name}_{k}": value
-            for k in range(1, drawn)
-            for name, value in own.get(k, missing).items()
-        }
-        result[OWN] = _means(list(own.values())) | each
+        result[OWN] = measures.of_styles(own, drawn - 1, _MEASURES)
     return result
-
-
-def _means(pairs: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Returns the mean of each measure over the pairs that have it; "undefined" have none."""
-    values = {name: np.array([pair[name] for pair in pairs]) for name in _MEASURES}
-    means: dict[str, float] = {
-        name: float(x[~np.isnan(x)].mean()) if (~np.isnan(x)).any() else np.nan
-        for name, x in values.items()
-    }
-    return means | {"undefined": int(np.isnan(values["assd_mm"]).sum())}

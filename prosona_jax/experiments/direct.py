@@ -14,6 +14,7 @@ import numpy as np
 from data_pipelines import loader
 from prosona_jax import rng
 from prosona_jax.evaluation import scoring, volume_latents, volumes
+from prosona_jax.evaluation.contours import InMm
 from prosona_jax.evaluation.scoring import Row
 from prosona_jax.evaluation.style_steps import Personalised
 from prosona_jax.evaluation.volume_steps import OWN, Drawn, Placed
@@ -70,11 +71,12 @@ def score(config: Config, folder: pathlib.Path, data: Data) -> list[Row]:
     for number, samples in enumerate(dict.fromkeys(counts if sampled else counts[:1])):
         drawn = list(_drawn(config, params, data, "test", samples=samples))
         found = [inputs.with_ids(row, data.dataset) for row in _sampled(drawn)]
-        found += [inputs.with_ids(row, data.dataset) for row in _styled(config, drawn)]
+        own = _styled(config, drawn, in_mm=predictions.in_mm(config, data))
+        found += [inputs.with_ids(row, data.dataset) for row in own]
         found += _of_volumes(config, params, data, samples=samples)
         if sampled:
-            own = {"method": f"samples@{samples}"}
-            rows += [row | own for row in found if row["method"] == "samples"]
+            method = {"method": f"samples@{samples}"}
+            rows += [row | method for row in found if row["method"] == "samples"]
         if number == 0:
             rows += [row for row in found if row["method"] == OWN]
     return rows
@@ -119,18 +121,21 @@ def _sampled(drawn: Iterable[tuple[Batch, Drawn]]) -> list[Row]:
     return parallel.gather_rows(rows)
 
 
-def _styled(config: Config, drawn: Iterable[tuple[Batch, Drawn]]) -> list[Row]:
-    """Returns the rows of the raters' own masks."""
+def _styled(
+    config: Config, drawn: Iterable[tuple[Batch, Drawn]], *, in_mm: InMm | None = None
+) -> list[Row]:
+    """Returns the rows of the raters' own masks; `in_mm` as in `scoring.evaluate_styles`."""
 
     def personalised(batch: Batch, found: Drawn) -> Personalised:
         b, k = batch.rater_valid.shape
         nothing = np.full((b, 1, len(LEVELS), k), np.nan, np.float32)  # no text retrieves a rater
-        return Personalised(found.styles[OWN], None, nothing, nothing)
+        return Personalised(found.styles[OWN], None, found.packed[:, None, 1:], nothing, nothing)
 
     return scoring.evaluate_styles(
         ((batch, (personalised(batch, found),)) for batch, found in drawn),
         [OWN],
         by_area=config.data.raters == "by_area",
+        in_mm=in_mm,
     )
 
 

@@ -169,6 +169,7 @@ def _report(
         samples=config.evaluate.samples,
         by_area=config.data.raters == "by_area",
         styles=styles,
+        tolerance_mm=config.evaluate.tolerance_mm,
         bootstrap=config.evaluate.bootstrap,
         caveats=[
             *inputs.about_data(config, data.dataset),

@@ -1,6 +1,7 @@
 """Checks the values of a config's fields; the programs do so before anything else."""
 
 import operator
+from collections.abc import Iterable
 from typing import Any
 
 from prosona_jax.evaluation import volume_latents
@@ -19,7 +20,7 @@ _CHOICES = {
     "stage_two.projection": ("analytic", "bank"),
     "evaluate.latent": volume_latents.LATENTS,
 }
-_NEW = ("evaluate.latent", "model.network")
+_NEW = ("evaluate.latent", "evaluate.tolerance_mm", "model.network")
 _WEIGHTS = tuple(f"loss.{term}" for term in stage_one.TERMS)
 _WEIGHTS_OF_STAGE_TWO = tuple(f"stage_two.{term}" for term in stage_two.TERMS)
 _LEAST = {
@@ -52,6 +53,7 @@ _LEAST = {
     "stage_two.steps": 1,
 }
 _ABOVE_0 = (
+    "evaluate.tolerance_mm",
     "stage_two.tau",
     "stage_two.learning_rate",
     "optimizer.learning_rate",
@@ -61,17 +63,14 @@ _ABOVE_0 = (
 
 def check(config: Config) -> None:
     """Raises InputError if a field of the model, loss or schedule has an invalid value."""
-    for field, allowed in _CHOICES.items():
-        section, _, name = field.rpartition(".")
-        # Workdirs from before these fields have none.
-        if field in _NEW and name not in config[section]:
-            continue
-        if (value := _value(config, field)) not in allowed:
-            raise InputError(f"config.{field} is {value!r}; choose from {', '.join(allowed)}")
+    for field in _known(config, _CHOICES):
+        if (value := _value(config, field)) not in _CHOICES[field]:
+            allowed = ", ".join(_CHOICES[field])
+            raise InputError(f"config.{field} is {value!r}; choose from {allowed}")
     for field, minimum in _LEAST.items():
         if not (value := _value(config, field)) >= minimum:  # `not`, so that NaN fails too
             raise InputError(f"config.{field} is {value}; it must be at least {minimum}")
-    for field in _ABOVE_0:
+    for field in _known(config, _ABOVE_0):
         if not (value := _value(config, field)) > 0:
             raise InputError(f"config.{field} is {value}; it must be above 0")
     if config.optimizer.ema_decay >= 1:
@@ -127,6 +126,16 @@ def check(config: Config) -> None:
             f"config.data.size is {config.data.size}; {len(channels)} scales in "
             f"config.model.channels need a multiple of {factor}"
         )
+
+
+def _known(config: Config, fields: Iterable[str]) -> list[str]:
+    """Returns the fields without those that a workdir from before them does not have."""
+
+    def is_known(field: str) -> bool:
+        section, _, name = field.rpartition(".")
+        return field not in _NEW or name in config[section]
+
+    return list(filter(is_known, fields))
 
 
 def _value(config: Config, field: str) -> Any:

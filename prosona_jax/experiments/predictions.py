@@ -9,6 +9,7 @@ import ml_collections
 import numpy as np
 
 from prosona_jax.evaluation import scoring, style_steps
+from prosona_jax.evaluation.contours import InMm
 from prosona_jax.evaluation.in_distribution import Appearance
 from prosona_jax.evaluation.sample_steps import Prediction
 from prosona_jax.experiments import build, inputs, second_stages
@@ -78,24 +79,37 @@ def score_stage_two(
     split: str,
     *,
     prompts_of: Sequence[str],
+    in_mm: InMm | None = None,
 ) -> list[scoring.Row]:
     """Scores the masks of prompts; sentences have equal weight, and a repeated one counts twice.
 
     `prompts_of` holds any of "train", "held_out" and "mean". "mean" draws one mask per style, by
-    the mean of the queries of its training sentences.
+    the mean of the queries of its training sentences. `in_mm` is as in `scoring.evaluate_styles`.
     """
     indices = data.drawn(split)
     predictions = predict_stage_two(config, stage_one, second, data, indices, prompts_of=prompts_of)
     names = [f"prompts_{name}" for name in prompts_of]
-    return scoring.evaluate_styles(predictions, names, by_area=config.data.raters == "by_area")
+    by_area = config.data.raters == "by_area"
+    return scoring.evaluate_styles(predictions, names, by_area=by_area, in_mm=in_mm)
 
 
 def score_prompts(
     config: Config, stage_one: Params, second: StageTwo, data: Data, split: str
 ) -> list[scoring.Row]:
-    """Scores one mask per style and, if text is read, the mask of every sentence."""
+    """Scores one mask per style, also in mm, and, if text is read, the mask of every sentence."""
     parts = ("mean", "train", "held_out") if second_stages.of(config).reads_text else ("mean",)
-    return score_stage_two(config, stage_one, second, data, split, prompts_of=parts)
+    own = in_mm(config, data)
+    return score_stage_two(config, stage_one, second, data, split, prompts_of=parts, in_mm=own)
+
+
+def in_mm(config: Config, data: Data) -> InMm:
+    """Returns how the records of the data are measured in mm."""
+    return InMm(lambda index: data.dataset[index].spacing_mm, tolerance_mm(config))
+
+
+def tolerance_mm(config: Config) -> float:
+    """Returns config.evaluate.tolerance_mm; workdirs from before this field have its default."""
+    return config.evaluate.get("tolerance_mm", 1.0)
 
 
 def predict_stage_two(

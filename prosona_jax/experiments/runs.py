@@ -262,6 +262,7 @@ def _styled(
         inputs.style_names(run.prompts, run.raters),
         [style["train"][0] for style in styles],
         config.data.raters == "by_area",
+        predictions.tolerance_mm(config),
         order,
         panels[len(chosen) // 2] if chosen else None,
         probs,

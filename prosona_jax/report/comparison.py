@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from prosona_jax.evaluation.catalogue import LEGEND, METRICS, STYLE_METRICS, Metric, named
 from prosona_jax.evaluation.intervals import Interval
 from prosona_jax.evaluation.results import HELD_OUT, Comparison, Intervals, compare
-from prosona_jax.evaluation.volume_results import VolumeComparison, compare_volumes
+from prosona_jax.evaluation.volume_results import compare_volumes
 from prosona_jax.report import (
     charts,
     document,
@@ -21,8 +21,10 @@ from prosona_jax.report.comparison_tables import (
     ARROWS,
     as_json,
     gain_table,
+    present,
     sample_tables,
     score_table,
+    undefined_row,
 )
 from prosona_jax.report.style_summary import Png
 from prosona_jax.report.volume_summary import Volumes
@@ -42,6 +44,7 @@ class Compared(NamedTuple):
     samples: int  # S of the scores of samples
     styles: Sequence[str]  # names of the styles
     by_area: bool  # True: raters have no identity; an image's masks are sorted by area
+    tolerance_mm: float  # of the normalised surface Dice
     bootstrap: int  # resamples of patients for each interval
     # "Short claim: explanation." each. The page shows them in full, and every figure the claims.
     caveats: Sequence[str]
@@ -94,14 +97,14 @@ def write_report(folder: str | os.PathLike[str], compared: Compared) -> dict[str
 
 
 def _sections(
-    compared: Compared, found: Comparison, volumes: VolumeComparison | None
+    compared: Compared, found: Comparison, volumes: Comparison | None
 ) -> Iterator[document.Section]:
     """Yields the sections of the report in their order; a section may have no blocks."""
     styles, samples, raters = compared.styles, compared.samples, len(compared.styles)
     footnote = document.footnote(compared.caveats, compared.citation)
     png = functools.partial(figures.png, footnote=footnote)
     note = _note(found, "record", compared.bootstrap)
-    yield _personal(found.personal, raters, style_summary.meaning(compared.by_area), note, png)
+    yield _personal(found, compared, note, png)
     for base, gain in found.gains.items():
         yield _gains(gain, base, raters, note)
     for method, table in found.tables.items():
@@ -110,7 +113,7 @@ def _sections(
         yield _diverse(scores, found.diversity_gains[count], count, note)
     of_volumes = compared.volumes
     if of_volumes and volumes:
-        in_3d = _note(volumes.scores, "volume", compared.bootstrap)
+        in_3d = _note(volumes, "volume", compared.bootstrap)
         yield volume_comparison.section(of_volumes, volumes, raters, in_3d)
     yield site_comparison.section(
         compared.rows,
@@ -119,7 +122,7 @@ def _sections(
         samples=samples,
         bootstrap=compared.bootstrap,
     )
-    yield from _meanings(found.personal, raters, samples)
+    yield from _meanings(found, raters, samples)
     yield _methods(compared.methods)
     yield document.origin(compared.provenance)
     yield document.Section("Data", [document.Text(compared.citation)] if compared.citation else [])
@@ -137,23 +140,26 @@ def _note(found: Comparison, noun: str, bootstrap: int) -> str:
     )
 
 
-def _personal(
-    personal: Mapping[str, Intervals], raters: int, meaning: str, note: str, png: Png
-) -> document.Section:
-    heading = "One contour per style"
+def _personal(found: Comparison, compared: Compared, note: str, png: Png) -> document.Section:
+    heading, personal, raters = "One contour per style", found.personal, len(compared.styles)
     if not personal:
         return document.Section(heading, [])
     text = (
         "Each method draws one contour for every style. The contour of style k is compared with "
-        f"that of rater k. {meaning} “Prompts shuffled” means that each style gets the query of "
-        "another style, also in methods that read no sentences. The set of contours stays the "
-        "same, and therefore GED and matched Dice too."
+        f"that of rater k. {style_summary.meaning(compared.by_area)} “Prompts shuffled” means that "
+        "each style gets the query of another style, also in methods that read no sentences. The "
+        "set of contours stays the same, and therefore GED and matched Dice too."
     )
     if any(label.endswith(HELD_OUT) for label in personal):
         text += (
             " A method that reads text draws a style's contour from the mean query of the style's "
             "training sentences. Its single sentences are scored too: the training sentences, and "
             "the held-out sentences, on which it was never trained."
+        )
+    if found.undefined:
+        text += (
+            f" {style_summary.contours(compared.tolerance_mm)} A difference of these leaves out "
+            "the records in which one of the two methods has none."
         )
     drawn = charts.forest(
         {
@@ -173,7 +179,12 @@ def _personal(
         "of the paired difference below excludes zero.",
     )
     return document.Section(
-        heading, [document.Text(text), score_table(personal, STYLE_METRICS, raters, note), figure]
+        heading,
+        [
+            document.Text(text),
+            score_table(personal, STYLE_METRICS, raters, note, more=undefined_row(found)),
+            figure,
+        ],
     )
 
 
@@ -205,13 +216,12 @@ def _diverse(
     return document.Section(heading, [document.Text(text), *tables])
 
 
-def _meanings(
-    personal: Mapping[str, Intervals], raters: int, samples: int
-) -> list[document.Section]:
-    styled = [m for m in STYLE_METRICS if any(m.name in scores for scores in personal.values())]
+def _meanings(found: Comparison, raters: int, samples: int) -> list[document.Section]:
+    """Returns what the scores in the tables mean; rows of earlier code lack newer ones."""
+    drawn = [x for scores in found.diversified.values() for x in scores.values()]
     kinds: dict[str, tuple[Sequence[Metric], int]] = {
-        **({"one contour per style": (styled, raters)} if styled else {}),
-        "samples": (METRICS, samples),
+        "one contour per style": (present(STYLE_METRICS, found.personal.values()), raters),
+        "samples": (present(METRICS, drawn), samples),
     }
     return [
         document.Section(
@@ -221,11 +231,12 @@ def _meanings(
                     ("Metric", "Name in rows.csv", "Meaning"),
                     [(m.label(count), f"`{m.name}`", m.meaning) for m in metrics],
                     "lll",
-                    LEGEND if metrics is METRICS else "",
+                    LEGEND if kind == "samples" else "",
                 )
             ],
         )
         for kind, (metrics, count) in kinds.items()
+        if metrics
     ]
 
 

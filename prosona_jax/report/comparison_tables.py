@@ -1,6 +1,6 @@
 """Tables of a comparison: the scores of each method, and paired differences to a baseline."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from prosona_jax.evaluation.catalogue import Metric
@@ -29,10 +29,15 @@ def score_table(
             f"{metric.label(samples)}{ARROWS[metric.better]}",
             *(metric.cell(x.get(metric.name), sign=sign) for x in scores.values()),
         )
-        for metric in metrics
-        if any(metric.name in x for x in scores.values())
+        for metric in present(metrics, scores.values())
     ]
     return document.Table(("Metric", *scores), [*lines, *more], "l" + "r" * len(scores), caption)
+
+
+def present(metrics: Iterable[Metric], scores: Iterable[Intervals]) -> list[Metric]:
+    """Returns the metrics that any of the scores has."""
+    names = {name for own in scores for name in own}
+    return [metric for metric in metrics if metric.name in names]
 
 
 def gain_table(
@@ -60,6 +65,14 @@ def gain_table(
     ]
     caption = f"{note} Paired differences: method minus `{base}`, on the same {noun}."
     return score_table(gain, metrics, samples, caption, sign=True, more=shares)
+
+
+def undefined_row(found: Comparison) -> list[tuple[str, ...]]:
+    """Returns the row that counts what the means of distances leave out; [] without distances."""
+    if not found.undefined:
+        return []
+    counts = (f"{found.undefined[x]:g}" if x in found.undefined else "–" for x in found.personal)
+    return [("Pairs without a distance", *counts)]
 
 
 def sample_tables(
@@ -94,6 +107,7 @@ def as_json(found: Comparison) -> dict[str, Any]:
     """Returns the scores for report.json."""
     return {
         "personalised": _plain(found.personal),
+        "undefined": found.undefined,
         "dice_tables": {
             method: [[interval._asdict() for interval in line] for line in table]
             for method, table in found.tables.items()

@@ -48,6 +48,7 @@ def _main_scores(row: Mapping[str, Any], samples: int) -> str:
 
 def scores(results: Results, note: str, raters: int, samples: int) -> document.Section:
     """Returns the scores of the samples, those of f(x, mu_p) alone, and their differences."""
+    known = [metric for metric in METRICS if metric.name in results.samples]
     rows = [
         (
             metric.label(samples),
@@ -56,15 +57,14 @@ def scores(results: Results, note: str, raters: int, samples: int) -> document.S
             metric.cell(results.prior_mean.get(metric.name)),
             metric.cell(results.difference.get(metric.name), sign=True),
         )
-        for metric in METRICS
-        if metric.name in results.samples
+        for metric in known
     ]
     columns = ("Metric", "Better", f"{samples} samples", "Prior mean", "Difference")
     caption = (
         f"{note} Prior mean: `f(x, mu_p)` replaces every sample. Difference: samples minus prior "
         "mean, on the same records."
     )
-    meanings = [(metric.label(samples), f"`{metric.name}`", metric.meaning) for metric in METRICS]
+    meanings = [(metric.label(samples), f"`{metric.name}`", metric.meaning) for metric in known]
     warning = (
         f"GED depends on the number of samples and of raters (here S = {samples}, R = {raters}). "
         "Compare it only with values for the same S, the same R and the same convention for empty "

@@ -6,7 +6,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32
 
-from prosona_jax.evaluation.catalogue import RETRIEVAL, STYLE_METRICS, Metric, named, written
+from prosona_jax.evaluation.catalogue import (
+    CONTOUR_METRICS,
+    RETRIEVAL,
+    STYLE_METRICS,
+    Metric,
+    named,
+    written,
+)
 from prosona_jax.evaluation.intervals import Interval
 from prosona_jax.evaluation.results import StyleResults
 from prosona_jax.report import charts, document, figures
@@ -24,6 +31,7 @@ class Styled(NamedTuple):
     names: Sequence[str]
     sentences: Sequence[str]  # the first training sentence of each style; [] if no text is read
     by_area: bool  # True: style k is the k-th smallest mask; False: style k is rater k
+    tolerance_mm: float  # of the normalised surface Dice
     order: Sequence[int]  # in which the walk passes the styles, from the smallest mean area
     walked: Panel | None  # the image of the walk
     walk: Float32[np.ndarray, "t H W"]  # probabilities along the path
@@ -82,25 +90,28 @@ def _styles(results: StyleResults, styled: Styled, note: str, png: Png) -> docum
         )
     )
     sentences = styled.sentences or [""] * k
+    measured = [m for m in CONTOUR_METRICS if any(m.name in own for own in results.contours)]
     rows = [
         (
             name,
             *([f"“{sentence}”"] if styled.sentences else []),
             _MEAN.cell(own),
+            *(metric.cell(apart.get(metric.name)) for metric in measured),
             written(area, "{:.0f}".format),
         )
-        for name, sentence, own, area in zip(
+        for name, sentence, own, apart, area in zip(
             styled.names,
             sentences,
             (x[k] for k, x in enumerate(results.table)),
+            results.contours,
             results.areas,
             strict=True,
         )
     ]
     columns = ["Style", *(["One of its sentences"] if styled.sentences else [])]
-    table = document.Table(
-        (*columns, "Dice with its rater", "Area, pixels"), rows, "l" * len(columns) + "rr", note
-    )
+    numbers = ["Dice with its rater", *(metric.title for metric in measured), "Area, pixels"]
+    align = "l" * len(columns) + "r" * len(numbers)
+    table = document.Table((*columns, *numbers), rows, align, note)
     return document.Section(
         "Styles",
         [
@@ -165,6 +176,16 @@ def _pictures(panels: Sequence[Panel], styled: Styled, png: Png) -> document.Sec
     return document.Section("What each style draws", [document.Text(text), *drawn])
 
 
+def contours(tolerance_mm: float) -> str:
+    """Returns the sentences on the measures of contours, and on what their means leave out."""
+    return (
+        f"NSD, the normalised surface Dice, has a tolerance of {tolerance_mm:g} mm. A pair of a "
+        "style's and its rater's contour has no distance and no NSD if one of the two masks is "
+        "empty or the size of a pixel is unknown. It is left out of their means, while Dice counts "
+        "a pair with one empty mask as 0."
+    )
+
+
 def _scores(results: StyleResults, styled: Styled, note: str) -> document.Section:
     k = len(styled.names)
     worded = _SENTENCES if results.trained else ()
@@ -179,6 +200,10 @@ def _scores(results: StyleResults, styled: Styled, note: str) -> document.Sectio
         if worded
         else ""
     ) + f"GED compares {k} masks with {k} raters. Do not compare it with GED for other counts."
+    if results.undefined or any(results.contours):
+        text += f" {contours(styled.tolerance_mm)}"
+    if results.undefined:
+        text += f" Here this concerns {results.undefined} pairs."
     meanings = [(m.label(k), f"`{m.name}`", m.meaning) for m in known]
     return document.Section(
         "Scores of the styles",

@@ -215,6 +215,8 @@ def _styles(results: StyleResults | None) -> dict[str, Any]:
         "difference": _mapping(results.difference),
         "dice_table": table,
         "area": [interval._asdict() for interval in results.areas],
+        "contours": [_mapping(own) for own in results.contours],
+        "undefined": results.undefined,
     }
 
 

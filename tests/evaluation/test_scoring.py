@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from prosona_jax.evaluation import metrics, scoring
+from prosona_jax.evaluation import contours, metrics, packed, scoring
+from prosona_jax.evaluation.contours import InMm
 from prosona_jax.evaluation.sample_steps import Prediction
 from prosona_jax.evaluation.style_steps import Personalised
 from prosona_jax.runtime import parallel
@@ -162,8 +163,9 @@ def _personalise(params, batch, root):
     missing = jnp.where(batch.rater_valid, 0.0, jnp.nan)[:, None, None, :]
     count = lambda own: metrics.count_overlaps(own, batch.masks, batch.rater_valid)  # noqa: E731
     overlaps = jax.vmap(count, in_axes=1, out_axes=1)(probs)
-    found = Personalised(overlaps, probs, first * even + missing, 1 - first * even + missing)
-    return found, found._replace(overlaps=jax.tree.map(jnp.ones_like, overlaps))
+    own = packed.pack(probs[:, :1])
+    found = Personalised(overlaps, probs, None, first * even + missing, 1 - first * even + missing)
+    return found, found._replace(overlaps=jax.tree.map(jnp.ones_like, overlaps), packed=own)
 
 
 def _styled(*batches):
@@ -219,6 +221,29 @@ def test_style_rows_are_means_over_the_sets_of_prompts(styled, style_rows):
     assert style_rows[4]["dice_mean"] == pytest.approx(
         (style_rows[4]["dice_1_1"] + style_rows[4]["dice_3_3"]) / 2
     )
+
+
+def test_only_styles_own_contours_are_measured_in_mm_and_only_if_asked(styled, style_rows):
+    """The second method's masks came back; pixels differ in size from record to record."""
+    sizes = {index: np.float32([0.5, 0.1 * index]) for index in range(10, 15)}
+    sizes[15] = np.full(2, np.nan, np.float32)
+    methods = ("prompts_train", "other")
+    rows = scoring.evaluate_styles(
+        styled, methods, by_area=True, in_mm=InMm(sizes.__getitem__, 1.5)
+    )
+    bare = scoring.evaluate_styles(styled, methods, by_area=True)
+    for row, own in zip(rows, bare, strict=True):
+        added = {name: row[name] for name in row.keys() - own.keys()}
+        assert str({name: row[name] for name in own}) == str(own)  # NaN differs from itself
+        assert bool(added) == (row["method"] == "other")
+    measured = {row["index"]: row for row in rows if row["method"] == "other"}
+    for batch, (_, own) in styled:
+        for i, index in enumerate(batch.index.tolist()):
+            seen = np.asarray(own.probs)[i, 0] > 0.5, batch.masks[i], batch.rater_valid[i]
+            expected = contours.of_styles(*seen, sizes[index], 1.5)
+            for name, value in expected.items():
+                np.testing.assert_equal(measured[index][name], value)
+    assert (measured[14]["undefined"], measured[15]["undefined"]) == (0, 3)
 
 
 def test_retrieval_is_the_share_among_the_valid_raters(style_rows):

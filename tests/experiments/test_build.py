@@ -97,6 +97,10 @@ def test_the_configs_of_the_prostate_pass(variant):
         ({"model__convs_per_scale": 0}, "config.model.convs_per_scale is 0; it must be at least 1"),
         ({"model__fcomb_layers": 1}, "config.model.fcomb_layers is 1; it must be at least 2"),
         ({"model__latent_dim": 0}, "config.model.latent_dim is 0; it must be at least 1"),
+        (
+            {"evaluate__tolerance_mm": 0.0},
+            "config.evaluate.tolerance_mm is 0.0; it must be above 0",
+        ),
         ({"loss__samples": 1}, "config.loss.samples is 1; it must be at least 2"),
         (
             {"optimizer__warmup_steps": 4},

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from prosona_jax.evaluation import intervals
-from prosona_jax.evaluation.catalogue import METRICS, STYLE_METRICS
+from prosona_jax.evaluation.catalogue import CONTOUR_METRICS, METRICS, STYLE_METRICS
 from prosona_jax.report import comparison
 
 RECORDS = {"r0": "p1", "r1": "p1", "r2": "p2", "r3": "p3"}  # record: its patient
 FOLDS = {"p1": 0, "p2": 0, "p3": 1}
 STYLED = [metric.name for metric in STYLE_METRICS]
+OF_SENTENCES = STYLED[: -len(CONTOUR_METRICS)]  # only styles' own contours are measured in mm
 SAMPLED = [metric.name for metric in METRICS]
 DIVERSE = {"prob_unet": 0.3, "dpersona": 0.35, "dpersona_heads": 0.3, "prosona": 0.3}
 PERSONAL = {
@@ -41,10 +42,14 @@ def scored(*methods, seeds=(0, 1)):
     rows = []
     for method in methods or METHODS:
         kinds = {"samples@50": (DIVERSE[method], SAMPLED), "samples@4": (0.5, SAMPLED)}
-        kinds |= {kind: (base, STYLED) for kind, base in PERSONAL.get(method, {}).items()}
+        kinds |= {
+            kind: (base, STYLED if kind == "prompts_mean" else OF_SENTENCES)
+            for kind, base in PERSONAL.get(method, {}).items()
+        }
         rows += [
             {"record_id": record, "patient_id": patient, "method": kind}
             | dict.fromkeys(names, base + 0.02 * i + 0.1 * seed)
+            | ({"undefined": 2 * (record == "r3")} if kind == "prompts_mean" else {})
             | {name: x + base + 0.02 * i + 0.1 * seed for name, x in TABLE.items()}
             | {"run": method, "fold": FOLDS[patient], "seed": seed, "commit": "abc"}
             for seed in seeds
@@ -62,6 +67,7 @@ def write(folder, **changes):
         "samples": 50,
         "styles": NAMES,
         "by_area": True,
+        "tolerance_mm": 1.0,
         "bootstrap": 200,
         "caveats": [CAVEAT],
         "citation": CITATION,

@@ -8,6 +8,7 @@ import pytest
 from tests.report.compared import (
     METHODS,
     NAMES,
+    OF_SENTENCES,
     STYLED,
     mean_of,
     scored,
@@ -33,9 +34,12 @@ def test_means_are_over_records_with_patients_intervals(tmp_path):
     ]  # fmt: skip
     personal = content["personalised"]["prosona"]
     assert list(personal) == STYLED
+    assert personal["assd_mm"]["mean"] == pytest.approx(0.38)
+    assert content["undefined"] == {"dpersona": 2, "dpersona_heads": 2, "prosona": 2}
     assert personal["ged_dpersona"] == mean_of([0.35, 0.37, 0.39, 0.41])
     assert personal["ged_dpersona"]["mean"] == pytest.approx(0.38)
     held_out = content["personalised"]["prosona, held-out sentences"]
+    assert list(held_out) == OF_SENTENCES
     assert held_out["dice_mean"]["mean"] == pytest.approx(0.44)
     assert list(content["diversified"]) == ["50", "4"]
     assert list(content["diversified"]["50"]) == list(METHODS)

@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from prosona_jax.evaluation.catalogue import CONTOUR_METRICS
 from prosona_jax.report import figures
 from tests.report.compared import (
     CAVEAT,
@@ -64,8 +65,12 @@ def test_one_contour_per_style_has_a_column_per_method_and_a_row_per_metric(tmp_
         "Dice, own rater ↑", "Dice, prompts shuffled ↓", "Style gain ↑", "GED@4 ↓",
         "GED@4 (D-Persona) ↓", "Dice, matched ↑", "Dice, best prompt of each rater ↑",
         "Own prompt is the best ↑", "Areas in order ↑", "Rank correlation ↑",
-        "Rank correlation with raters ↑",
+        "Rank correlation with raters ↑", "HD95, mm ↓", "Surface distance, mm ↓", "NSD ↑",
+        "Pairs without a distance",
     ]  # fmt: skip
+    assert table["Pairs without a distance"] == ["2", "2", "2", "–"]
+    assert table["HD95, mm ↓"][3] == "–"
+    assert "NSD, the normalised surface Dice, has a tolerance of 1 mm." in text
     _, low, high = content["personalised"]["prosona"]["dice_mean"].values()
     assert table["Dice, own rater ↑"][2] == f"38.0 [{100 * low:.1f}, {100 * high:.1f}]"
     assert table["GED@4 ↓"][3].startswith("0.440 [")
@@ -77,6 +82,17 @@ def test_one_contour_per_style_has_a_column_per_method_and_a_row_per_metric(tmp_
     assert "the held-out sentences, on which it was never trained." in text
     assert "A style can therefore only say how generously to draw." in text
     assert "rater k, the same person" in write(tmp_path, by_area=False)[1]
+
+
+def test_rows_of_earlier_code_have_no_newer_scores(tmp_path):
+    newer = ("undefined", *(metric.name for metric in CONTOUR_METRICS))
+    old = [{name: x for name, x in row.items() if name not in newer} for row in scored()]
+    content, text = write(tmp_path, rows=old)
+    assert content["undefined"] == {}
+    table = table_in(text, "One contour per style")
+    assert list(table)[-1] == "Rank correlation with raters ↑"
+    assert "NSD" not in text
+    assert "HD95" not in text
 
 
 def test_every_figure_shows_the_caveat(tmp_path, monkeypatch):

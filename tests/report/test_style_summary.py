@@ -11,6 +11,8 @@ from prosona_jax.report import charts, document, figures, style_summary
 NAMES = ("core", "full", "margin")
 PATIENTS = ["p1", "p1", "p2", "p3"]
 STYLE = [metric.name for metric in catalogue.STYLE_METRICS]
+CONTOURS = catalogue.CONTOUR_METRICS
+OF_SENTENCES = STYLE[: -len(CONTOURS)]  # only styles' own contours are measured in mm
 RETRIEVAL = [metric.name for metric in catalogue.RETRIEVAL]
 NOTE = "Means over 4 records."
 
@@ -23,11 +25,15 @@ def _rows(*methods, retrieval=True):
         loss = losses[method]
         for i, patient in enumerate(PATIENTS):
             row = {"record_id": f"r{i}", "patient_id": patient, "method": method}
-            row |= {name: 0.6 + 0.01 * i + 0.001 * n - loss for n, name in enumerate(STYLE)}
+            names = STYLE if method == "prompts_mean" else OF_SENTENCES
+            row |= {name: 0.6 + 0.01 * i + 0.001 * n - loss for n, name in enumerate(names)}
             found = 0.5 + 0.1 * i if retrieval else math.nan
             row |= dict.fromkeys(RETRIEVAL, found - loss)
             k = range(1, 4)
             row |= {f"dice_{a}_{b}": 0.9 - 0.1 * abs(a - b) - 0.01 * a - loss for a in k for b in k}
+            if method == "prompts_mean":
+                row |= {f"{m.name}_{a}": row[m.name] + a for m in CONTOURS for a in k}
+                row["undefined"] = int(i == 2)
             rows.append(row | {f"area_{a}": 10.0 * a + i for a in k})
     return rows
 
@@ -42,6 +48,7 @@ def _styled(**changes):
         names=NAMES,
         sentences=("Hug the core.", "Take all.", "Leave room."),
         by_area=True,
+        tolerance_mm=1.5,
         order=(0, 1, 2),
         walked=None,
         walk=np.zeros((5, 24, 24), np.float32),
@@ -77,19 +84,23 @@ def _mean(values):
 
 def test_collected_numbers_are_the_rows_means_with_patient_intervals():
     found = _collect(_rows())
-    for intervals_of in (found.styles, found.trained, found.held_out):
-        assert list(intervals_of) == STYLE + RETRIEVAL
+    assert list(found.styles) == STYLE + RETRIEVAL
+    for intervals_of in (found.trained, found.held_out):
+        assert list(intervals_of) == OF_SENTENCES + RETRIEVAL
     assert found.styles["dice_mean"] == _mean([0.60, 0.61, 0.62, 0.63])
     assert found.styles["dice_others"].mean == pytest.approx(0.616)
     assert found.trained["dice_mean"].mean == pytest.approx(0.605)
     assert found.held_out["dice_mean"].mean == pytest.approx(0.585)
     assert found.styles[RETRIEVAL[0]] == _mean([0.5, 0.6, 0.7, 0.8])
-    assert list(found.difference) == STYLE + RETRIEVAL
+    assert list(found.difference) == OF_SENTENCES + RETRIEVAL
     assert found.difference["ged"] == pytest.approx((-0.02, -0.02, -0.02))
     expected = [[0.89, 0.79, 0.69], [0.78, 0.88, 0.78], [0.67, 0.77, 0.87]]
     np.testing.assert_allclose([[x.mean for x in line] for line in found.table], expected)
     assert [interval.mean for interval in found.areas] == pytest.approx([11.5, 21.5, 31.5])
     assert found.areas[0] == _mean([10.0, 11.0, 12.0, 13.0])
+    values = [row["assd_mm_2"] for row in _rows("prompts_mean")]
+    assert found.contours[1]["assd_mm"] == _mean(values)
+    assert found.undefined == 1
 
 
 def test_the_difference_leaves_out_records_without_a_pair():
@@ -132,11 +143,15 @@ def test_facts_are_the_scores_of_single_new_sentences_where_text_is_read():
 
 def test_styles_show_sentence_dice_area_and_the_table_of_all_raters():
     text, own, table, picture = _sections(_rows(), _styled())["Styles"]
-    assert own.columns == ("Style", "One of its sentences", "Dice with its rater", "Area, pixels")
+    assert own.columns == (
+        "Style", "One of its sentences", "Dice with its rater",
+        "HD95, mm", "Surface distance, mm", "NSD", "Area, pixels",
+    )  # fmt: skip
     assert own.caption == NOTE
-    area = _collect(_rows()).areas[1]
+    area, apart = _collect(_rows()).areas[1], _collect(_rows()).contours[1]
     assert list(own.rows[1]) == [
         "full", "“Take all.”", "88.0 [88.0, 88.0]",
+        *(metric.cell(apart[metric.name]) for metric in CONTOURS),
         f"22 [{area.low:.0f}, {area.high:.0f}]",
     ]  # fmt: skip
     assert table.columns == ("Style", "core's rater", "full's rater", "margin's rater")
@@ -177,6 +192,32 @@ def test_scores_of_held_out_and_training_sentences_and_their_difference():
     assert "GED compares 3 masks with 3 raters" in text.body
 
 
+def test_contours_are_measured_for_styles_and_the_text_says_what_is_left_out():
+    text, table, _ = _sections(_rows(), _styled())["Scores of the styles"]
+    cells = {row[0]: list(row[2:]) for row in table.rows}
+    found = _collect(_rows()).styles
+    for metric in CONTOURS:
+        assert cells[metric.title] == [metric.cell(found[metric.name]), "–", "–", "–"]
+    assert "has a tolerance of 1.5 mm" in text.body
+    assert text.body.endswith("Here this concerns 1 pairs.")
+    unknown = [
+        row | {name: math.nan for name in row if "_mm" in name or "nsd" in name} for row in _rows()
+    ]
+    text, table, _ = _sections(unknown, _styled())["Scores of the styles"]
+    assert not {metric.title for metric in CONTOURS} & {row[0] for row in table.rows}
+    assert "has no distance and no NSD if" in text.body
+
+
+def test_rows_that_were_scored_before_contours_were_measured_have_no_such_columns():
+    names = ("undefined", *(metric.name for metric in CONTOURS))
+    old = [{k: x for k, x in row.items() if not k.startswith(names)} for row in _rows()]
+    found = _collect(old)
+    assert (found.contours, found.undefined) == ([{}, {}, {}], 0)
+    sections = _sections(old, _styled())
+    assert sections["Styles"][1].columns[2:] == ("Dice with its rater", "Area, pixels")
+    assert "NSD" not in sections["Scores of the styles"][0].body
+
+
 def test_retrieval_is_shown_with_chance():
     _, table = _sections(_rows(), _styled())["Retrieval"]
     assert [row[0] for row in table.rows] == [metric.title for metric in catalogue.RETRIEVAL]
@@ -196,8 +237,8 @@ def test_a_baseline_without_text_has_no_sentences_and_no_retrieval():
     assert list(sections) == ["Styles", "What each style draws", "Scores of the styles"]
     text, own, *_ = sections["Styles"]
     assert "this run is a baseline that knows a style by its number" in text.body
-    assert own.columns == ("Style", "Dice with its rater", "Area, pixels")
-    assert [len(row) for row in own.rows] == [3, 3, 3]
+    assert own.columns[:2] == ("Style", "Dice with its rater")
+    assert [len(row) for row in own.rows] == [6, 6, 6]
     scores, table, _ = sections["Scores of the styles"]
     assert list(table.columns) == ["Metric", "Better", "Styles"]
     assert scores.body.startswith("GED compares 3 masks")
