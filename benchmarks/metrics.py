@@ -62,6 +62,7 @@ def loop_scores(probs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return {
         "ged": _ged(samples, raters, _distance),
         "ged_dpersona": _ged(samples, raters, _distance_dpersona),
+        "iou_match": _match_all(samples, raters),
         "dice_match": float(table[linear_sum_assignment(-table)].mean()),
         "dice_soft": _mean(_dice(mean_sample > t, mean_rater > t) for t in thresholds),
         "dice_max_samples_per_rater": float(table.max(axis=0).mean()),
@@ -75,6 +76,13 @@ def _ged(samples: list, raters: list, distance: Callable[..., float]) -> float:
 
     across = expected(samples, raters)
     return 2 * across - expected(samples, samples) - expected(raters, raters)
+
+
+def _match_all(samples: list, raters: list) -> float:
+    """Mean IoU of the best pairs of R copies of the samples and S copies of the raters."""
+    iou = np.array([[1 - _distance(s, y) for y in raters] for s in samples])
+    copies = np.tile(iou, (len(raters), len(samples)))
+    return float(copies[linear_sum_assignment(-copies)].mean())
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> float:

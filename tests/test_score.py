@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from prosona_jax.evaluation import contours, intervals, masks
+from prosona_jax.evaluation import contours, intervals, masks, uncertainty
 from tests.masks import file_arrays, score
 
 COMMAND = importlib.import_module("prosona_jax.score")  # `prosona_jax.score` is a function
@@ -17,6 +17,7 @@ NAMES = [
     "ged",
     "ged_dpersona",
     "dice_match",
+    "iou_match",
     "dice_soft",
     "dice_max_samples_per_rater",
     "dice_max_raters_per_sample",
@@ -53,19 +54,22 @@ def test_command_prints_one_object(tmp_path):
     printed = json.loads(done.stdout)
     assert list(printed) == ["records", "patients", "raters", "samples", "metrics"]
     assert [printed[key] for key in list(printed)[:4]] == [6, 4, 4, 4]
-    assert list(printed["metrics"]) == [*NAMES, "dice_style", "dice_mean"]
+    assert list(printed["metrics"]) == [*NAMES, "dice_style", "dice_mean", "s_ncc"]
     expected = _score(arrays)
     for name in [*NAMES, "dice_mean"]:
         interval = printed["metrics"][name]
         assert list(interval) == ["mean", "low", "high"]
         assert interval["mean"] == pytest.approx(expected[name].mean(), rel=1e-12)
         assert interval["low"] < interval["mean"] < interval["high"]
+    seen = arrays["probs"], arrays["labels"], arrays["rater_valid"]
+    expected_ncc = np.asarray(uncertainty.s_ncc(*seen)).mean()
+    assert printed["metrics"]["s_ncc"]["mean"] == pytest.approx(expected_ncc, rel=1e-6)
     means = [style["mean"] for style in printed["metrics"]["dice_style"]]
     assert means == pytest.approx(expected["dice_style"].mean(axis=0), rel=1e-12)
 
 
 def test_style_only_where_samples_match_raters(run):
-    assert list(run(file_arrays(samples=5))["metrics"]) == NAMES
+    assert list(run(file_arrays(samples=5))["metrics"]) == [*NAMES, "s_ncc"]
 
 
 def test_contours_of_sample_k_and_rater_k_are_compared_in_mm_where_pixels_have_a_size(run):

@@ -67,6 +67,13 @@ METRICS = (
         "The score is the mean Dice of these pairs.",
     ),
     Metric(
+        "iou_match", "IoU, matched", "higher", True,
+        "Hungarian-matched IoU (Kohl et al. 2019): samples and raters are repeated until there are "
+        "equally many, and paired so that the sum of IoU is as high as possible. All of them "
+        "count, while matched Dice leaves out the samples beyond the number of raters. Two empty "
+        "masks have IoU 1.",
+    ),
+    Metric(
         "dice_soft", "Dice, soft", "higher", True,
         "The mean of all samples is compared with the mean of all raters' masks. Both are "
         "thresholded at 0.1, 0.3, 0.5, 0.7 and 0.9. The score is the mean Dice over these five "
@@ -80,6 +87,12 @@ METRICS = (
         "dice_max_raters_per_sample", "Dice, best rater of each sample", "higher", True,
         "Is every sample plausible? For each sample, the Dice with the best rater; mean over "
         "samples.",
+    ),
+    Metric(
+        "s_ncc", "S-NCC", "higher", False,
+        "Does the model know where it errs? Correlation over all pixels between the samples' "
+        "spread and their mean cross-entropy with a rater's mask, mean over raters (PHiSeg, "
+        "Baumgartner et al. 2019). It depends on how much background the image has.",
     ),
 )  # fmt: skip
 STYLE_METRICS = (

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 
 from prosona_jax import rng
 from prosona_jax.evaluation import packed
-from prosona_jax.evaluation.metrics import Overlaps, count_overlaps
+from prosona_jax.evaluation.metrics import count_overlaps
+from prosona_jax.evaluation.uncertainty import s_ncc
 from prosona_jax.evaluation.volume_steps import OWN, Drawn, Placed
 from prosona_jax.models import distributions
 from prosona_jax.models.direct import Heads, Pionono
@@ -26,22 +27,21 @@ def make_draw_step(
     def draw_step(params: Params, placed: Placed, root: jax.Array) -> Drawn:
         batch = placed.batch
 
-        def count(logits: jax.Array) -> Overlaps:
-            return count_overlaps(jax.nn.sigmoid(logits), batch.masks, batch.rater_valid)
-
         logits = network.apply(params, batch.image, None)
         logits = jnp.broadcast_to(logits, (len(logits), raters, *logits.shape[2:]))
-        own = drawn = count(logits)
+        own = sampled = jax.nn.sigmoid(logits)
         if isinstance(network, Pionono):
             keys = rng.example_keys(root, "evaluate", 0, placed.index)
             noise = distributions.draws(keys, samples, latent_dim)
-            drawn = count(network.apply(params, batch.image, noise, method="sample"))
-        probs = jax.nn.sigmoid(logits)
+            sampled = jax.nn.sigmoid(network.apply(params, batch.image, noise, method="sample"))
+        seen = batch.masks, batch.rater_valid
+        of_raters = count_overlaps(own, *seen)
         return Drawn(
-            samples=drawn,
-            prior_mean=own,
-            styles={OWN: jax.tree.map(lambda x: x[:, None], own)},
-            packed=packed.pack(jnp.concatenate([probs[:, :1], probs], axis=1)),
+            samples=count_overlaps(sampled, *seen),
+            prior_mean=of_raters,
+            s_ncc=s_ncc(sampled, *seen),
+            styles={OWN: jax.tree.map(lambda x: x[:, None], of_raters)},
+            packed=packed.pack(jnp.concatenate([own[:, :1], own], axis=1)),
         )
 
     return draw_step

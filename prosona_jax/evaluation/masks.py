@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from prosona_jax.evaluation import contours, intervals, metrics
+from prosona_jax.evaluation import contours, intervals, metrics, uncertainty
 from prosona_jax.types import InputError
 
 RESAMPLES = 2000
@@ -129,6 +129,7 @@ def _scores(where: str, masks: Masks, tolerance_mm: float) -> dict[str, Any]:
     chunks = []
     for part, probs, labels, valid in _chunks(where, masks):
         own = metrics.score_batch(metrics.count_overlaps(probs, labels, valid), valid)
+        own["s_ncc"] = np.asarray(uncertainty.s_ncc(probs, labels, valid), np.float64)
         if sizes is not None:
             seen = zip(probs > 0.5, labels, valid, sizes[part], strict=True)
             found = [contours.of_styles(*each, tolerance_mm) for each in seen]

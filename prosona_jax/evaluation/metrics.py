@@ -10,14 +10,16 @@ float64 on the host.
 A sample's foreground is where its probability is > 0.5. A record without a valid rater scores NaN.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
-from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
+
+from prosona_jax.evaluation import matching
 
 EPSILON = 1e-8  # pixels; D-Persona's smoothing of Dice and of its IoU
 SOFT_TENTHS = (1, 3, 5, 7, 9)  # thresholds of dice_soft
@@ -88,6 +90,8 @@ def score_batch(overlaps: Overlaps, rater_valid: Bool[Array | np.ndarray, "b r"]
                                 two empty masks (Kohl et al. 2018)
     ged_dpersona                the same with IoU = I / (U + e): d = 1 for two empty masks
     dice_match                  mean Dice of the best one-to-one assignment, min(S, R) pairs
+    iou_match                   mean IoU of the best assignment of all samples to all raters, see
+                                `matching.of_all` (Kohl et al. 2019)
     dice_soft                   mean over t = .1, .3, .5, .7, .9 of
                                 Dice(mean sample > t, mean rater > t)
     dice_max_samples_per_rater  mean over raters of the best sample's Dice
@@ -95,8 +99,8 @@ def score_batch(overlaps: Overlaps, rater_valid: Bool[Array | np.ndarray, "b r"]
     dice_style [b, r]           where S = R: Dice of sample k with rater k, NaN for a missing rater
     dice_mean                   its mean over raters
 
-    All but ``ged`` are as in D-Persona (CVPR 2024). GED falls with S and R, so compare it only at
-    equal S and equal R.
+    All but ``ged`` and ``iou_match`` are as in D-Persona (CVPR 2024). GED falls with S and R, so
+    compare it only at equal S and equal R.
 
     Args:
         overlaps: the pixel counts of samples and raters.
@@ -106,12 +110,14 @@ def score_batch(overlaps: Overlaps, rater_valid: Bool[Array | np.ndarray, "b r"]
     rater_valid = np.asarray(rater_valid)
     samples = pairs.shape[1] - rater_valid.shape[1]
     dice = _dice(pairs)[:, :samples, samples:]  # [b, s, r]
+    iou = _iou(pairs)
     rated = np.where(rater_valid[:, None, :], dice, 0.0)
     share = _shares(rater_valid)  # [b, r]
     scores = {
-        "ged": _ged(_iou(pairs), share),
+        "ged": _ged(iou, share),
         "ged_dpersona": _ged(_iou_dpersona(pairs), share),
-        "dice_match": np.array([_match(d[:, v]) for d, v in zip(dice, rater_valid, strict=True)]),
+        "dice_match": _matched(matching.of_fewest, dice, rater_valid),
+        "iou_match": _matched(matching.of_all, iou[:, :samples, samples:], rater_valid),
         "dice_soft": _dice(soft)[..., 0, 1].mean(axis=1),
         "dice_max_samples_per_rater": np.sum(share * dice.max(axis=1), axis=1),
         "dice_max_raters_per_sample": rated.max(axis=2).mean(axis=1),
@@ -277,10 +283,11 @@ def _ged(iou: np.ndarray, share: np.ndarray) -> np.ndarray:
     return np.maximum(np.einsum("bi,bij,bj->b", weight, iou, weight), 0.0)
 
 
-def _match(dice: np.ndarray) -> float:
-    """Returns the mean Dice of the best one-to-one assignment of [s, r]; 0 without raters."""
-    pairs = linear_sum_assignment(dice, maximize=True)
-    return float(dice[pairs].sum() / max(min(dice.shape), 1))
+def _matched(
+    best: Callable[[np.ndarray], float], table: np.ndarray, rater_valid: np.ndarray
+) -> np.ndarray:
+    """Returns the best assignment's score in each [s, r] of ``table``, among valid raters."""
+    return np.array([best(own[:, v]) for own, v in zip(table, rater_valid, strict=True)])
 
 
 def _shares(valid: np.ndarray) -> np.ndarray:

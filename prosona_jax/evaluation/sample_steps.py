@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from prosona_jax import rng
 from prosona_jax.evaluation.metrics import Overlaps, count_overlaps
+from prosona_jax.evaluation.uncertainty import s_ncc
 from prosona_jax.models import distributions
 from prosona_jax.models.encoding import encode_image, offsets, posterior_masks
 from prosona_jax.models.prob_unet import ProbUNet
@@ -23,6 +24,7 @@ class Prediction(NamedTuple):
 
     samples: Overlaps  # of S masks f(x, z), z ~ p(z|x), and the R raters' masks
     prior_mean: Overlaps  # of f(x, mu_p), repeated min(S, R) times, and the raters' masks
+    s_ncc: Float[Array, "b 2"]  # see `uncertainty.s_ncc`; of the samples, and of f(x, mu_p)
     kl: Float[Array, "b d"]  # KL(q || p) per dimension, averaged over the record's raters, nats
     probs: Float[Array, "b s h w"] | None  # of the samples; None if `drawn` is False
 
@@ -60,10 +62,12 @@ def make_eval_step(model: ProbUNet, samples: int, posterior_input: str, *, drawn
         # of repetitions.
         pairs = min(samples, batch.masks.shape[1])
         prior_mean = jnp.repeat(probs[:, :1], pairs, axis=1)
-        count = lambda masks: count_overlaps(masks, batch.masks, batch.rater_valid)  # noqa: E731
+        seen = batch.masks, batch.rater_valid
+        parts = probs[:, 1:], probs[:, :1]
         return Prediction(
-            samples=count(probs[:, 1:]),
-            prior_mean=count(prior_mean),
+            samples=count_overlaps(probs[:, 1:], *seen),
+            prior_mean=count_overlaps(prior_mean, *seen),
+            s_ncc=jnp.stack([s_ncc(part, *seen) for part in parts], axis=1),
             kl=divergence(params, batch, prior),
             probs=probs[:, 1:] if drawn else None,
         )

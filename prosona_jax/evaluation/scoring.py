@@ -142,6 +142,8 @@ def spread_by_score(rows: Sequence[Row], count: int) -> list[int]:
 def _score(batch: Batch, prediction: Prediction) -> list[Row]:
     """Returns the rows of one batch; those of "samples" also have the KL per dimension, "kl"."""
     by_method = sample_scores(prediction.samples, prediction.prior_mean, batch.rater_valid)
+    for method, values in zip(("samples", "prior_mean"), prediction.s_ncc.T, strict=True):
+        by_method[method]["s_ncc"] = np.asarray(values, np.float64)
     rows = [row for method, scores in by_method.items() for row in rows_of(batch, method, scores)]
     kl = dict(zip(batch.index.tolist(), prediction.kl.tolist(), strict=True))
     return [row | {"kl": kl[row["index"]]} if row["method"] == "samples" else row for row in rows]

@@ -53,6 +53,7 @@ class Drawn(NamedTuple):
 
     samples: Overlaps  # of S masks f(x, z), z ~ the prior, and the raters' masks
     prior_mean: Overlaps  # of f(x, mu), repeated min(S, R) times, and the raters' masks
+    s_ncc: Float[Array | np.ndarray, " b"] | None  # of samples of single images; of slices None
     styles: dict[str, Overlaps]  # by method, of the K masks of each set and the raters', [b, p, ..]
     # The masks of f(x, mu) and, if there is a second stage, of the K styles; eight pixels a byte.
     packed: UInt8[Array | np.ndarray, "b m n"]
@@ -119,6 +120,7 @@ def make_draw_step(model: ProbUNet, projector: Projector, samples: int) -> Calla
         return Drawn(
             samples=count(drawn[:, 1:]),
             prior_mean=count(jnp.repeat(drawn[:, :1], pairs, axis=1)),
+            s_ncc=None,
             styles={
                 name: jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), overlaps)
                 for name, (overlaps, _) in by_set.items()

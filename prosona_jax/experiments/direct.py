@@ -117,7 +117,8 @@ def _sampled(drawn: Iterable[tuple[Batch, Drawn]]) -> list[Row]:
     rows = []
     for batch, found in drawn:
         scores = scoring.sample_scores(found.samples, found.prior_mean, batch.rater_valid)
-        rows += scoring.rows_of(batch, "samples", scores["samples"])
+        own = scores["samples"] | {"s_ncc": np.asarray(found.s_ncc, np.float64)}
+        rows += scoring.rows_of(batch, "samples", own)
     return parallel.gather_rows(rows)
 
 

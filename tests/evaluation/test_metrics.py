@@ -77,6 +77,7 @@ def test_partial_overlap():
     scores = score(samples.astype(np.float32), labels, all_valid(labels))
     np.testing.assert_allclose(scores.pop("ged"), 2 * (1 - 1 / 3), rtol=1e-12)
     np.testing.assert_allclose(scores.pop("ged_dpersona"), 4 / 3, rtol=1e-8)
+    np.testing.assert_allclose(scores.pop("iou_match"), 1 / 3, rtol=1e-12)
     for name, value in scores.items():
         np.testing.assert_allclose(value.ravel(), [0.5], rtol=1e-8, err_msg=name)
 

@@ -39,7 +39,9 @@ def _predict_step(params, batch, root):
     samples = jax.nn.sigmoid(4 * image[:, None] + shift - 2)
     prior_mean = jnp.repeat(jax.nn.sigmoid(4 * image)[:, None], RATERS, axis=1)
     count = lambda probs: metrics.count_overlaps(probs, batch.masks, batch.rater_valid)  # noqa: E731
-    return Prediction(count(samples), count(prior_mean), kl.astype(np.float32), samples)
+    correlated = batch.index[:, None] + np.array([[0.25, 0.75]], np.float32)
+    drawn = count(samples), count(prior_mean)
+    return Prediction(*drawn, correlated, kl.astype(np.float32), samples)
 
 
 def _predict(*batches):
@@ -98,6 +100,8 @@ def test_rows_hold_the_metrics_of_their_record(predictions, result):
         of_samples = rows[index, "samples"]
         assert of_samples["ged"] == pytest.approx(scores["ged"][i])
         assert of_samples["dice_match"] == pytest.approx(scores["dice_match"][i])
+        assert of_samples["s_ncc"] == index + 0.25
+        assert rows[index, "prior_mean"]["s_ncc"] == index + 0.75
         assert of_samples["loo_ged"] == pytest.approx(held_out["ged"][i])
         assert rows[index, "raters"]["loo_ged"] == pytest.approx(raters["ged"][i])
         assert "ged" not in rows[index, "raters"]

@@ -42,6 +42,7 @@ def prediction(indices, places=PLACES):
     found = Drawn(
         samples=count(samples),
         prior_mean=count(np.repeat(mean, R, axis=1)),
+        s_ncc=None,
         styles={
             "prompts_train": jax.tree.map(lambda *x: np.stack(x, axis=1), *of_sets),
             OWN: jax.tree.map(lambda x: x[:, None], of_sets[0]),

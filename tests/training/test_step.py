@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from prosona_jax import rng
-from prosona_jax.evaluation import metrics, sample_steps
+from prosona_jax.evaluation import metrics, sample_steps, uncertainty
 from prosona_jax.models import distributions, encoding
 from prosona_jax.runtime import parallel
 from prosona_jax.training import augment, stage_one, step
@@ -157,12 +157,15 @@ def test_evaluation_counts_the_overlaps_of_samples_and_of_the_repeated_prior_mea
     for samples in (True, False):
         eval_step = jax.jit(sample_steps.make_eval_step(MODEL, count, "single", drawn=samples))
         found = eval_step(params, batch, ROOT)
-        for z, counts in ((drawn, found.samples), (middle, found.prior_mean)):
+        drawings = ((drawn, found.samples), (middle, found.prior_mean))
+        for (z, counts), correlated in zip(drawings, found.s_ncc.T, strict=True):
             probs = jax.nn.sigmoid(MODEL.apply(params, features, z, method="decode"))
             # If all units are off, it is exactly 1/2. All others are far enough from 1/2.
             assert np.all((probs == 0.5) | (np.abs(probs - 0.5) > 1e-6))
             expected = metrics.count_overlaps(probs, batch.masks, batch.rater_valid)
             jax.tree.map(np.testing.assert_array_equal, counts, expected)
+            own = uncertainty.s_ncc(probs, batch.masks, batch.rater_valid)
+            np.testing.assert_allclose(correlated, own, atol=1e-4)
             if samples and counts is found.samples:
                 np.testing.assert_allclose(found.probs, probs, atol=1e-6)
     assert found.probs is None
