@@ -21,6 +21,8 @@ NAMES = [
     "dice_soft",
     "dice_max_samples_per_rater",
     "dice_max_raters_per_sample",
+    "ece_10_all",
+    "ece_10_union",
 ]
 
 

@@ -89,6 +89,16 @@ METRICS = (
         "samples.",
     ),
     Metric(
+        "ece_10_union", "ECE, union", "lower", False,
+        "Expected calibration error: pixels are put into ten bins by the share of samples that "
+        "include them, and the share of raters is compared with it. The mean absolute difference "
+        "over the pixels that any sample or rater includes.",
+    ),
+    Metric(
+        "ece_10_all", "ECE, all pixels", "lower", False,
+        "The same, over all pixels of the image. It falls with more background.",
+    ),
+    Metric(
         "s_ncc", "S-NCC", "higher", False,
         "Does the model know where it errs? Correlation over all pixels between the samples' "
         "spread and their mean cross-entropy with a rater's mask, mean over raters (PHiSeg, "

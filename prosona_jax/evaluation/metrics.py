@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, UInt8
 from scipy.stats import rankdata
 
-from prosona_jax.evaluation import matching
+from prosona_jax.evaluation import calibration, matching
 
 EPSILON = 1e-8  # pixels; D-Persona's smoothing of Dice and of its IoU
 SOFT_TENTHS = (1, 3, 5, 7, 9)  # thresholds of dice_soft
@@ -28,10 +28,11 @@ Scores = dict[str, np.ndarray]  # f64 [b] each, unless a docstring gives another
 
 
 class Overlaps(NamedTuple):
-    """Number of pixels that two masks of a record share; the diagonals are the masks' areas."""
+    """Number of pixels that masks of a record share; the diagonals of pairs are masks' areas."""
 
     pairs: Float[Array | np.ndarray, "b m m"]  # the S samples, then the R raters: m = S + R
     soft: Float[Array | np.ndarray, "b t 2 2"]  # mean sample and mean rater, thresholded
+    votes: Float[Array | np.ndarray, "b s1 r1"]  # pixels that k samples and m raters include
 
 
 @jax.jit
@@ -60,8 +61,10 @@ def _count_record(probs: jax.Array, labels: jax.Array, rater_valid: jax.Array) -
     tenths = jnp.array(SOFT_TENTHS)[:, None]
     sample_mean = 10 * jnp.sum(samples, axis=0)[None] > tenths * len(samples)  # [t, p]
     rater_mean = 10 * jnp.sum(raters, axis=0, dtype=jnp.int32)[None] > tenths * jnp.sum(rater_valid)
+    drawn, rated = samples > 0.5, raters > 0
     return Overlaps(
-        pairs=_shared_pixels(jnp.concatenate([samples > 0.5, raters > 0])),
+        pairs=_shared_pixels(jnp.concatenate([drawn, rated])),
+        votes=calibration.count_votes(drawn, rated),
         soft=_shared_pixels(jnp.stack([sample_mean, rater_mean], axis=1)),
     )
 
@@ -96,10 +99,11 @@ def score_batch(overlaps: Overlaps, rater_valid: Bool[Array | np.ndarray, "b r"]
                                 Dice(mean sample > t, mean rater > t)
     dice_max_samples_per_rater  mean over raters of the best sample's Dice
     dice_max_raters_per_sample  mean over samples of the best rater's Dice
+    ece_10_all, ece_10_union    calibration of the share of samples, see `calibration`
     dice_style [b, r]           where S = R: Dice of sample k with rater k, NaN for a missing rater
     dice_mean                   its mean over raters
 
-    All but ``ged`` and ``iou_match`` are as in D-Persona (CVPR 2024). GED falls with S and R, so
+    All Dice and ``ged_dpersona`` are as in D-Persona (CVPR 2024). GED falls with S and R, so
     compare it only at equal S and equal R.
 
     Args:
@@ -122,6 +126,8 @@ def score_batch(overlaps: Overlaps, rater_valid: Bool[Array | np.ndarray, "b r"]
         "dice_max_samples_per_rater": np.sum(share * dice.max(axis=1), axis=1),
         "dice_max_raters_per_sample": rated.max(axis=2).mean(axis=1),
     }
+    bins = calibration.bins(overlaps.votes, rater_valid)
+    scores |= {"ece_10_all": bins.ece_all(), "ece_10_union": bins.ece_union()}
     if samples == rater_valid.shape[1]:
         style = np.diagonal(dice, axis1=1, axis2=2)  # [b, r]
         scores["dice_style"] = np.where(rater_valid, style, np.nan)

@@ -7,7 +7,8 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from prosona_jax.evaluation import contours, metrics, packed
+from prosona_jax.evaluation import calibration, contours, metrics, packed
+from prosona_jax.evaluation.calibration import Bins
 from prosona_jax.evaluation.catalogue import ACTIVE_NATS
 from prosona_jax.evaluation.contours import InMm
 from prosona_jax.evaluation.sample_steps import Prediction
@@ -30,10 +31,12 @@ class Evaluation(NamedTuple):
     rows: each {"index", "method", metric: value}. The methods are "samples" (S draws from the
         prior), "prior_mean" (f(x, mu_p) alone) and "raters" (each rater against the others).
     latent_kl: mean KL(q || p) of each latent dimension over the records, nats.
+    bins: the pixels of all records by the share of samples that include them.
     """
 
     rows: list[Row]
     latent_kl: Float[np.ndarray, " d"]
+    bins: Bins
 
 
 def predict(
@@ -57,8 +60,8 @@ def evaluate(predictions: Iterable[tuple[Batch, Prediction]]) -> Evaluation:
     for batch, prediction in predictions:
         rows += _score(batch, prediction)
     rows = gather_rows(rows)
-    kl = [row.pop("kl") for row in rows if "kl" in row]
-    return Evaluation(rows, np.mean(kl, axis=0))
+    kl, bins = ([row.pop(name) for row in rows if name in row] for name in ("kl", "bins"))
+    return Evaluation(rows, np.mean(kl, axis=0), Bins(*np.sum(bins, axis=0)))
 
 
 def evaluate_styles(
@@ -140,13 +143,19 @@ def spread_by_score(rows: Sequence[Row], count: int) -> list[int]:
 
 
 def _score(batch: Batch, prediction: Prediction) -> list[Row]:
-    """Returns the rows of one batch; those of "samples" also have the KL per dimension, "kl"."""
+    """Returns the rows of one batch; those of "samples" also have "kl" and "bins"."""
     by_method = sample_scores(prediction.samples, prediction.prior_mean, batch.rater_valid)
     for method, values in zip(("samples", "prior_mean"), prediction.s_ncc.T, strict=True):
         by_method[method]["s_ncc"] = np.asarray(values, np.float64)
     rows = [row for method, scores in by_method.items() for row in rows_of(batch, method, scores)]
-    kl = dict(zip(batch.index.tolist(), prediction.kl.tolist(), strict=True))
-    return [row | {"kl": kl[row["index"]]} if row["method"] == "samples" else row for row in rows]
+    bins = np.stack(calibration.bins(prediction.samples.votes, batch.rater_valid), axis=1)
+    of_record = {
+        index: {"kl": kl, "bins": own}
+        for index, kl, own in zip(
+            batch.index.tolist(), prediction.kl.tolist(), bins.tolist(), strict=True
+        )
+    }
+    return [row | of_record[row["index"]] if row["method"] == "samples" else row for row in rows]
 
 
 def sample_scores(

@@ -153,6 +153,7 @@ def _report(config: Config, folder: pathlib.Path, report_folder: pathlib.Path, d
             "stage two": monitor.read_history(two),
         },
         latent_kl=result.latent_kl,
+        bins=result.bins,
         explored=explored,
         panels=panels,
         provenance=provenance.describe()

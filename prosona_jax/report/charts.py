@@ -1,4 +1,4 @@
-"""Draws charts: the latent plane, training curves, intervals and bars."""
+"""Draws charts: the latent plane, training curves, intervals, calibration and bars."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,6 +7,7 @@ from jaxtyping import Float, Num
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from prosona_jax.evaluation.calibration import Bins
 from prosona_jax.evaluation.catalogue import bounds
 from prosona_jax.evaluation.intervals import Interval
 from prosona_jax.report.figures import FAINT, INK, LINES, RATERS, WIDTH_IN, plain_axes, set_names
@@ -158,6 +159,33 @@ def whose(names: Sequence[str], table: Float[np.ndarray, "k k"]) -> Figure:
     bar.set_label("Dice, points above the column's mean", fontsize=7, color=INK)
     bar.ax.tick_params(labelsize=7)
     bar.outline.set_visible(False)
+    return figure
+
+
+def reliability(bins: Bins) -> Figure:
+    """Draws the share of raters over the share of samples, a dot per bin, and each bin's pixels.
+
+    A bin without pixels has no dot. The diagonal is a perfect calibration.
+    """
+    known = bins.pixels > 0
+    drawn, rated = (x[known] / bins.pixels[known] for x in (bins.samples, bins.raters))
+    edges = np.linspace(0, 1, len(bins.pixels) + 1)
+    figure = Figure(figsize=(4.2, 4.6), layout="constrained")
+    ax, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    ax.plot([0, 1], [0, 1], color="#999999", lw=1, ls="--")
+    ax.plot(drawn, rated, "o-", color=LINES[0], lw=1.2, ms=5, clip_on=False)
+    ax.set(xlim=(0, 1), ylim=(0, 1), xticks=np.linspace(0, 1, 6), yticks=np.linspace(0, 1, 6))
+    ax.set_ylabel("share of raters", fontsize=7, color=INK)
+    below.bar(edges[:-1][known], bins.pixels[known], np.diff(edges)[known], align="edge",
+              color="#b8c4cc", edgecolor="white", lw=0.6)  # fmt: skip
+    below.set_yscale("log")
+    below.set_ylim(bottom=bins.pixels[known].min() / 2)  # so that the lowest bar is seen
+    below.set_ylabel("pixels", fontsize=7, color=INK)
+    below.set_xlabel("share of samples", fontsize=7, color=INK)
+    for each in (ax, below):
+        each.grid(color=FAINT, lw=0.6)
+        each.set_axisbelow(True)
+        plain_axes(each)
     return figure
 
 

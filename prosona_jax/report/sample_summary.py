@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from prosona_jax.evaluation.calibration import Bins
 from prosona_jax.evaluation.catalogue import ACTIVE_NATS, LEAVE_ONE_OUT, LEGEND, METRICS, named
 from prosona_jax.evaluation.results import Results, Rows
 from prosona_jax.report import charts, document, figures
@@ -78,6 +79,27 @@ def scores(results: Results, note: str, raters: int, samples: int) -> document.S
             document.Table(("Metric", "Name in report.json", "Meaning"), meanings, "lll", LEGEND),
         ],
     )
+
+
+def calibration(bins: Bins, png: Callable[..., bytes]) -> document.Section:
+    """Returns the section on whether the share of samples says which share of raters agrees."""
+    text = (
+        "Does the share of samples that include a pixel say which share of raters does? Pixels are "
+        "put into ten bins by the share of samples. If the model is calibrated, the share of "
+        "raters is the same in each bin, and the dots lie on the diagonal. Below it, the samples "
+        "claim more than the raters drew. Here the pixels of all records count together: their "
+        f"expected calibration error is {bins.ece_all():.4f}, or {bins.ece_union():.3f} over the "
+        "pixels that any sample or rater includes. The scores above are means over single images. "
+        "One image has few raters, so there even a calibrated model has an error."
+    )
+    drawn = document.Figure(
+        "calibration",
+        png(charts.reliability(bins)),
+        "Share of raters over share of samples, by bin",
+        "Top: mean share of raters over the mean share of samples in each bin. Bottom: the pixels "
+        "in each bin, on a logarithmic axis. Most pixels are background.",
+    )
+    return document.Section("Calibration of the samples", [document.Text(text), drawn])
 
 
 def beside_raters(results: Results, note: str, raters: int) -> document.Section:

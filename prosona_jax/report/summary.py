@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from prosona_jax.evaluation.calibration import Bins
 from prosona_jax.evaluation.catalogue import ACTIVE_NATS, bounds
 from prosona_jax.evaluation.intervals import Interval
 from prosona_jax.evaluation.results import (
@@ -52,6 +53,7 @@ class Evaluated(NamedTuple):
     # By stage: rows {"step", "split": "train" | "validation", name: value...}.
     history: Mapping[str, Rows]
     latent_kl: Float[np.ndarray, " d"]  # mean KL(q || p) of each latent dimension, nats
+    bins: Bins  # the pixels of all records by the share of samples that include them
     panels: Sequence[Panel]  # the records to draw; their scores are in `rows`
     provenance: dict[str, Any]  # where the numbers come from; "config", if present, is collapsed
     data: dict[str, Any]  # the scored data, for report.json: split and fingerprint
@@ -91,10 +93,10 @@ def write_report(folder: str | os.PathLike[str], evaluated: Evaluated) -> dict[s
 
     Returns:
         The content of report.json. For the samples it has the keys that `prosona_jax.score` prints.
-        The other keys are "title", "prior_mean", "difference", "leave_one_out", "latent", "data",
-        "provenance", "caveats", "citation", "language", the scores of test sentences, "volumes",
-        "cards", the raters' habits beside those of their styles, and "styles", which has a mapping
-        for each split of the prompts.
+        The other keys are "title", "prior_mean", "difference", "leave_one_out", "latent",
+        "calibration", "data", "provenance", "caveats", "citation", "language", the scores of test
+        sentences, "volumes", "cards", the raters' habits beside those of their styles, and
+        "styles", which has a mapping for each split of the prompts.
 
     Raises:
         InputError: the folder holds files that are not part of a report.
@@ -136,6 +138,7 @@ def write_report(folder: str | os.PathLike[str], evaluated: Evaluated) -> dict[s
             "active": evaluated.active(),
             **(latent_summary.numbers(evaluated.explored) if evaluated.explored else {}),
         },
+        "calibration": evaluated.bins._asdict(),
         "volumes": volume_summary.numbers(volumes, in_3d) if volumes and in_3d else {},
         "data": evaluated.data,
         "provenance": evaluated.provenance,
@@ -174,6 +177,7 @@ def _sections(
             yield language_summary.section(evaluated.language, styled.walked, png)
     yield sample_summary.pictures(panels, scored, samples, png)
     yield sample_summary.scores(results, note, raters, samples)
+    yield sample_summary.calibration(evaluated.bins, png)
     yield sample_summary.beside_raters(results, note, raters)
     volumes, bootstrap = evaluated.volumes, evaluated.bootstrap
     if volumes and in_3d:

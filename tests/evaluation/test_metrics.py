@@ -23,6 +23,11 @@ NAMES = {
 }
 
 
+def pop_errors(scores):
+    """Takes the calibration errors out, which are 0 where an overlap is 1, and returns them."""
+    return [scores.pop(name)[0] for name in ("ece_10_all", "ece_10_union")]
+
+
 @pytest.fixture(scope="module")
 def cases():
     with np.load(GOLDEN / "metric_cases.npz") as file:
@@ -55,6 +60,7 @@ def test_loops_over_pairs_with_missing_raters(samples, raters):
 def test_perfect_samples():
     labels = boxes((0, 2), (0, 3), (1, 5), (0, 0))
     scores = score(labels.astype(np.float32), labels, all_valid(labels))
+    assert pop_errors(scores) == [0, 0]
     assert 0 <= scores.pop("ged")[0] < 1e-15
     assert 0 <= scores.pop("ged_dpersona")[0] < 1e-8
     for name, value in scores.items():
@@ -66,6 +72,7 @@ def test_disjoint_samples():
     # distance 0 and half 1/2.
     labels, samples = boxes((0, 1), (0, 2)), boxes((4, 5), (4, 6))
     scores = score(samples.astype(np.float32), labels, all_valid(labels))
+    assert pop_errors(scores) == [3 / 8, 3 / 4]  # of 8 columns, 4 differ: by 1, 1/2, 1 and 1/2
     np.testing.assert_allclose(scores.pop("ged"), 2 - 0.25 - 0.25, rtol=1e-12)
     np.testing.assert_allclose(scores.pop("ged_dpersona"), 1.5, rtol=1e-8)
     for name, value in scores.items():
@@ -75,6 +82,7 @@ def test_disjoint_samples():
 def test_partial_overlap():
     labels, samples = boxes((0, 4)), boxes((2, 6))  # IoU 2/6, Dice 4/8
     scores = score(samples.astype(np.float32), labels, all_valid(labels))
+    pop_errors(scores)
     np.testing.assert_allclose(scores.pop("ged"), 2 * (1 - 1 / 3), rtol=1e-12)
     np.testing.assert_allclose(scores.pop("ged_dpersona"), 4 / 3, rtol=1e-8)
     np.testing.assert_allclose(scores.pop("iou_match"), 1 / 3, rtol=1e-12)
@@ -93,6 +101,7 @@ def test_partial_overlap():
 def test_empty_masks_in_both_conventions(sample, label, ged, dpersona, dice):
     labels = boxes(label)
     scores = score(boxes(sample).astype(np.float32), labels, all_valid(labels))
+    assert pop_errors(scores) == [(sample != label) / 2, sample != label]
     np.testing.assert_allclose(scores.pop("ged"), ged, rtol=1e-12)
     np.testing.assert_allclose(scores.pop("ged_dpersona"), dpersona, rtol=1e-8)
     for name, value in scores.items():
@@ -190,11 +199,13 @@ def test_dice_style_follows_a_common_order_of_samples_and_raters():
     np.testing.assert_allclose(permuted["dice_mean"], scores["dice_mean"], rtol=1e-12)
 
 
-def test_more_background_changes_no_score():
+def test_more_background_changes_no_score_but_the_calibration_over_all_pixels():
     probs, labels, valid = random_masks(samples=4, raters=4)
     margin = ((0, 0), (0, 0), (3, 1), (0, 5))
     padded = score(np.pad(probs, margin), np.pad(labels, margin), valid)
-    assert_equal_scores(padded, score(probs, labels, valid), rtol=1e-12)
+    expected = score(probs, labels, valid)
+    assert (padded.pop("ece_10_all") < expected.pop("ece_10_all")).all()
+    assert_equal_scores(padded, expected, rtol=1e-12)
 
 
 def test_a_record_has_the_same_scores_alone_and_in_a_batch():

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from prosona_jax.evaluation import contours, metrics, packed, scoring
+from prosona_jax.evaluation import calibration, contours, metrics, packed, scoring
+from prosona_jax.evaluation.calibration import Bins
 from prosona_jax.evaluation.contours import InMm
 from prosona_jax.evaluation.sample_steps import Prediction
 from prosona_jax.evaluation.style_steps import Personalised
@@ -86,7 +87,8 @@ def test_every_record_has_one_row_of_each_method(result):
     methods = ("samples", "prior_mean", "raters")
     assert len(found) == len(set(found))
     assert set(found) == {(index, method) for index in range(10, 16) for method in methods}
-    assert all(isinstance(row["index"], int) and "kl" not in row for row in result.rows)
+    assert all(isinstance(row["index"], int) for row in result.rows)
+    assert not any({"kl", "bins"} & row.keys() for row in result.rows)
 
 
 def test_rows_hold_the_metrics_of_their_record(predictions, result):
@@ -120,6 +122,15 @@ def test_the_prior_mean_scores_as_a_single_sample(predictions, result):
 
 def test_the_latent_kl_is_the_mean_over_records_without_padding(result):
     np.testing.assert_allclose(result.latent_kl, [0.01 * np.mean(range(10, 16)), 0.0], rtol=1e-6)
+
+
+def test_the_bins_hold_the_pixels_of_all_records_without_padding(predictions, result):
+    found = [calibration.bins(p.samples.votes, b.rater_valid) for b, p in predictions]
+    for name in Bins._fields:
+        expected = sum(getattr(bins, name).sum(axis=0) for bins in found)
+        np.testing.assert_allclose(getattr(result.bins, name), expected)
+    assert result.bins.pixels.sum() == 6 * SIZE * SIZE
+    assert 0 < result.bins.ece_all() < 1
 
 
 def test_a_validation_logs_means_of_the_samples(result):

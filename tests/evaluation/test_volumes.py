@@ -87,7 +87,8 @@ def test_scores_equal_those_of_the_stacked_arrays(volume):
     rows = rows_of(ORDERED[:4], ORDERED[4:])
     (samples, mean, styles, masks), valid = stacked(volume)
     expected = metrics.score_batch(metrics.count_overlaps(samples, masks, valid), valid)
-    for name in ("ged", "ged_dpersona", "dice_match", "dice_soft", "dice_max_samples_per_rater"):
+    names = ("ged", "ged_dpersona", "dice_match", "iou_match", "dice_soft", "ece_10_all")
+    for name in (*names, "dice_max_samples_per_rater"):
         assert rows[volume, "samples"][name] == pytest.approx(expected[name][0], abs=1e-12)
     overlaps = metrics.count_overlaps(np.repeat(mean, R, axis=1), masks, valid)
     others = metrics.raters_leave_one_out(overlaps, valid)

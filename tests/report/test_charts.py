@@ -1,7 +1,9 @@
 """Charts show the given values."""
 
 import numpy as np
+import pytest
 
+from prosona_jax.evaluation.calibration import Bins
 from prosona_jax.evaluation.intervals import Interval
 from prosona_jax.report import charts, figures
 
@@ -132,6 +134,19 @@ def test_each_cell_is_the_difference_to_the_mean_of_its_column():
     framed = [tuple(int(x + 0.5) for x in frame.get_xy()) for frame in ax.patches]
     assert framed == [(0, 0), (1, 2)]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["small", "middle", "large"]
+
+
+def test_the_reliability_has_a_dot_for_each_bin_with_pixels():
+    pixels = np.array([90.0, 0, 0, 0, 0, 4, 0, 0, 0, 6])
+    bins = Bins(pixels, pixels, pixels * 0.5, pixels * 0.25)
+    bins.samples[-1] = 6
+    above, below = charts.reliability(bins).axes
+    diagonal, dots = above.lines
+    np.testing.assert_array_equal(diagonal.get_xdata(), diagonal.get_ydata())
+    np.testing.assert_allclose(dots.get_xydata(), [[0.5, 0.25], [0.5, 0.25], [1, 0.25]])
+    assert [bar.get_height() for bar in below.patches] == [90, 4, 6]
+    assert [bar.get_x() for bar in below.patches] == pytest.approx([0, 0.5, 0.9])
+    assert below.get_ylim()[0] < 4
 
 
 def test_bars_are_sorted_and_filled_above_the_threshold():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from prosona_jax.evaluation import catalogue, intervals
+from prosona_jax.evaluation.calibration import Bins
 from prosona_jax.report import figures, summary
 
 NAMES = [metric.name for metric in catalogue.METRICS]
@@ -16,6 +17,12 @@ HISTORY = [
     {"step": 20, "split": "validation", "kl": 0.4, "ged": 0.3},
 ]
 PATIENTS = ["p1", "p1", "p2", "p3"]
+BINS = Bins(
+    pixels=np.array([90.0, 0, 0, 0, 0, 4, 0, 0, 0, 6]),
+    union=np.array([10.0, 0, 0, 0, 0, 4, 0, 0, 0, 6]),
+    samples=np.array([0.0, 0, 0, 0, 0, 2, 0, 0, 0, 6]),
+    raters=np.array([1.0, 0, 0, 0, 0, 3, 0, 0, 0, 4]),
+)
 CITATION = "Armato et al. 2011"
 CAVEAT = "The CT is simulated: it is rendered from the contours."
 
@@ -57,6 +64,7 @@ def write(tmp_path):
             "rows": _rows(),
             "history": {"stage one": []},
             "latent_kl": np.array([0.5, 0.01, 0.02, 0.0]),
+            "bins": BINS,
             "panels": [],
             "provenance": {"seed": 7, "versions": {"jax": "1.2"}, "config": {"batch_size": 12}},
             "data": {"split": "test", "data_set": {"mask_area_px": [23, 84, 587]}},
@@ -97,6 +105,7 @@ def test_json_has_the_keys_of_score_and_the_means_over_rows(write):
     )
     assert list(content["leave_one_out"]) == ["raters", "samples", "prior_mean"]
     assert content["latent"] == {"kl": [0.5, 0.01, 0.02, 0.0], "threshold": 0.01, "active": 2}
+    assert content["calibration"] == {name: x.tolist() for name, x in BINS._asdict().items()}
     assert content["provenance"]["config"] == {"batch_size": 12}
     assert content["data"] == {"split": "test", "data_set": {"mask_area_px": [23, 84, 587]}}
     assert (content["caveats"], content["citation"]) == ([CAVEAT], CITATION)
@@ -199,7 +208,16 @@ def test_caveats_and_citation_are_on_the_page_and_on_every_figure(write, monkeyp
     )
     _, text = write(panels=[_panel(), _panel("r1")], history={"stage one": HISTORY})
     assert f"> **Caution:** {CAVEAT}" in text
-    assert footnotes == [f"The CT is simulated. Data: {CITATION}"] * 4  # 2 panels, latent, curves
+    drawn = 5  # two panels, calibration, latent and curves
+    assert footnotes == [f"The CT is simulated. Data: {CITATION}"] * drawn
+
+
+def test_the_calibration_of_all_records_together_is_shown(write):
+    """The bins differ by 1, 1 and 2 of 100 pixels, or of 20."""
+    _, text = write()
+    section = text.split("## Calibration of the samples")[1].split("\n## ")[0]
+    assert "error is 0.0400, or 0.200 over the pixels that any" in section
+    assert "](figures/calibration.png)" in section
 
 
 def test_optional_parts_are_absent_without_their_input(write):
@@ -207,6 +225,7 @@ def test_optional_parts_are_absent_without_their_input(write):
     headings = [line for line in text.splitlines() if line.startswith("## ")]
     assert headings == [
         "## In short", "## The model and the scored data", "## Scores",
+        "## Calibration of the samples",
         "## Comparison with the raters themselves", "## Use of the latent dimensions",
         "## Provenance",
     ]  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from prosona_jax.evaluation import catalogue, intervals, volume_results
 from prosona_jax.report import site_summary, summary, volume_summary
 from prosona_jax.report.volume_summary import Volumes
-from tests.report.test_summary import _rows
+from tests.report.test_summary import BINS, _rows
 
 PATIENTS = {"v1": "p1", "v2": "p1", "v3": "p2", "v4": "p3"}
 SITES = {"p1": "north", "p2": "south", "p3": "north"}
@@ -51,9 +51,9 @@ def write(tmp_path):
     def write(volumes, rows):
         folder = tmp_path / "report"
         evaluated = summary.Evaluated(
-            title="A run", rows=rows, history={}, latent_kl=np.zeros(2), panels=[], provenance={},
-            data={}, described={}, caveats=[], citation="", raters=4, samples=50, styled=None,
-            language=None, by_area=False, bootstrap=200, volumes=volumes, carded=None,
+            title="A run", rows=rows, history={}, latent_kl=np.zeros(2), bins=BINS, panels=[],
+            provenance={}, data={}, described={}, caveats=[], citation="", raters=4, samples=50,
+            styled=None, language=None, by_area=False, bootstrap=200, volumes=volumes, carded=None,
         )  # fmt: skip
         summary.write_report(folder, evaluated)
         table = folder / "rows_volumes.csv"
