@@ -163,13 +163,16 @@ def _span(pairs: Iterable[tuple[float, float]]) -> list[list[float]]:
     return [[bound(axis) for axis in axes] for bound in (min, max)]
 
 
-def lines(fingerprint: dict[str, Any]) -> list[str]:
-    """Returns the fingerprint as lines of text."""
-    return [f"{name:<19}{value}" for name, value in words(fingerprint).items()]
+def lines(fingerprint: dict[str, Any], spacing_mm: float) -> list[str]:
+    """Returns the fingerprint as lines of text; `spacing_mm` as in `words`."""
+    return [f"{name:<19}{value}" for name, value in words(fingerprint, spacing_mm).items()]
 
 
-def words(fingerprint: dict[str, Any]) -> dict[str, str]:
-    """Returns the fingerprint in words and with units, {name: text}."""
+def words(fingerprint: dict[str, Any], spacing_mm: float) -> dict[str, str]:
+    """Returns the fingerprint in words and with units, {name: text}.
+
+    `spacing_mm` is the size of a pixel to which the records were resampled; 0: they were not.
+    """
     f = fingerprint
     low, high = ("x".join(map(str, size)) for size in f["native_sizes"])
     spacing = "unknown"
@@ -192,9 +195,19 @@ def words(fingerprint: dict[str, Any]) -> dict[str, str]:
         "spacing": spacing,
         "intensities": f"{seen['unit']}, {values} (0.1 / 50 / 99.9 % of an image, median)",
         "inter-rater Dice": "no pair of raters" if dice is None else f"{dice:.3f}",
-        "mask area": " / ".join(f"{area:.0f}" for area in f["mask_area_px"])
-        + " pixels (5 / 50 / 95 %)",
+        "mask area": f"{_areas(f, spacing_mm)} (5 / 50 / 95 %)",
         "cut by the crop": f"masks of {f['masks_cut_by_crop']} records",
         "skipped": skipped or "none",
         "sha256": f["sha256"],
     }
+
+
+def _areas(f: dict[str, Any], spacing_mm: float) -> str:
+    """Returns the quantiles of the areas in pixels and, if all pixels have one size, in mm²."""
+    areas = f["mask_area_px"]
+    pixels = " / ".join(f"{area:.0f}" for area in areas) + " pixels"
+    native = f["native_spacing_mm"]
+    if native is None or f["spacings_unknown"] or not (spacing_mm or native[0] == native[1]):
+        return pixels
+    size = spacing_mm**2 or native[0][0] * native[0][1]
+    return f"{pixels} or {' / '.join(f'{area * size:.1f}' for area in areas)} mm²"

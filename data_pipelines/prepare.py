@@ -100,7 +100,7 @@ def describe(dataset: prepared.Dataset, data: Mapping[str, Any]) -> list[str]:
     )
     note = ["the images are simulated: no clinical evidence"] if dataset.simulated else []
     return [
-        *fingerprint.lines(dataset.fingerprint),
+        *fingerprint.lines(dataset.fingerprint, data["spacing_mm"]),
         *(
             f"{name:<18} {len(parts[name])} records of {len(set(patients[parts[name]]))} patients"
             for name in splits.SPLITS

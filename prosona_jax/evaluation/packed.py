@@ -1,5 +1,7 @@
 """Masks with eight pixels in a byte, in which they leave the devices."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,7 @@ def pack(probs: Float[Array, "*b h w"]) -> UInt8[Array, "*b n"]:
 
 
 def unpack(
-    packed: UInt8[jax.Array | np.ndarray, "*b n"], size: tuple[int, int]
+    packed: UInt8[jax.Array | np.ndarray, "*b n"], size: Sequence[int]
 ) -> Bool[np.ndarray, "*b h w"]:
     """Returns masks of `size` (rows, columns) on the host."""
     packed = np.asarray(packed)

@@ -80,6 +80,7 @@ class StyleResults(NamedTuple):
     difference: Intervals  # held-out minus training sentences
     table: list[list[Interval]]  # Dice of style i's mask (row) with rater j
     areas: list[Interval]  # pixels of style i's mask
+    areas_mm2: list[Interval]  # the same in mm²; [] unless the pixels of all records have a size
     contours: list[Intervals]  # of style i's own contour, `CONTOUR_METRICS` without the unknown
     undefined: int  # pairs of a style's own contour and its rater's of which these are unknown
 
@@ -94,13 +95,23 @@ def collect_styles(rows: Rows, *, styles: int, bootstrap: int) -> StyleResults:
         held_out=means(rows, "prompts_held_out", metrics, bootstrap),
         difference=differences(rows, "prompts_held_out", "prompts_train", metrics, bootstrap),
         table=dice_table(own, styles, bootstrap),
-        areas=[mean(own, f"area_{k}", bootstrap) for k in range(1, styles + 1)],
+        areas=_areas(own, "area", styles, bootstrap),
+        areas_mm2=_areas(own, "area_mm2", styles, bootstrap) if _sized(own) else [],
         contours=[
             known((m.name, mean(own, f"{m.name}_{k}", bootstrap)) for m in CONTOUR_METRICS)
             for k in range(1, styles + 1)
         ],
         undefined=sum(row.get("undefined", 0) for row in own),
     )
+
+
+def _areas(rows: Rows, name: str, styles: int, bootstrap: int) -> list[Interval]:
+    return [mean(rows, f"{name}_{k}", bootstrap) for k in range(1, styles + 1)]
+
+
+def _sized(rows: Rows) -> bool:
+    """Returns whether each area is known in mm² too."""
+    return bool(np.array_equal(*(np.isnan(_column(rows, f"{x}_1")) for x in ("area", "area_mm2"))))
 
 
 class Comparison(NamedTuple):

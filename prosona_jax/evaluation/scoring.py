@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 
 from prosona_jax.evaluation import calibration, contours, metrics, packed
 from prosona_jax.evaluation.calibration import Bins
@@ -81,7 +81,11 @@ def evaluate_styles(
         <level>_text_to_visual  share of styles whose text finds its own rater
         <level>_visual_to_text  share of styles whose rater finds its own text
 
-    With `in_mm`, the rows of styles' own contours also hold the measures of `contours.of_styles`.
+    With `in_mm` a row also holds
+
+        area_mm2_<i>            the same area in mm², NaN if the size of a pixel is unknown
+
+    and, of styles' own contours, the measures of `contours.of_styles`.
 
     Args:
         predictions: batches, each with one prediction per method.
@@ -97,21 +101,27 @@ def evaluate_styles(
             if not by_area:
                 scores |= dict.fromkeys(OF_ORDER, np.full(len(batch.index), np.nan))
             found = rows_of(batch, method, scores)
-            if in_mm is not None and prediction.packed is not None:
-                apart = _contours(batch, np.asarray(prediction.packed), in_mm)
-                found = [row | own for row, own in zip(found, apart, strict=True)]
+            if in_mm is not None:
+                added = _in_mm(batch, prediction, scores, in_mm)
+                found = [row | own for row, own in zip(found, added, strict=True)]
             rows[method] += found
     return [row for own in rows.values() for row in gather_rows(own)]
 
 
-def _contours(
-    batch: Batch, drawn: UInt8[np.ndarray, "b 1 k n"], in_mm: InMm
+def _in_mm(
+    batch: Batch, prediction: Personalised, scores: metrics.Scores, in_mm: InMm
 ) -> Iterator[dict[str, float]]:
-    """Yields the measures of each record's styles."""
-    masks = packed.unpack(drawn[:, 0], batch.masks.shape[2:])
+    """Yields what the row of each record also holds, see `evaluate_styles`."""
+    styles, *size = batch.masks.shape[1:]
+    drawn = None if prediction.packed is None else packed.unpack(prediction.packed[:, 0], size)
     for i, index in enumerate(batch.index.tolist()):
-        seen = masks[i], np.asarray(batch.masks[i]), np.asarray(batch.rater_valid[i], bool)
-        yield contours.of_styles(*seen, in_mm.pixel_mm(index), in_mm.tolerance_mm)
+        pixel_mm = in_mm.pixel_mm(index)
+        mm2 = float(np.prod(pixel_mm, dtype=np.float64))
+        found = {f"area_mm2_{k}": float(mm2 * scores[f"area_{k}"][i]) for k in range(1, styles + 1)}
+        if drawn is not None:
+            seen = drawn[i], batch.masks[i], batch.rater_valid[i]
+            found |= contours.of_styles(*seen, pixel_mm, in_mm.tolerance_mm)
+        yield found
 
 
 def summarise_styles(rows: Sequence[Row]) -> dict[str, float]:

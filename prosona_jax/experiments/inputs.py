@@ -71,7 +71,7 @@ def load_dataset(config: Config) -> prepared.Dataset:
         lambda: prepared.prepare(settings, config.data.cache_dir)
     )
     warn(about_data(config, dataset))
-    for line in fingerprint.lines(dataset.fingerprint):
+    for line in fingerprint.lines(dataset.fingerprint, config.data.spacing_mm):
         _LOG.info("%s", line)
     return dataset
 
@@ -194,7 +194,7 @@ def describe(config: Config, data: Data, run: Run) -> dict[str, str]:
         "records of validation": trained("validation"),
     } | {
         f"whole data set, {name}": value
-        for name, value in fingerprint.words(data.dataset.fingerprint).items()
+        for name, value in fingerprint.words(data.dataset.fingerprint, c.spacing_mm).items()
     }
 
 

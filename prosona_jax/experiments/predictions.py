@@ -104,7 +104,8 @@ def score_prompts(
 
 def in_mm(config: Config, data: Data) -> InMm:
     """Returns how the records of the data are measured in mm."""
-    return InMm(lambda index: data.dataset[index].spacing_mm, tolerance_mm(config))
+    pixel_mm = functools.cache(lambda index: data.dataset[index].spacing_mm)
+    return InMm(pixel_mm, tolerance_mm(config))
 
 
 def tolerance_mm(config: Config) -> float:

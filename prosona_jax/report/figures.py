@@ -177,7 +177,9 @@ def walk(
     `probs` has T equally spaced points. Style k of K is at point k (T - 1) / (K - 1), from 0.
     """
     points = len(probs)
-    areas = (probs > 0.5).sum((1, 2))
+    size = float(np.prod(shown.spacing_mm))
+    unit, size = ("pixels", 1.0) if np.isnan(size) else ("mm²", size)
+    areas = (probs > 0.5).sum((1, 2)) * size
     positions = np.linspace(0, len(names) - 1, points)  # in units of styles
     window = around((probs > 0.5).max(0))
     figure = Figure(figsize=(WIDTH_IN, 3.1), layout="constrained")
@@ -192,10 +194,10 @@ def walk(
     for k, mask in enumerate(shown.masks):
         if shown.rater_valid[k]:
             colour = RATERS[k % len(RATERS)]
-            ax.plot(k, mask.sum(), "o", color=colour, ms=6, clip_on=False, zorder=3)
+            ax.plot(k, mask.sum() * size, "o", color=colour, ms=6, clip_on=False, zorder=3)
     ticks, family = set_names(names, size=7.0, inches=0.9 * WIDTH_IN / len(names), most=5)
     ax.set_xticks(range(len(names)), ticks, fontfamily=family, parse_math=False)
-    ax.set_ylabel("area, pixels", fontsize=7, color=INK)
+    ax.set_ylabel(f"area, {unit}", fontsize=7, color=INK)
     ax.set_ylim(bottom=0)
     ax.grid(axis="y", color=FAINT, lw=0.6)
     plain_axes(ax)

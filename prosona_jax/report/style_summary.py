@@ -90,6 +90,9 @@ def _styles(results: StyleResults, styled: Styled, note: str, png: Png) -> docum
         )
     )
     sentences = styled.sentences or [""] * k
+    areas, unit, digits = results.areas_mm2, "mm²", "{:.1f}"
+    if not areas:
+        areas, unit, digits = results.areas, "pixels", "{:.0f}"
     measured = [m for m in CONTOUR_METRICS if any(m.name in own for own in results.contours)]
     rows = [
         (
@@ -97,19 +100,19 @@ def _styles(results: StyleResults, styled: Styled, note: str, png: Png) -> docum
             *([f"“{sentence}”"] if styled.sentences else []),
             _MEAN.cell(own),
             *(metric.cell(apart.get(metric.name)) for metric in measured),
-            written(area, "{:.0f}".format),
+            written(area, digits.format),
         )
         for name, sentence, own, apart, area in zip(
             styled.names,
             sentences,
             (x[k] for k, x in enumerate(results.table)),
             results.contours,
-            results.areas,
+            areas,
             strict=True,
         )
     ]
     columns = ["Style", *(["One of its sentences"] if styled.sentences else [])]
-    numbers = ["Dice with its rater", *(metric.title for metric in measured), "Area, pixels"]
+    numbers = ["Dice with its rater", *(metric.title for metric in measured), f"Area, {unit}"]
     align = "l" * len(columns) + "r" * len(numbers)
     table = document.Table((*columns, *numbers), rows, align, note)
     return document.Section(

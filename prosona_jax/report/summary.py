@@ -219,6 +219,7 @@ def _styles(results: StyleResults | None) -> dict[str, Any]:
         "difference": _mapping(results.difference),
         "dice_table": table,
         "area": [interval._asdict() for interval in results.areas],
+        "area_mm2": [interval._asdict() for interval in results.areas_mm2],
         "contours": [_mapping(own) for own in results.contours],
         "undefined": results.undefined,
     }

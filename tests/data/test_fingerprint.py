@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from data_pipelines.fingerprint import Fingerprint, Native, Tally, lines, mean_pairwise_dice
+from data_pipelines.fingerprint import Fingerprint, Native, Tally, lines, mean_pairwise_dice, words
 from prosona_jax.types import Record
 
 
@@ -54,10 +54,23 @@ def test_the_summary_counts_and_is_ready_for_json():
     assert found["native_spacing_mm"] == [[0.5, 0.5], [0.5, 0.5]]
     assert found["inter_rater_dice"] == pytest.approx(1)
     np.testing.assert_allclose(found["mask_area_px"], np.quantile([3, 3, 1], [0.05, 0.5, 0.95]))
-    text = "\n".join(lines(found))
+    text = "\n".join(lines(found, 0.0))
     assert "2 of 2 patients" in text
     assert "2 corrupt" in text
     assert "masks of 1 records" in text
+
+
+def test_areas_are_also_in_mm2_where_all_pixels_have_one_size():
+    """Masks of 3, 3 and 1 pixels; the median is 3 pixels of 0.5 by 0.5 mm, or of 2 by 2 mm."""
+    known = record([[[1, 1, 1]], [[1, 1, 1]], [[0, 1, 0]]])
+    area = lambda *records, spacing_mm: words(summary(*records), spacing_mm)["mask area"]  # noqa: E731
+    assert area(known, spacing_mm=0.0) == "1 / 3 / 3 pixels or 0.3 / 0.8 / 0.8 mm² (5 / 50 / 95 %)"
+    assert "/ 12.0 / 12.0 mm²" in area(known, spacing_mm=2.0)
+    other, unknown = (known._replace(spacing_mm=np.full(2, x, np.float32)) for x in (0.7, np.nan))
+    assert area(known, other, spacing_mm=0.0) == "1 / 3 / 3 pixels (5 / 50 / 95 %)"
+    assert "/ 12.0 / 12.0 mm²" in area(known, other, spacing_mm=2.0)
+    for spacing_mm in (0.0, 2.0):
+        assert area(known, unknown, spacing_mm=spacing_mm) == "1 / 3 / 3 pixels (5 / 50 / 95 %)"
 
 
 def test_intensities_are_those_before_windowing_and_doubted_records_are_counted():
@@ -88,7 +101,7 @@ def test_intensities_are_those_before_windowing_and_doubted_records_are_counted(
         "high": pytest.approx(0.999),
         "air": 0,
     }
-    text = "\n".join(lines(summary(*each[:2], unknown)))
+    text = "\n".join(lines(summary(*each[:2], unknown), 0.5))
     assert (
         "intensities        HU, 0.001 / 0.5 / 38.72 (0.1 / 50 / 99.9 % of an image, median)" in text
     )
@@ -116,7 +129,7 @@ def test_any_change_changes_the_digest():
 
 def test_unknown_numbers_are_printed_as_unknown():
     unknown = np.full(2, np.nan, np.float32)
-    text = "\n".join(lines(summary(record([[[1, 0]]], spacing_mm=unknown))))
+    text = "\n".join(lines(summary(record([[[1, 0]]], spacing_mm=unknown)), 0.0))
     assert "no pair of raters" in text
     assert "spacing            unknown" in text
 

@@ -120,7 +120,7 @@ def test_slices_beyond_count_as_records_but_not_in_facts_about_masks(make_settin
         facts[name] = found.summary(tally)
     assert facts["all"]["records"] == facts["drawn"]["records"] + 2
     assert facts["all"]["undrawn"] == 2
-    assert "no rater drew on 2" in fingerprint.words(facts["all"])["records"]
+    assert "no rater drew on 2" in fingerprint.words(facts["all"], 0.0)["records"]
     for name in ("inter_rater_dice", "mask_area_px"):
         assert facts["all"][name] == facts["drawn"][name]
 
@@ -216,7 +216,8 @@ def test_prepared_records_know_their_volume(make_settings, cache, tmp_path):
     assert dataset.slice_spacings_mm == [3.0] * 8
     assert dataset.fingerprint["volumes"] == 2
     assert (
-        fingerprint.words(dataset.fingerprint)["records"] == "8 of 1 patients, slices of 2 volumes"
+        fingerprint.words(dataset.fingerprint, 0.0)["records"]
+        == "8 of 1 patients, slices of 2 volumes"
     )
     assert dataset.sites == ["here"] * 8
     for stored, record in zip(dataset, records, strict=True):

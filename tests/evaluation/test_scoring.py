@@ -248,9 +248,13 @@ def test_only_styles_own_contours_are_measured_in_mm_and_only_if_asked(styled, s
     )
     bare = scoring.evaluate_styles(styled, methods, by_area=True)
     for row, own in zip(rows, bare, strict=True):
-        added = {name: row[name] for name in row.keys() - own.keys()}
+        added = row.keys() - own.keys()
         assert str({name: row[name] for name in own}) == str(own)  # NaN differs from itself
-        assert bool(added) == (row["method"] == "other")
+        areas = [row[f"area_mm2_{k}"] for k in (1, 2, 3)]
+        expected = [row[f"area_{k}"] * 0.5 * 0.1 * row["index"] for k in (1, 2, 3)]
+        unknown = row["index"] == 15
+        np.testing.assert_allclose(areas, [np.nan] * 3 if unknown else expected, rtol=1e-6)
+        assert (len(added) > 3) == (row["method"] == "other")
     measured = {row["index"]: row for row in rows if row["method"] == "other"}
     for batch, (_, own) in styled:
         for i, index in enumerate(batch.index.tolist()):

@@ -161,6 +161,19 @@ def test_every_picture_has_the_true_aspect_ratio_of_the_pixels(spacing_mm):
             assert ax.images[0].get_clim() == (-1, 1)
 
 
+def test_the_walk_has_areas_in_mm2_if_the_pixels_have_a_size():
+    areas = {}
+    for label, spacing_mm in (("area, mm²", (2.0, 0.25)), ("area, pixels", (np.nan, np.nan))):
+        panel = _panel(spacing_mm=np.array(spacing_mm, np.float32))
+        figure = figures.walk(panel, panel.masks.astype(np.float32), ("a", "b", "c"), pictures=2)
+        ax = figure.axes[-1]
+        assert ax.get_ylabel() == label
+        path, *dots = (line.get_ydata() for line in ax.lines)
+        areas[label] = path.tolist()
+        assert [float(dot[0]) for dot in dots] == path[panel.rater_valid].tolist()
+    assert areas["area, mm²"] == [0.5 * area for area in areas["area, pixels"]]
+
+
 def test_a_footnote_adds_height_and_is_not_read_as_a_formula():
     bare = _decode(figures.png(figures.panel(_panel())))
     noted = _decode(figures.png(figures.panel(_panel()), footnote="costs $1 or $2_x, " * 40))

@@ -164,6 +164,18 @@ def test_styles_show_sentence_dice_area_and_the_table_of_all_raters():
     assert picture.name == "whose"
 
 
+def test_areas_are_in_mm2_only_if_the_pixels_of_all_records_have_a_size():
+    sized = [row | {f"area_mm2_{a}": row[f"area_{a}"] / 4 for a in (1, 2, 3)} for row in _rows()]
+    own = _sections(sized, _styled())["Styles"][1]
+    assert own.columns[-1] == "Area, mm²"
+    assert own.rows[1][-1].startswith("5.4 [")  # a quarter of 21.5
+    assert _collect(sized).areas == _collect(_rows()).areas
+    sized[2]["area_mm2_1"] = math.nan
+    own = _sections(sized, _styled())["Styles"][1]
+    assert own.columns[-1] == "Area, pixels"
+    assert own.rows[1][-1].startswith("22 [")
+
+
 def test_the_text_says_whether_masks_are_sorted_by_area():
     by_area_text = "Style k is the k-th smallest of an image's masks"
     by_area, by_rater = (
