@@ -73,7 +73,9 @@ def test_a_description_counts_the_scored_records_and_the_training_patients():
     ]
     assert described["whole data set, image"] == "8x8x1, from 71x71 to 71x71 pixels"
     assert described["whole data set, spacing"] == "0.5x0.5 to 0.8x0.8 mm"
-    assert described["whole data set, mask area"] == "4 / 4 / 4 pixels (5 / 50 / 95 %)"
+    assert described["whole data set, mask area"] == (
+        "4 / 4 / 4 pixels or 9.0 / 9.0 / 9.0 mm² (5 / 50 / 95 %)"
+    )
 
 
 def test_a_description_names_the_training_patients_of_other_data():

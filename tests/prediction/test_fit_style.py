@@ -325,7 +325,8 @@ def test_the_command_writes_a_profile_without_gain_only_if_it_is_forced(
 
 def test_a_new_rater_is_scored_on_images_that_were_not_fitted(model, drawn):
     found = [cases.Case(*each) for each in zip(*drawn, strict=True)][:4]
-    scores = new_rater.scores(model, found, images=3, draws=1, seed=0)
+    images = [new_rater.Image(str(n), case, None) for n, case in enumerate(found)]
+    scores, said = new_rater.scores(model, images, 0, images=3, draws=1, seed=0)
     *fitted, last = np.random.default_rng(0).permutation(4).tolist()
     profile = model.fit_style(
         [found[i].image for i in fitted], [found[i].mask for i in fitted], name="new rater"
@@ -333,4 +334,6 @@ def test_a_new_rater_is_scored_on_images_that_were_not_fitted(model, drawn):
     assert np.isnan(scores[fitted]).all()
     own, best = (dice_of(model, *found[last], each) for each in (profile, profile.best_style))
     mean = dice_of(model, *found[last], "core", strength=0.0)
-    assert scores[last].tolist() == [own, own if profile.helped else best, best, mean]
+    advised = own if profile.helped else best
+    np.testing.assert_equal(scores[last].tolist(), [own, advised, np.nan, best, mean])
+    assert said == []  # this model reads no habits
