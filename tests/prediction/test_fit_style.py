@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 import prosona_jax as pj
-from benchmarks import new_rater
 from data_pipelines import cases
 from prosona_jax import cli, fit_style, predict
 from prosona_jax.evaluation import metrics
@@ -321,19 +320,3 @@ def test_the_command_writes_a_profile_without_gain_only_if_it_is_forced(
     assert os.listdir(tmp_path) == ["few.npz"]
     command(fit_style, *common, "--force")
     assert pj.Profile.load("bob.json").name == "bob"
-
-
-def test_a_new_rater_is_scored_on_images_that_were_not_fitted(model, drawn):
-    found = [cases.Case(*each) for each in zip(*drawn, strict=True)][:4]
-    images = [new_rater.Image(str(n), case, None) for n, case in enumerate(found)]
-    scores, said = new_rater.scores(model, images, 0, images=3, draws=1, seed=0)
-    *fitted, last = np.random.default_rng(0).permutation(4).tolist()
-    profile = model.fit_style(
-        [found[i].image for i in fitted], [found[i].mask for i in fitted], name="new rater"
-    )
-    assert np.isnan(scores[fitted]).all()
-    own, best = (dice_of(model, *found[last], each) for each in (profile, profile.best_style))
-    mean = dice_of(model, *found[last], "core", strength=0.0)
-    advised = own if profile.helped else best
-    np.testing.assert_equal(scores[last].tolist(), [own, advised, np.nan, best, mean])
-    assert said == []  # this model reads no habits
