@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, UInt8
 
@@ -12,6 +13,7 @@ from prosona_jax.models.distributions import Gaussian, gaussian
 from prosona_jax.models.unet import UNet
 
 _VIEWS = 8  # the symmetries of a square
+_DECODED_PIXELS = 2**14  # decoded at once; with 16 features in float32 this is 1 MiB per layer
 
 
 def _turn(x: Float[Array, "b h h c"], view: int) -> Float[Array, "b h h c"]:
@@ -66,14 +68,39 @@ class Fcomb(nn.Module):
     def __call__(
         self, features: Float[Array, "b h w f"], z: Float[Array, "b s d"]
     ) -> Float[Array, "b s h w"]:
-        width = features.shape[-1]
-        from_features = nn.Dense(width, dtype=self.dtype, name="features")(features)
-        from_latent = nn.Dense(width, use_bias=False, dtype=self.dtype, name="latent")(z)
-        x = from_features[:, None] + from_latent[:, :, None, None]  # [b, s, h, w, f]
-        for _ in range(self.layers - 2):
-            x = nn.Dense(width, dtype=self.dtype)(nn.relu(x))
-        # In float32 for any `dtype`, so that logits close to 0 keep their sign.
-        return nn.Dense(1, dtype=jnp.float32, name="logit")(nn.relu(x))[..., 0]
+        images, height, width, filters = features.shape
+        samples, pixels = z.shape[1], height * width
+        from_features = nn.Dense(filters, dtype=self.dtype, name="features")(features)
+        from_latent = nn.Dense(filters, use_bias=False, dtype=self.dtype, name="latent")(z)
+
+        def decode(module: Fcomb, carry: None, latent: jax.Array) -> tuple[None, jax.Array]:
+            x = from_features.reshape(images, 1, pixels, filters) + latent[:, :, None]
+            x = x.reshape(-1, filters)  # one matrix product per layer
+            for _ in range(self.layers - 2):
+                x = nn.Dense(filters, dtype=self.dtype)(nn.relu(x))
+            # In float32 for any `dtype`, so that logits close to 0 keep their sign.
+            logits = nn.Dense(1, dtype=jnp.float32, name="logit")(nn.relu(x))
+            return carry, logits.reshape(images, latent.shape[1], height, width)
+
+        # A few samples at a time, so that their maps stay in the cache. The gradient computes the
+        # maps again, which takes less time than to store and read them.
+        block = _block(samples, images * pixels)
+        blocks = from_latent.reshape(images, samples // block, block, filters)
+        over_blocks = nn.scan(
+            nn.remat(decode, prevent_cse=False),
+            variable_broadcast="params",
+            split_rngs={"params": False},
+            in_axes=1,
+            out_axes=1,
+        )
+        _, logits = over_blocks(self, None, blocks)
+        return logits.reshape(images, samples, height, width)
+
+
+def _block(samples: int, pixels: int) -> int:
+    """Returns how many samples are decoded at once: a divisor of their number."""
+    most = max(1, _DECODED_PIXELS // pixels)
+    return max(n for n in range(1, samples + 1) if samples % n == 0 and n <= most)
 
 
 class ProbUNet(nn.Module):

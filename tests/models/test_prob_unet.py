@@ -10,6 +10,7 @@ import pytest
 
 from configs import lidc
 from prosona_jax.experiments import build
+from prosona_jax.models import prob_unet
 from prosona_jax.models.prob_unet import Fcomb, LatentEncoder, ProbUNet
 
 
@@ -43,15 +44,35 @@ def test_fcomb_equals_convolutions_on_features_and_latent_together() -> None:
         np.testing.assert_allclose(found, x[..., 0], atol=1e-5)
 
 
-def test_decoding_many_samples_at_once_equals_decoding_one_by_one() -> None:
+@pytest.mark.parametrize("pixels", [1, 2 * 64, 3 * 2 * 64, 2**14])
+def test_decoding_in_blocks_equals_decoding_one_by_one(
+    pixels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logits and gradients are the same with blocks of 1, 1, 3 and 6 of six samples."""
     model, (image, masks, valid) = _tiny(), _inputs()
     params = model.init(jax.random.key(0), image, masks, valid)
     features = model.apply(params, image, method="features")
-    z = jnp.asarray(np.random.default_rng(1).normal(size=(2, 5, 3)), jnp.float32)
-    together = model.apply(params, features, z, method="decode")
-    for s in range(5):
-        alone = model.apply(params, features, z[:, s : s + 1], method="decode")
-        np.testing.assert_allclose(together[:, s], alone[:, 0], atol=1e-5)
+    z = jnp.asarray(np.random.default_rng(1).normal(size=(2, 6, 3)), jnp.float32)
+
+    def decode(params: dict, features: jax.Array, z: jax.Array) -> jax.Array:
+        return model.apply(params, features, z, method="decode")
+
+    def one_by_one(params: dict, features: jax.Array, z: jax.Array) -> jax.Array:
+        return jnp.concatenate([decode(params, features, z[:, s : s + 1]) for s in range(6)], 1)
+
+    def value_and_gradients(way: Callable[..., jax.Array]) -> list[jax.Array]:
+        of_squares = lambda *args: jnp.sum(jnp.square(way(*args)))  # noqa: E731
+        return [
+            way(params, features, z),
+            *jax.grad(of_squares, argnums=(0, 1, 2))(params, features, z),
+        ]
+
+    monkeypatch.setattr(prob_unet, "_DECODED_PIXELS", pixels)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+        value_and_gradients(decode),
+        value_and_gradients(one_by_one),
+    )
 
 
 def _symmetries() -> dict[str, Callable[[np.ndarray], np.ndarray]]:
