@@ -95,7 +95,9 @@ def _assert_identical(a, b):
 
 def test_training_ends_with_a_report_on_the_test_patients(trained):
     report = trained / "report"
-    assert {"report.html", "report.md", "report.json", "rows.csv"} <= set(os.listdir(report))
+    assert {"report.html", "report.md", "report.json", "tables.tex", "rows.csv"} <= set(
+        os.listdir(report)
+    )
     with (report / "rows.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["patient_id"] for row in rows} == TEST_PATIENTS

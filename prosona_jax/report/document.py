@@ -3,6 +3,7 @@
     report.html   one file that contains its figures; it has no scripts and fetches nothing
     report.md     the same sections, with figures/*.png beside it
     report.json   the numbers
+    tables.tex    the tables that have columns of numbers, for LaTeX with the package booktabs
     rows.csv      one row per record and method
     rows_volumes.csv  one row per volume and method, if there are volumes
 
@@ -25,11 +26,14 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from prosona_jax import bundle
+from prosona_jax.report import latex
 from prosona_jax.types import InputError
 from prosona_jax.unicode import visible
 
 _DATA = "report.json"
-_FILES = {"report.html", "report.md", _DATA, "rows.csv", "rows_volumes.csv", "figures"}
+_FILES = {
+    *("report.html", "report.md", _DATA, "tables.tex", "rows.csv", "rows_volumes.csv", "figures")
+}
 
 
 class Text(NamedTuple):
@@ -100,7 +104,7 @@ def write(
 
     Args:
         folder: created if absent; the folder holds the report and nothing else.
-        document: content of report.html and report.md.
+        document: content of report.html, report.md and tables.tex.
         data: content of report.json. Arrays become lists; numbers that are not finite become null.
         rows: content of rows.csv. Its columns are the union of the rows' keys. A cell is empty if
             its value is absent or not finite.
@@ -118,6 +122,7 @@ def write(
         "report.html": _html(document),
         "report.md": markdown(document),
         _DATA: f"{text}\n",
+        "tables.tex": _latex(document),
         "rows.csv": _csv(rows),
     }
     if volume_rows:
@@ -247,7 +252,20 @@ def markdown(document: Document) -> str:
     return environment.get_template("report.md.j2").render(document=document)
 
 
-def _environment(*, autoescape: bool) -> jinja2.Environment:
+def _latex(document: Document) -> str:
+    """Returns the content of tables.tex."""
+    environment = _environment(
+        autoescape=False,  # the filter does it, since jinja2 knows HTML alone
+        variable_start_string="<<",
+        variable_end_string=">>",
+        block_start_string="<%",
+        block_end_string="%>",
+    )
+    environment.filters["inline"] = latex.escape
+    return environment.get_template("tables.tex.j2").render(document=document)
+
+
+def _environment(*, autoescape: bool, **syntax: str) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("prosona_jax.report"),
         autoescape=autoescape,
@@ -255,6 +273,7 @@ def _environment(*, autoescape: bool) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        **syntax,
     )
     environment.filters["visible"] = visible
     environment.filters["kind"] = lambda block: type(block).__name__

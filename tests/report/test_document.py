@@ -13,7 +13,7 @@ from prosona_jax.report import charts, document, figures
 from prosona_jax.types import InputError
 
 HOSTILE = '<script>alert("x")</script> & [a](http://b) | *c* `d|<e>` _f_ g_h'
-FILES = ["figures", "report.html", "report.json", "report.md", "rows.csv"]
+FILES = ["figures", "report.html", "report.json", "report.md", "rows.csv", "tables.tex"]
 
 
 @pytest.fixture(scope="module")
@@ -250,3 +250,28 @@ def test_entries_flatten_nested_mappings():
         ("a b, c", "1"), ("a b, d, e", "0.1235, x"), ("f", "unknown"), ("g", "none"),
         ("h", "unknown"),
     ]  # fmt: skip
+
+
+def test_tables_of_numbers_are_written_for_latex(content, tmp_path):
+    document.write(tmp_path / "report", content, data={}, rows=[])
+    lines = (tmp_path / "report" / "tables.tex").read_text().splitlines()
+    hostile = (
+        r"\textless{}script\textgreater{}alert(\"x\")\textless{}/script\textgreater{} \& "
+        r"{[}a](http://b) | *c* \texttt{d|\textless{}e\textgreater{}} \_f\_ g\_h"
+    ).replace(r"\"", '"')
+    assert lines == [
+        r"% \usepackage{booktabs}",
+        "",
+        r"\begin{table}",
+        r"\centering",
+        r"\caption{Two. N}",
+        r"\begin{tabular}{lr}",
+        r"\toprule",
+        r"Name & Value \\",
+        r"\midrule",
+        r"a|b & 0.25 \\",
+        rf"{hostile} & $-$1 \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
