@@ -24,6 +24,7 @@ from ml_collections import config_flags
 from prosona_jax import cli
 from prosona_jax.experiments import runs
 from prosona_jax.runtime import parallel
+from prosona_jax.types import InputError
 
 _FLAGS = flags.FlagValues()
 _CONFIG = config_flags.DEFINE_config_file(
@@ -38,6 +39,12 @@ _MODE = flags.DEFINE_enum(
     ["train", "eval"],
     "train: train, evaluate, report. eval: score a trained run on the data that --config.data.* "
     "names; all other settings come from the workdir.",
+    flag_values=_FLAGS,
+)
+_EXPORT_MASKS = flags.DEFINE_string(
+    "export_masks",
+    None,
+    "With --mode=eval: a folder in which the scored masks are written, for prosona_jax.score.",
     flag_values=_FLAGS,
 )
 _DISTRIBUTED = flags.DEFINE_bool(
@@ -55,9 +62,14 @@ def main() -> None:
         parallel.join_processes()
     folder = pathlib.Path(_WORKDIR.value).expanduser()
     if _MODE.value == "train":
+        if _EXPORT_MASKS.value is not None:
+            raise InputError(
+                "--export_masks needs --mode=eval: train first, then score the workdir with both"
+            )
         runs.train(_CONFIG.value, folder)
     else:
-        runs.evaluate(folder, config_flags.get_override_values(_FLAGS["config"]))
+        overrides = config_flags.get_override_values(_FLAGS["config"])
+        runs.evaluate(folder, overrides, export_masks=_EXPORT_MASKS.value)
 
 
 if __name__ == "__main__":

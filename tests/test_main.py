@@ -14,6 +14,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+import prosona_jax as pj
 from data_pipelines import splits
 from prosona_jax.experiments import runs
 from prosona_jax.runtime.monitor import read_history
@@ -208,7 +209,8 @@ def test_volumes_and_sites_are_scored_beside_slices(folder, trained):
     }
     np.savez(folder / "volumes.npz", **arrays)
     fields = {"data.path": folder / "volumes.npz", "data.split": "all", "evaluate.latent": "draw"}
-    end(start("main", folder, "whole", fields, "--mode=eval"))
+    exported = folder / "exported"
+    end(start("main", folder, "whole", fields, "--mode=eval", f"--export_masks={exported}"))
     report = trained / "eval-volumes-draw"
     result = json.loads((report / "report.json").read_text())
     found = result["volumes"]
@@ -222,9 +224,26 @@ def test_volumes_and_sites_are_scored_beside_slices(folder, trained):
         of_method = [float(row["ged"]) for row in rows if row["method"] == method]
         assert found[method]["ged"]["mean"] == pytest.approx(np.mean(of_method))
     assert result["styles"]["prompts_mean"]["dice_mean"] != found["prompts_mean"]["dice_mean"]
+    _check_exported(exported, report, arrays)
     page = (report / "report.md").read_text()
     assert "## Per volume" in page
     assert "| north | 2 | 6 |" in page.split("## Per site")[1]
+
+
+def _check_exported(folder, report, arrays):
+    """The files name the records, and `score` gives the report's scores of their masks."""
+    with (report / "rows.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for name, method in (("samples", "samples"), ("styles", "prompts_mean")):
+        with np.load(folder / f"{name}.npz") as file:
+            stored = dict(file)
+        own = [row for row in rows if row["method"].split("@")[0] == method]
+        assert stored["record_id"].tolist() == [row["record_id"] for row in own]
+        assert stored["patient_id"].tolist() == arrays["patient_id"].tolist()
+        scores = pj.score(stored["labels"], stored["probs"])["metrics"]
+        for metric in ("ged", "dice_soft"):
+            mean = np.mean([float(row[metric]) for row in own])
+            assert scores[metric]["mean"] == pytest.approx(mean, abs=1e-6)
 
 
 @pytest.mark.parametrize(

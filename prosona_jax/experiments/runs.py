@@ -17,6 +17,7 @@ from prosona_jax.experiments import (
     build,
     card_scores,
     cards,
+    exported_masks,
     inputs,
     latent_traits,
     limits,
@@ -80,7 +81,10 @@ def train(config: Config, folder: str | os.PathLike[str]) -> None:
 
 
 def evaluate(
-    folder: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None
+    folder: str | os.PathLike[str],
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    export_masks: str | os.PathLike[str] | None = None,
 ) -> pathlib.Path:
     """Scores a trained workdir on its own data or on other data.
 
@@ -90,6 +94,8 @@ def evaluate(
     Args:
         folder: the workdir.
         overrides: fields `data.*` of its config to change, by name, and `evaluate.latent`.
+        export_masks: a folder in which the scored masks are written too, see
+            `experiments/exported_masks.py`.
 
     Returns:
         The folder of the report, ``<workdir>/eval-<file stem or source>``, with the latent in its
@@ -117,7 +123,15 @@ def evaluate(
     scored = _scored(trained, data)
     parallel.first_process_first(lambda: document.check(report_folder, scored))
     inputs.check_fits(trained, data, run)
+    masks_folder = None if export_masks is None else pathlib.Path(export_masks).expanduser()
+    if masks_folder is not None:
+        parallel.first_process_first(lambda: exported_masks.check(masks_folder))
     _report(trained, folder, report_folder, data)
+    if masks_folder is not None:
+        _, params, second = stages.read_stages(folder, run)
+        styles = inputs.style_names(run.prompts, data.raters)
+        exported_masks.write(masks_folder, trained, params, second, data, styles=styles)
+        _LOG.info("masks: %s", masks_folder)
     return report_folder
 
 

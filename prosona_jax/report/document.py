@@ -265,7 +265,7 @@ def _latex(document: Document) -> str:
     return environment.get_template("tables.tex.j2").render(document=document)
 
 
-def _environment(*, autoescape: bool, **syntax: str) -> jinja2.Environment:
+def _environment(*, autoescape: bool, **syntax: Any) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("prosona_jax.report"),
         autoescape=autoescape,
