@@ -73,6 +73,11 @@ def check(config: Config) -> None:
     for field in _known(config, _ABOVE_0):
         if not (value := _value(config, field)) > 0:
             raise InputError(f"config.{field} is {value}; it must be above 0")
+    if not all(t > 0 for t in config.evaluate.get("temperatures", ())):
+        raise InputError(
+            f"config.evaluate.temperatures is {tuple(config.evaluate.temperatures)}; each must be "
+            "above 0"
+        )
     if config.optimizer.ema_decay >= 1:
         raise InputError(
             f"config.optimizer.ema_decay is {config.optimizer.ema_decay}; it must be below 1"

@@ -26,6 +26,7 @@ from prosona_jax.experiments import (
     prompt_sets,
     second_stages,
     stages,
+    temperature,
     volumes,
 )
 from prosona_jax.experiments.build import Config
@@ -173,6 +174,7 @@ def _report(config: Config, folder: pathlib.Path, report_folder: pathlib.Path, d
         provenance=provenance.describe()
         | {
             "checkpoint": checkpoint(best, second),
+            "temperature_of_the_prior": temperature.read(one),
             "seed": config.seed,
             "training_seconds": round(sum(monitor.training_seconds(stage) for stage in (one, two))),
             "scoring_seconds": round(time.monotonic() - start),

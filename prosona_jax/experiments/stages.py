@@ -25,6 +25,7 @@ from prosona_jax.experiments import (
     predictions,
     prompt_sets,
     second_stages,
+    temperature,
     training_images,
 )
 from prosona_jax.experiments.build import Config
@@ -94,7 +95,8 @@ def fit_stage_one(config: Config, folder: pathlib.Path, data: Data) -> None:
     """Trains the probabilistic U-Net of the config in the folder, or continues its training."""
     network, tx = build.model(config), build.optimizer(config)
     devices = parallel.create(config.parallel)
-    # Before the training, so that all processes find the same: the first one writes it at the end.
+    # Before the training, so that all processes find the same: the first one writes at the end.
+    chosen = temperature.is_kept(folder) or not config.evaluate.get("temperatures")
     measured = training_images.is_kept(folder)
     samples = config.evaluate.validation_samples
 
@@ -121,8 +123,13 @@ def fit_stage_one(config: Config, folder: pathlib.Path, data: Data) -> None:
         cost=lambda scores: scores["ged"],
         schedule=schedule(config, config.steps),
     )
+    shape = {"channels": data.channels, "raters": data.raters}
+    if not chosen:
+        _, best = read_stage_one(config, folder, **shape)
+        found = temperature.choose(config, best, data)
+        parallel.first_process_first(lambda: temperature.keep(folder, found))
     if not measured:
-        _, best = read_stage_one(config, folder, channels=data.channels, raters=data.raters)
+        _, best = read_stage_one(config, folder, **shape)
         training_images.keep(folder, training_images.measure(config, best, data))
 
 
@@ -174,10 +181,11 @@ def read_stages(
 def read_stage_one(
     config: Config, folder: pathlib.Path, *, channels: int, raters: int
 ) -> tuple[int, Params]:
-    """Returns the step and the parameters of the folder's best checkpoint."""
+    """Returns the step and the parameters of the folder's best checkpoint, at its temperature."""
     zeros = like(config, lambda: _initial_stage_one(config, channels, raters))
     best, params, _ = checkpoint.read_best(folder, zeros)
-    return best, params
+    chosen = temperature.read(folder)
+    return best, params if chosen == 1.0 else temperature.with_temperature(params, chosen)
 
 
 def _initial_stage_one(config: Config, channels: int, raters: int) -> Params:

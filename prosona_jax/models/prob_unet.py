@@ -11,7 +11,9 @@ from jaxtyping import Array, Bool, Float, UInt8
 from prosona_jax.models.blocks import Encoder
 from prosona_jax.models.distributions import Gaussian, gaussian
 from prosona_jax.models.unet import UNet
+from prosona_jax.types import Params
 
+_MOMENTS = "Dense_0"  # the last layer of `LatentEncoder`, in checkpoints too
 _VIEWS = 8  # the symmetries of a square
 _DECODED_PIXELS = 2**14  # decoded at once; with 16 features in float32 this is 1 MiB per layer
 
@@ -50,8 +52,17 @@ class LatentEncoder(nn.Module):
     def __call__(self, x: Float[Array, "b h w c"]) -> Gaussian:
         deepest = Encoder(self.channels, self.convs_per_scale, self.norm, self.dtype)(x)[-1]
         pooled = jnp.mean(deepest.astype(jnp.float32), axis=(1, 2))  # [b, f]
-        mu, log_sigma = jnp.split(nn.Dense(2 * self.latent_dim)(pooled), 2, axis=-1)
-        return gaussian(mu, log_sigma)
+        moments = nn.Dense(2 * self.latent_dim, name=_MOMENTS)(pooled)
+        return gaussian(*jnp.split(moments, 2, axis=-1))
+
+
+def with_temperature(params: Params, temperature: jax.Array | float) -> Params:
+    """Returns parameters of a `ProbUNet` whose prior has sigma times the temperature."""
+    prior = params["params"]["prior_net"]
+    mu, log_sigma = jnp.split(prior[_MOMENTS]["bias"], 2)
+    bias = jnp.concatenate([mu, log_sigma + jnp.log(temperature)])
+    prior = {**prior, _MOMENTS: {**prior[_MOMENTS], "bias": bias}}
+    return {**params, "params": {**params["params"], "prior_net": prior}}
 
 
 class Fcomb(nn.Module):

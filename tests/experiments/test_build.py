@@ -101,6 +101,10 @@ def test_the_configs_of_the_prostate_pass(variant):
             {"evaluate__tolerance_mm": 0.0},
             "config.evaluate.tolerance_mm is 0.0; it must be above 0",
         ),
+        (
+            {"evaluate__temperatures": (0.9, 0.0)},
+            "config.evaluate.temperatures is (0.9, 0.0); each must be above 0",
+        ),
         ({"loss__samples": 1}, "config.loss.samples is 1; it must be at least 2"),
         (
             {"optimizer__warmup_steps": 4},
