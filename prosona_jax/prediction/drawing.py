@@ -87,6 +87,10 @@ class Drawer:
         step = self._step(build.decode_step)
         return np.asarray(step(self._stage_one, encoded, _padded(latent)[None]))[0, : len(latent)]
 
+    def mean(self, encoded: Encoded) -> np.ndarray:
+        """Returns the probabilities f32 [1, size, size] of the prior's mean."""
+        return self.decode(encoded, np.zeros((1, self._config.model.latent_dim), np.float32))
+
     def draw(self, encoded: Encoded, query: np.ndarray) -> np.ndarray:
         """Returns the probabilities f32 [s, size, size] of queries f32 [s, d]."""
         step = self._step(build.draw_step)

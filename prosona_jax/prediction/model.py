@@ -140,6 +140,7 @@ class Model(LatentSpace):
         request = on_scan.Request(
             names=asked.names,
             draw=lambda encoded: self._drawer.draw(encoded, asked.on(encoded)),
+            guide=self._drawer.mean,
             readings=asked.readings,
             caveats=asked.caveats,
             margin_mm=margin_mm,
@@ -203,6 +204,7 @@ class Model(LatentSpace):
         request = on_scan.Request(
             names=names,
             draw=lambda encoded: self._drawer.decode(encoded, latents),
+            guide=self._drawer.mean,
             readings=None,
             caveats=(),
             margin_mm=0.0,

@@ -1,7 +1,7 @@
 """Draws the contours of sentences, of a style or of samples through a scan."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,6 @@ from data_pipelines import distances
 from data_pipelines.scans import Scan
 from prosona_jax.experiments.sentences import Reading
 from prosona_jax.prediction import lesion, margins
-from prosona_jax.prediction.drawing import Encoded
 from prosona_jax.prediction.scan_segmentation import ScanSamples, ScanSegmentation, volume_ml
 from prosona_jax.prediction.seen import Images, Seen
 from prosona_jax.types import ConstantImage
@@ -23,7 +22,8 @@ class Request(NamedTuple):
     """What to draw on a scan."""
 
     names: Sequence[str]
-    draw: Callable[[Encoded], np.ndarray]  # f32 [s, size, size], a contour for each name
+    draw: lesion.Draw  # a contour for each name
+    guide: lesion.Draw  # a contour that leads through the slices
     readings: Sequence[Reading] | None  # of sentences
     caveats: Sequence[Sequence[str]]  # of each name
     margin_mm: float  # to add to each contour
@@ -154,7 +154,7 @@ def _follow(scan: Scan, point: Point, images: Images, request: Request) -> _Obje
     def see(k: int, middle: tuple[float, float]) -> Seen:
         return images.see(scan.picture(k)._replace(point=middle))
 
-    followed = lesion.follow(point[0], point[1:], scan.count, see, request.draw)
+    followed = lesion.follow(point[0], point[1:], scan.count, see, request.draw, request.guide)
     return _Object(scan, point, images, followed, request)
 
 

@@ -62,7 +62,7 @@ def _measured(spacing_mm, geometry):
 def test_it_follows_one_of_two_objects_to_both_ends():
     near, far = ((6, 14, 15), 4.2), ((6, 32, 33), 3.0)
     see, draw, seen = _scan(near, far)
-    found = lesion.follow(6, (14.0, 15.0), SLICES, see, draw).slices
+    found = lesion.follow(6, (14.0, 15.0), SLICES, see, draw, draw).slices
     assert list(found) == [3, 4, 5, 6, 7, 8, 9]  # 5 of 57 pixels are left on slices 2 and 10
     expected = _ball(*near)
     for k, each in found.items():
@@ -72,9 +72,29 @@ def test_it_follows_one_of_two_objects_to_both_ends():
     assert seen[10] == pytest.approx((14, 15))
 
 
+def test_a_contour_does_not_depend_on_the_others_that_are_drawn_with_it():
+    """A second contour, wider and with another middle, moves no crop, and may end later."""
+    see, draw, seen = _scan(((6, 14, 15), 4.2))
+    alone = lesion.follow(6, (14.0, 15.0), SLICES, see, draw, draw).slices
+    middles = dict(seen)
+
+    def wide(encoded):
+        own = draw(encoded)
+        return np.concatenate([own, np.maximum(own, np.roll(own, 6, axis=2)), np.ones_like(own)])
+
+    both = lesion.follow(6, (14.0, 15.0), SLICES, see, wide, draw).slices
+    assert set(alone) < set(both)
+    for k, middle in middles.items():
+        assert seen[k] == pytest.approx(middle)
+    for k, each in both.items():
+        expected = alone[k].mask(0) if k in alone else np.zeros((SIDE, SIDE), np.uint8)
+        np.testing.assert_array_equal(each.mask(0), expected)
+    assert both[0].mask(2).any()
+
+
 def test_the_slice_of_the_point_is_returned_if_nothing_is_there():
     see, draw, _ = _scan()
-    found = lesion.follow(3, (5.0, 5.0), SLICES, see, draw).slices
+    found = lesion.follow(3, (5.0, 5.0), SLICES, see, draw, draw).slices
     assert list(found) == [3]
     assert not found[3].mask(0).any()
 
@@ -93,8 +113,9 @@ def test_a_contour_ends_below_a_tenth_of_its_largest_area():
             probs[n].flat[nearest[:area]] = 1
         return probs
 
-    done = set()
-    found = lesion.follow(5, (20.0, 20.0), SLICES, see, drawn).slices
+    done, disc = set(), np.zeros((1, 24, 24), np.float32)
+    disc[0].flat[nearest[:49]] = 1
+    found = lesion.follow(5, (20.0, 20.0), SLICES, see, drawn, lambda encoded: disc).slices
     assert {k: each.reached.tolist() for k, each in found.items()} == {
         4: [True, True], 5: [True, True], 6: [False, True], 7: [False, True],
     }  # fmt: skip
@@ -110,11 +131,11 @@ def test_padding_ends_an_object_but_not_at_the_point():
             raise ConstantImage("constant")
         return see(k, point)
 
-    found = lesion.follow(6, (14.0, 15.0), SLICES, padded, draw)
+    found = lesion.follow(6, (14.0, 15.0), SLICES, padded, draw, draw)
     assert list(found.slices) == [3, 4, 5, 6, 7]
     assert found.padding == [8]
     with pytest.raises(ConstantImage):
-        lesion.follow(8, (14.0, 15.0), SLICES, padded, draw)
+        lesion.follow(8, (14.0, 15.0), SLICES, padded, draw, draw)
 
 
 def test_a_point_beside_an_object_takes_the_nearest():
