@@ -184,7 +184,9 @@ def fit(encoder: TextEncoder, scale: Scale) -> HabitReader:
             text, topic, degree = kind[n]
             texts.append(text)
             wanted.append(_wanted(topic, degree))
-    x = encoder.embed([quantities.find(text).words for text in texts]).astype(np.float64)
+    # Sentences that differ in a number have the same words.
+    words, which = np.unique([quantities.find(text).words for text in texts], return_inverse=True)
+    x = encoder.embed(words.tolist())[which].astype(np.float64)
     x = np.pad(x, ((0, 0), (1, 0)), constant_values=1.0)
     penalty = _RIDGE * np.diag(np.arange(x.shape[1]) > 0)  # not of the constant
     return HabitReader(encoder, scale, np.linalg.solve(x.T @ x + penalty, x.T @ np.stack(wanted)))

@@ -169,16 +169,13 @@ def test_staying_outside_is_a_margin_and_staying_longer_an_end(sentence, axis):
 
 @pytest.fixture(scope="module")
 def trained():
-    """The default encoder, fitted on fewer sentences than in a run."""
+    """The default encoder, fitted as in a run."""
     try:
         importlib.metadata.distribution(encoder.WHEEL)
     except importlib.metadata.PackageNotFoundError:
         pytest.skip("the wheel of MiniLM is not installed (requirements-nodeps.txt)")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(habit_reader, "_CLAUSES", 500)
-        patch.setattr(habit_reader, "_DEGREES", 250)
-        # No first slice: raters do not differ in it.
-        return habit_reader.fit(encoder.load(encoder.DEFAULT), WHOLE)
+    # No first slice: raters do not differ in it.
+    return habit_reader.fit(encoder.load(encoder.DEFAULT), WHOLE)
 
 
 def test_words_are_learned_from_the_grammar(trained):
