@@ -13,7 +13,7 @@ from tests.notebooks import NAMES, code_of, committed
 
 FIGURES = {  # ids of the cells that draw
     "latent_interpolation": [
-        *("figure", "prompts", "slider", "raters", "prior", "plane", "dimensions", "map")
+        *("figure", "prompts", "slider", "raters", "prior", "plane", "effects", "dimensions", "map")
     ],
     "quickstart": ["figure", "sentence", "more", "scan"],
 }
