@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.common import hardware
 from configs import prostate
-from data_pipelines import phantom, prepared
+from data_pipelines import finishing, phantom, prepared, runners
 from data_pipelines.fingerprint import Tally
 from data_pipelines.prepared import Dataset
 from data_pipelines.settings import Settings
@@ -60,7 +60,8 @@ def write(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     """Writes the phantom's slices as two npz files that differ only in their windows."""
     c = prostate.get_config().data
     c.size, c.spacing_mm, c.slices_beyond = 48, 1.7, 0
-    records = list(prepared.raw_records(Settings.from_config(c), Tally()))
+    settings = Settings.from_config(c)
+    records = list(finishing.records(settings, Tally(), runners.one_by_one, windowed=False))
     files = {name: folder / f"{name}.npz" for name in WINDOWS}
     for name, file in files.items():
         own = records if name == "volume" else [r._replace(window=None) for r in records]

@@ -41,6 +41,8 @@ KINDS = {"lung tissue": 1, "vessels of the lungs": 1, "outside of the lungs": 2}
 APART_MM, TOGETHER_MM, MOVED_PX = 20.0, 10.0, 3
 _LUNG_HU, _BODY_HU = -400, -300
 
+Found = dict[str, list[list[list[bool]]]]  # by kind of place: an image's styles' claims
+
 
 class Marked(NamedTuple):
     """The contour of one reader on one slice."""
@@ -87,11 +89,12 @@ def clicks(scan: Scan, found: Sequence[Marked]) -> Iterator[tuple[str, Picture]]
 
     Also the same slices with row and column swapped, and without a point.
     """
+    assert scan.positions is not None, "a series of DICOM has them"
     for k, z in enumerate(scan.positions[:, 2]):
         groups: list[list[np.ndarray]] = []
         for outline in (each.outline for each in found if abs(each.z_mm - z) < 0.1):
             apart = [_middle(group[0]) - _middle(outline) for group in groups]
-            near = [np.linalg.norm(each * scan.spacing_mm[1:]) < TOGETHER_MM for each in apart]
+            near = [bool(np.linalg.norm(x * scan.spacing_mm[1:]) < TOGETHER_MM) for x in apart]
             if any(near):
                 groups[near.index(True)].append(outline)
             else:
@@ -114,6 +117,7 @@ def places(
     scan: Scan, found: Sequence[Marked], count: int, rng: np.random.Generator
 ) -> Iterator[tuple[str, Picture]]:
     """Yields slices with a random point at least 20 mm from every contour, by kind of place."""
+    assert scan.positions is not None, "a series of DICOM has them"
     contours = np.concatenate([np.insert(x.outline, 0, x.z_mm, axis=1) for x in found])
     regions = [_regions(scan.picture(k)) for k in range(scan.count)]
     for kind, share in KINDS.items():
@@ -172,13 +176,15 @@ def main() -> None:
     parser.add_argument("--places", type=int, default=500, help="on all scans together")
     parser.add_argument("runs", nargs="+", metavar="RUN=SCAN")
     asked = parser.parse_args()
-    rng, whole = np.random.default_rng(0), collections.defaultdict(list)
+    rng = np.random.default_rng(0)
+    whole: Found = collections.defaultdict(list)
     print(hardware())
     for pair in asked.runs:
         run, _, folder = pair.partition("=")
         model, scan = load(pathlib.Path(run)), scans.read(folder)
         found = marked(asked.nodules, pathlib.Path(folder).name)
-        own = collections.defaultdict(list, {f"{split} images": [] for split in SPLITS})
+        own: Found = collections.defaultdict(list)
+        own.update({f"{split} images": [] for split in SPLITS})
         for kind, image in (*of_splits(model), *clicks(scan, found)):
             own[kind].append(claims(model, image))
         for kind, image in places(scan, found, asked.places // len(asked.runs), rng):
