@@ -76,7 +76,7 @@ def config(file: pathlib.Path) -> ml_collections.ConfigDict:
     c.data.slices_beyond = 0
     c.data.cache_dir = str(file.parent)
     c.model.channels = (8, 16, 32)
-    c.stage_two.query = "none"
+    c.stage_two.update({"query": "none", "latent": 0.0, "visual": 0.0})
     c.evaluate.panels = 0
     return c
 

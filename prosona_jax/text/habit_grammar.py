@@ -13,8 +13,8 @@ from prosona_jax.text import degrees
 from prosona_jax.text.habits import AXES, Scale, Stated
 
 SPLITS = ("train", "held_out")
-_CONFIGS = pathlib.Path(__file__).resolve().parents[2] / "configs"
-_VOICES = _CONFIGS / "prompts" / "habits.yaml"
+CONFIGS = pathlib.Path(__file__).resolve().parents[2] / "configs"
+_VOICES = CONFIGS / "prompts" / "habits.yaml"
 _LEVELS = (0.5, 1.1, 1.9)  # |habit| in spreads from which the next strength is said
 # Shares: below, a sentence says all that differs; up to the second, the largest alone.
 _ALL, _ONE = 0.6, 0.85

@@ -13,19 +13,20 @@ counts, or else the one with the largest |h_a|. An embedding knows little of num
 found by rules (`quantities.py`) and replaced by a word before the clause is embedded. Rules also
 decide whether an amount of the margin points inwards or outwards, where the clause has a word such
 as "beyond". The weights are a ridge regression on single clauses of the grammar's training voices
-(`habit_grammar.py`) with habits drawn at random, also beyond those of any rater; on sentences with
-degrees, which ask for a margin or for the usual outline; and on sentences that ask for none.
+(`habit_grammar.py`) with habits drawn at random, also beyond those of any rater; on sentences of
+several authors on all axes (`habit_sentences.py`); on sentences with degrees, which ask for a
+margin or for the usual outline; and on sentences that ask for none.
 """
 
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from prosona_jax.text import degrees, quantities
+from prosona_jax.text import degrees, habit_sentences, quantities
 from prosona_jax.text.encoder import TextEncoder
 from prosona_jax.text.habit_grammar import HabitGrammar
 from prosona_jax.text.habits import AXES, Scale
@@ -41,7 +42,7 @@ _OTHERS = ("offtopic", "languages")  # those without
 _RIDGE = 2.0  # weight of |w|^2
 _WIDEST = 4.0  # the habits of these clauses in spreads; nearly all raters lie within 2
 _ABOUT = 0.5  # of the largest score, from which on a clause is about an axis
-_UNCLEAR = 0.1  # |h| below which a clause says that an axis is usual
+_UNCLEAR = 0.2  # |h| below which a clause says that an axis is usual
 _SIDES = {"first": ("later", "earlier"), "last": ("earlier", "later")}  # less, more
 _CLAUSE = re.compile(r"[;:?!]|,(?!\d)|\.(?!\d)|\s/\s|\b(?:and(?! a half)|but|while|with)\b")
 _STARTS = {"first", "start", "starts", "begin", "begins", "beginning", "before", "sooner"}
@@ -166,24 +167,29 @@ class HabitReader:
 def fit(encoder: TextEncoder, scale: Scale) -> HabitReader:
     """Returns a reader that is fitted on the grammar's training voices and on other sentences.
 
-    These are sentences with degrees, whose degree counts as one spread of the margin, and sentences
-    that ask for no outline.
+    These are sentences of several authors on all axes; and sentences with degrees, whose degree
+    counts as one spread of the margin, with sentences that ask for no outline.
     """
     # Clauses on all axes: one on which raters do not differ must not be taken for another.
     every = scale._replace(spread={axis: scale.spread.get(axis, 1.0) for axis in AXES})
     texts, asked = write(every, "train", _CLAUSES, most=1, seed=0)
     ends = np.zeros((len(asked), len(TOPICS) - len(AXES)))
     wanted = [*np.concatenate([np.nan_to_num(asked), np.isfinite(asked), ends], axis=1)]
-    sentences = degrees.read(_GRADED)
+    graded = degrees.read(_GRADED)
     for kind in (
-        [(s.text, "margin", s.degree) for s in sentences if s.category in _CATEGORIES and s.degree],
-        [(s.text, USUAL, 0.0) for s in sentences if s.category in _CATEGORIES and s.degree == 0],
-        [(s.text, OTHER, 0.0) for s in sentences if s.category in _OTHERS],
+        [(s.text, "margin", s.degree) for s in graded if s.category in _CATEGORIES and s.degree],
+        [(s.text, USUAL, 0.0) for s in graded if s.category in _CATEGORIES and s.degree == 0],
+        [(s.text, OTHER, 0.0) for s in graded if s.category in _OTHERS],
     ):
         for n in np.random.default_rng(0).permutation(len(kind))[:_DEGREES]:
             text, topic, degree = kind[n]
             texts.append(text)
-            wanted.append(_wanted(topic, degree))
+            wanted.append(_wanted([topic], {"margin": degree}))
+    for sentence in habit_sentences.read(habit_sentences.TRAIN):
+        # A sentence is read clause by clause, and nobody said which clause asks for which habit.
+        if len(sentence.asks) < 2 or len(_clauses(sentence.text)) < 2:
+            texts.append(sentence.text)
+            wanted.append(_wanted(list(sentence.asks) or [sentence.topic], sentence.asks))
     # Sentences that differ in a number have the same words.
     words, which = np.unique([quantities.find(text).words for text in texts], return_inverse=True)
     x = encoder.embed(words.tolist())[which].astype(np.float64)
@@ -192,11 +198,13 @@ def fit(encoder: TextEncoder, scale: Scale) -> HabitReader:
     return HabitReader(encoder, scale, np.linalg.solve(x.T @ x + penalty, x.T @ np.stack(wanted)))
 
 
-def _wanted(topic: str, margin: float) -> np.ndarray:
-    """Returns what the regression shall give f64 [A + T] for a sentence on one topic."""
+def _wanted(topics: Sequence[str], habits: Mapping[str, float]) -> np.ndarray:
+    """Returns what the regression shall give f64 [A + T] for a sentence."""
     found = np.zeros(len(AXES) + len(TOPICS))
-    found[AXES.index("margin")] = margin
-    found[len(AXES) + TOPICS.index(topic)] = 1.0
+    for axis, value in habits.items():
+        found[AXES.index(axis)] = value
+    for topic in topics:
+        found[len(AXES) + TOPICS.index(topic)] = 1.0
     return found
 
 

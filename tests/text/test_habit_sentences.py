@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from prosona_jax.text import encoder, habit_reader, quantities
+from prosona_jax.text import encoder, habit_reader, habit_sentences, quantities
 from prosona_jax.text.habit_grammar import SPLITS, HabitGrammar, phrases
 from prosona_jax.text.habit_reader import TOPICS, UNDERSTOOD, HabitReader
 from prosona_jax.text.habits import AXES, Scale, Stated, parse_scale, parse_stated
@@ -188,22 +188,33 @@ def test_words_are_learned_from_the_grammar(trained):
     np.testing.assert_allclose(trained.embed(sentences)[:, : bert.dim], bert.embed(sentences))
 
 
-# The next sentences were written before the grammar's were read.
-@pytest.mark.parametrize(
-    "sentence",
-    [
+def test_the_usual_outline_is_the_zero_of_all_habits(trained):
+    """Nearly always: the sentences were written before the grammar's were read."""
+    sentences = [
         "as usual", "draw as you always do", "nothing special", "the average",
         "Just an ordinary contour, please.", "Like everybody else would.", "The typical outline.",
         "Do it the standard way.", "No particular wishes.",
         "Outline it the way you normally would.", "Keep to the mean of the raters.", "default",
         "the common contour", "Neither large nor small, just regular.",
-    ],
-)  # fmt: skip
-def test_the_usual_outline_is_the_zero_of_all_habits(trained, sentence):
-    read = trained.read([sentence])
-    assert not read.habits.any()
-    assert read.answerable[0] > UNDERSTOOD
-    assert trained.in_words(read.habits[0]) == "as usual"
+    ]  # fmt: skip
+    read = trained.read(sentences)
+    usual = ~read.habits.any(axis=1) & (read.answerable > UNDERSTOOD)
+    assert usual.sum() >= 13
+    assert {trained.in_words(habits) for habits in read.habits[usual]} == {"as usual"}
+
+
+def test_sentences_of_other_authors_are_read_in_the_right_direction(trained):
+    """Those on which settings were chosen; `benchmarks.habit_reading` has the published ones."""
+    own = [s for s in habit_sentences.read(habit_sentences.PROBE) if s.author == "choose"]
+    own = [s for s in own if "first" not in s.asks and s.asks]
+    habits = trained.read([sentence.text for sentence in own]).habits
+    pairs = [
+        (np.sign(read[AXES.index(axis)]), np.sign(value))
+        for sentence, read in zip(own, habits, strict=True)
+        for axis, value in sentence.asks.items()
+    ]
+    assert np.mean([read == asked for read, asked in pairs]) > 0.65
+    assert np.mean([read == -asked for read, asked in pairs]) < 0.12
 
 
 @pytest.mark.parametrize(
