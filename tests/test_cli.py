@@ -12,7 +12,7 @@ from prosona_jax.types import Diverged, InputError, Preempted
 from tests.programs import ROOT
 
 COMMANDS = {
-    "prosona_jax.main": ("config", "distributed", "mode", "workdir"),
+    "prosona_jax.main": ("config", "distributed", "export_masks", "mode", "workdir"),
     "prosona_jax.compare": ("config", "distributed", "folds", "methods", "seeds", "workdir"),
     "prosona_jax.predict": (
         *("axis", "encoder", "fill_holes", "force", "image", "margin_mm", "model", "one_object"),
