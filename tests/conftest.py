@@ -1,12 +1,16 @@
 """Fixtures shared by all tests: where real data lies, image files, and four fake CPU devices."""
 
+import importlib.metadata
 import os
 import pathlib
 
 # Before JAX starts: meshes and pmap are tested on four devices, whatever the machine has.
-os.environ["XLA_FLAGS"] = " ".join(
-    [os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=4"]
-)
+_FLAGS = ["--xla_force_host_platform_device_count=4"]
+if importlib.metadata.version("jax").startswith("0.10."):
+    _FLAGS.append(
+        "--xla_cpu_use_fusion_emitters=false"
+    )  # compiles faster; later JAX has no such flag
+os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *_FLAGS])
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 # Compiling takes most of the time, on arrays so small that nothing is gained from optimised code.
@@ -15,6 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
+import filelock  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
@@ -27,6 +32,27 @@ def real_data() -> pathlib.Path:
     if folder is None or not pathlib.Path(folder).is_dir():
         pytest.skip("no real data: set PROSONA_TEST_DATA to their folder (CONTRIBUTING.md)")
     return pathlib.Path(folder)
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    """Returns ``made_once(name, make)``: the folder that `make(folder)` fills for all workers.
+
+    Another worker that needs the folder waits until it is whole. No test may change it.
+    """
+
+    def made(name, make):
+        base = tmp_path_factory.getbasetemp()
+        base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+        folder = base / name
+        with filelock.FileLock(base / f"{name}.lock"):
+            if not (folder / "whole").exists():
+                folder.mkdir()
+                make(folder)
+                (folder / "whole").touch()
+        return folder
+
+    return made
 
 
 @pytest.fixture

@@ -32,40 +32,56 @@ def write_prompts(path, whole):
     return path
 
 
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory):
-    """A workdir, and the data set on which it was trained."""
-    folder = tmp_path_factory.mktemp("predict")
-    write_discs(folder / "discs.npz", PATIENTS, seed=0, radii=(3, 11), simulated=True)
+def _configure(folder):
     config = lidc.get_config("smoke")
     config.data.update(source="npz", path=str(folder / "discs.npz"), folds=3)
     config.data.update(cache_dir=str(folder / "cache"), validation_share=0.3)
     config.prompts.degree_reader = ""
-    config.prompts.path = str(write_prompts(folder / "prompts.yaml", config.prompts.path))
+    config.prompts.path = str(folder / "prompts.yaml")
     config.steps = config.stage_two.steps = 300
     config.evaluate.every_steps = config.checkpoint_every_steps = 300
     config.log_every_steps = 300
     config.optimizer.learning_rate = config.stage_two.learning_rate = 1e-2
-    data = inputs.load_data(config, needed=("train", "validation", "test"))
-    prompts = prompt_sets.load(config, data.raters)
-    workdir.claim(folder / "run", inputs.run_of(config, data, prompts))
-    stages.fit(config, folder / "run", data, prompts)
-    return folder / "run", data
+    return config
+
+
+def _load(config):
+    return inputs.load_data(config, needed=("train", "validation", "test"))
 
 
 @pytest.fixture(scope="session")
-def reads_degrees(trained, tmp_path_factory):
+def trained(made_once):
+    """A workdir, and the data set on which it was trained."""
+
+    def make(folder):
+        write_discs(folder / "discs.npz", PATIENTS, seed=0, radii=(3, 11), simulated=True)
+        write_prompts(folder / "prompts.yaml", lidc.get_config("smoke").prompts.path)
+        config = _configure(folder)
+        data = _load(config)
+        prompts = prompt_sets.load(config, data.raters)
+        workdir.claim(folder / "run", inputs.run_of(config, data, prompts))
+        stages.fit(config, folder / "run", data, prompts)
+
+    folder = made_once("predict", make)
+    return folder / "run", _load(_configure(folder))
+
+
+@pytest.fixture(scope="session")
+def reads_degrees(trained, made_once):
     """A second stage on the same first stage, which reads degrees; styles as in lidc.yaml."""
-    folder, data = trained
-    run, own = workdir.read(folder), tmp_path_factory.mktemp("degrees") / "run"
-    config = ml_collections.ConfigDict(run.config)
-    config.prompts.degree_reader = lidc.get_config("smoke").prompts.degree_reader
-    prompts = prompt_sets.load(config, data.raters)
-    workdir.claim(own, inputs.run_of(config, data, prompts))
-    (own / "stage_one").symlink_to(folder / "stage_one")
-    _, params, _ = stages.read_stages(folder, run)
-    stages.fit_stage_two(config, own / "stage_two", data, params, prompts)
-    return own
+    first, data = trained
+
+    def make(folder):
+        run, own = workdir.read(first), folder / "run"
+        config = ml_collections.ConfigDict(run.config)
+        config.prompts.degree_reader = lidc.get_config("smoke").prompts.degree_reader
+        prompts = prompt_sets.load(config, data.raters)
+        workdir.claim(own, inputs.run_of(config, data, prompts))
+        (own / "stage_one").symlink_to(first / "stage_one")
+        _, params, _ = stages.read_stages(first, run)
+        stages.fit_stage_two(config, own / "stage_two", data, params, prompts)
+
+    return made_once("degrees", make) / "run"
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import difflib
 import hashlib
-import itertools
 import pathlib
 
 import numpy as np
@@ -61,12 +60,14 @@ def test_no_held_out_sentence_is_almost_a_training_sentence(name):
     styles = _file(name)
     trained = [s for style in styles for s in style.train]
     held_out = [s for style in styles for s in style.held_out]
-    near = {
-        pair: difflib.SequenceMatcher(None, *pair, autojunk=False).ratio()
-        for pair in itertools.product(held_out, trained)
-    }
-    worst = max(near, key=near.get)
-    assert near[worst] < 0.75, worst
+    matcher = difflib.SequenceMatcher(autojunk=False)
+    for sentence in trained:
+        matcher.set_seq2(sentence)  # what it prepares, all comparisons with this sentence share
+        for own in held_out:
+            matcher.set_seq1(own)
+            # The first two are upper bounds of the third, and faster.
+            near = (matcher.real_quick_ratio, matcher.quick_ratio, matcher.ratio)
+            assert any(bound() < 0.75 for bound in near), (own, sentence)
 
 
 @pytest.mark.parametrize(
