@@ -161,6 +161,9 @@ def _stage_two() -> ml_collections.ConfigDict:
     two.test_codes = 500  # the same in evaluation
     two.dice = 1.0  # weight of the soft Dice loss per image of style k's mask, mean over styles
     two.cross_entropy = 1.0  # weight of the mean pixel cross-entropy of the same masks
+    # Weight of the soft generalised energy distance between an image's K styles and its raters. It
+    # draws the styles apart: their GED falls, and each one's Dice falls a little.
+    two.ged = 0.0
     two.latent = 0.1  # weight of the contrastive loss of prompts and raters' latent offsets
     two.visual = 0.1  # weight of the contrastive loss of prompts and features under raters' masks
     two.views = 4  # augmented copies per training image; a copy takes H W (2 F + R) bytes of RAM

@@ -13,8 +13,10 @@ _NO_TEXT = {
 }
 
 # D-Persona's heads choose by softmax(q . z) without scaling; `compare` sets the temperature for it.
+# They are trained on each style alone.
 _HEADS = {
     **_NO_TEXT,
+    "stage_two.ged": 0.0,
     "stage_two.query": "heads",
     "stage_two.projection": "bank",
 }

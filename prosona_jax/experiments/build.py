@@ -185,7 +185,7 @@ def train_step_of_stage_two(
     """
     two = config.stage_two
     objective = stage_two.Objective(
-        two.dice, two.cross_entropy, two.latent, two.visual, two.text_noise
+        two.dice, two.cross_entropy, two.ged, two.latent, two.visual, two.text_noise
     )
     terms = stage_two.make_loss_terms(
         model(config),

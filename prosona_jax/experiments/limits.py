@@ -20,7 +20,7 @@ _CHOICES = {
     "stage_two.projection": ("analytic", "bank"),
     "evaluate.latent": volume_latents.LATENTS,
 }
-_NEW = ("evaluate.latent", "evaluate.tolerance_mm", "model.network")
+_NEW = ("evaluate.latent", "evaluate.tolerance_mm", "model.network", "stage_two.ged")
 _WEIGHTS = tuple(f"loss.{term}" for term in stage_one.TERMS)
 _WEIGHTS_OF_STAGE_TWO = tuple(f"stage_two.{term}" for term in stage_two.TERMS)
 _LEAST = {
@@ -67,8 +67,9 @@ def check(config: Config) -> None:
         if (value := _value(config, field)) not in _CHOICES[field]:
             allowed = ", ".join(_CHOICES[field])
             raise InputError(f"config.{field} is {value!r}; choose from {allowed}")
-    for field, minimum in _LEAST.items():
-        if not (value := _value(config, field)) >= minimum:  # `not`, so that NaN fails too
+    for field in _known(config, _LEAST):
+        # `not`, so that NaN fails too
+        if not (value := _value(config, field)) >= (minimum := _LEAST[field]):
             raise InputError(f"config.{field} is {value}; it must be at least {minimum}")
     for field in _known(config, _ABOVE_0):
         if not (value := _value(config, field)) > 0:
@@ -102,7 +103,7 @@ def check(config: Config) -> None:
             f"config.model.network is {config.model.network!r} and has no prior: set "
             "stage_two.query to 'none', and loss.ged and loss.bound to 0"
         )
-    weighed = any(_value(config, field) for field in _WEIGHTS_OF_STAGE_TWO)
+    weighed = any(_value(config, field) for field in _known(config, _WEIGHTS_OF_STAGE_TWO))
     if second_stages.exists(config) and not weighed:
         raise InputError(
             f"{', '.join(_WEIGHTS_OF_STAGE_TWO)} are all 0, so stage two has no loss; set one of "

@@ -69,19 +69,28 @@ def ged(
     logits: Float[Array, "b s h w"],
     masks: Float[Array, "b r h w"],
     rater_valid: Bool[Array, "b r"],
+    *,
+    drawn: bool,
 ) -> Float[Array, " b"]:
-    """Returns 2 E d(s, y) - E_{s != s'} d(s, s') with the soft distance, an energy score.
+    """Returns 2 E d(s, y) - E d(s, s') with the soft distance, an energy score.
 
-    Pairs of a sample with itself are left out. So the estimate is unbiased for any number of
-    samples, and few samples do not reward a more concentrated prior. The term between raters is
-    constant and left out.
+    The term between raters is constant and left out.
+
+    Args:
+        logits: of S masks per image.
+        masks: of the raters.
+        rater_valid: False for missing raters, which are ignored.
+        drawn: True: the masks are samples, so pairs of one with itself are left out. The estimate
+            is then unbiased for any S, and few samples do not reward a more concentrated prior.
+            False: the S masks are the whole set, and all S^2 pairs count, as in GED@S.
     """
     samples = jax.nn.sigmoid(logits).reshape(*logits.shape[:2], -1)
     raters = masks.reshape(*masks.shape[:2], -1)
     weight = rater_valid / jnp.sum(rater_valid, axis=1, keepdims=True)  # [b, r]
     to_raters = jnp.mean(jnp.einsum("bsr,br->bs", soft_distance(samples, raters), weight), axis=1)
     count = samples.shape[1]
-    among = jnp.sum(soft_distance(samples, samples), axis=(1, 2)) / (count * (count - 1))
+    pairs = count * (count - 1 if drawn else count)
+    among = jnp.sum(soft_distance(samples, samples), axis=(1, 2)) / pairs
     return 2.0 * to_raters - among
 
 

@@ -98,7 +98,7 @@ def make_loss_terms(
             if objective.bound:
                 terms["bound"] = losses.bound(samples, raters, batch.rater_valid)
             if objective.ged:
-                terms["ged"] = losses.ged(samples, raters, batch.rater_valid)
+                terms["ged"] = losses.ged(samples, raters, batch.rater_valid, drawn=True)
         return terms
 
     return loss_terms

@@ -1,7 +1,7 @@
 """Stage two: the query of a style shifts the prior of stage one, whose parameters are fixed.
 
     q_k = query(t_k),  z_k = projection(p(z|x), q_k),  y_k = f(x, z_k)
-    L2 = mean_k L_seg(y_k, y_(k)) + lambda_z L_latent + lambda_v L_visual
+    L2 = mean_k L_seg(y_k, y_(k)) + lambda_g L_ged + lambda_z L_latent + lambda_v L_visual
 
 Style k is mask k of a record. Stage two trains on `Encoded` batches, the outputs of stage one.
 """
@@ -23,7 +23,7 @@ from prosona_jax.training import losses
 from prosona_jax.training.step import LossTerms, Metrics, Weights
 from prosona_jax.types import Params
 
-TERMS = ("dice", "cross_entropy", *LEVELS)  # each has a weight in the objective
+TERMS = ("dice", "cross_entropy", "ged", *LEVELS)  # each has a weight in the objective
 _LOWEST_TEMPERATURE = 0.01
 
 
@@ -32,6 +32,7 @@ class Objective(NamedTuple):
 
     dice: float
     cross_entropy: float
+    ged: float
     latent: float
     visual: float
     text_noise: float
@@ -115,6 +116,8 @@ def make_loss_terms(
             terms["dice"] = over_styles(losses.soft_dice)
         if objective.cross_entropy:
             terms["cross_entropy"] = over_styles(losses.cross_entropy)
+        if objective.ged:
+            terms["ged"] = losses.ged(logits, masks, encoded.rater_valid, drawn=False)
         for level, weight in zip(LEVELS, (objective.latent, objective.visual), strict=True):
             if weight:
                 terms[level] = jnp.sum(

@@ -134,10 +134,10 @@ def test_the_configs_of_the_prostate_pass(variant):
         ({"loss__kl": -1.0}, "config.loss.kl is -1.0; it must be at least 0"),
         ({"stage_two__dice": -1.0}, "config.stage_two.dice is -1.0; it must be at least 0"),
         (
-            {f"stage_two__{term}": 0.0 for term in ("dice", "cross_entropy", "latent", "visual")},
-            "stage_two.dice, stage_two.cross_entropy, stage_two.latent, stage_two.visual are all "
-            "0, so stage two has no loss; set one of them above 0, or set stage_two.query to "
-            "'none'",
+            {f"stage_two__{term}": 0.0 for term in stage_two.TERMS},
+            "stage_two.dice, stage_two.cross_entropy, stage_two.ged, stage_two.latent, "
+            "stage_two.visual are all 0, so stage two has no loss; set one of them above 0, or set "
+            "stage_two.query to 'none'",
         ),
         *(
             ({f"{group}__{name}": -1}, f"config.{group}.{name} is -1; it must be at least 0")

@@ -1,5 +1,7 @@
 """Loss terms compared with closed forms and with plain loops."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -89,41 +91,44 @@ def test_the_distance_of_a_grey_mask_from_itself_is_zero() -> None:
     assert float(losses.soft_distance(grey, grey)[0, 0, 0]) == pytest.approx(0, abs=1e-6)
 
 
-def test_ged_of_binary_samples_is_the_plain_double_sum() -> None:
+@pytest.mark.parametrize("drawn", [True, False])
+def test_ged_of_binary_masks_is_the_plain_double_sum(drawn) -> None:
+    """Samples leave out pairs of one with itself; in a whole set, all nine pairs count."""
     samples, masks = _masks(6, 1, 3, 6, 6), _masks(7, 1, 2, 6, 6)
     distance = lambda a, b: 1 - float((a * b).sum() / jnp.maximum(a, b).sum())  # noqa: E731
     to_raters = np.mean([distance(s, y) for s in samples[0] for y in masks[0]])
-    among = np.mean(
-        [distance(samples[0, i], samples[0, j]) for i in range(3) for j in range(3) if i != j]
-    )
-    found = losses.ged(_logits(samples), masks, jnp.ones((1, 2), bool))
+    pairs = [(i, j) for i in range(3) for j in range(3) if i != j or not drawn]
+    among = np.mean([distance(samples[0, i], samples[0, j]) for i, j in pairs])
+    found = losses.ged(_logits(samples), masks, jnp.ones((1, 2), bool), drawn=drawn)
     np.testing.assert_allclose(found, [2 * to_raters - among], atol=1e-3)
 
 
 def test_ged_ignores_missing_raters_and_the_order_of_all() -> None:
+    ged = functools.partial(losses.ged, drawn=True)
     logits = jnp.asarray(np.random.default_rng(8).normal(size=(1, 4, 6, 6)), jnp.float32)
     masks = _masks(9, 1, 3, 6, 6)
     valid = jnp.array([[True, False, True]])
-    found = losses.ged(logits, masks, valid)
+    found = ged(logits, masks, valid)
     np.testing.assert_allclose(
-        found, losses.ged(logits, masks[:, [0, 2]], jnp.ones((1, 2), bool)), rtol=1e-5
+        found, ged(logits, masks[:, [0, 2]], jnp.ones((1, 2), bool)), rtol=1e-5
     )
     order = np.array([2, 0, 1])
     np.testing.assert_allclose(
-        found, losses.ged(logits[:, ::-1], masks[:, order], valid[:, order]), rtol=1e-5
+        found, ged(logits[:, ::-1], masks[:, order], valid[:, order]), rtol=1e-5
     )
 
 
 def test_ged_is_least_when_samples_are_drawn_as_the_raters_are() -> None:
     """A proper score: samples of both masks score better than one mask alone or their mean."""
     raters = jnp.stack([jnp.zeros((6, 6)).at[:3].set(1), jnp.zeros((6, 6)).at[3:].set(1)])[None]
+    ged = functools.partial(losses.ged, drawn=True)
     valid = jnp.ones((1, 2), bool)
     as_raters = _logits(np.repeat(np.asarray(raters), 20, axis=1))
     one = _logits(np.repeat(np.asarray(raters[:, :1]), 40, axis=1))
     grey = jnp.zeros((1, 40, 6, 6))
-    best = float(losses.ged(as_raters, raters, valid)[0])
-    assert best < float(losses.ged(one, raters, valid)[0]) - 0.2
-    assert best < float(losses.ged(grey, raters, valid)[0]) - 0.2
+    best = float(ged(as_raters, raters, valid)[0])
+    assert best < float(ged(one, raters, valid)[0]) - 0.2
+    assert best < float(ged(grey, raters, valid)[0]) - 0.2
 
 
 def _contrast(seed: int, n: int, m: int) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:

@@ -61,6 +61,18 @@ def test_overlap_terms_are_means_over_the_styles_that_have_a_rater(projector) ->
         assert found["cross_entropy"][i] == pytest.approx(entropy, abs=1e-5)
 
 
+def test_the_styles_of_an_image_are_one_set_against_its_raters() -> None:
+    """All pairs of styles count, also of a style whose rater is missing; raters that are there."""
+    encoded = make_encoded()
+    probs = np.asarray(jax.nn.sigmoid(_decode_by_hand(encoded, ANALYTIC)[0]), np.float64)
+    distance = lambda a, b: 1 - np.minimum(a, b).sum() / np.maximum(a, b).sum()  # noqa: E731
+    for i, found in enumerate(_terms(encoded)["ged"]):
+        raters = encoded.masks[i][encoded.rater_valid[i]]
+        to_raters = np.mean([distance(s, y) for s in probs[i] for y in raters])
+        among = np.mean([distance(s, other) for s in probs[i] for other in probs[i]])
+        assert found == pytest.approx(2 * to_raters - among, abs=1e-3)
+
+
 @pytest.mark.parametrize("level", ["latent", "visual"])
 def test_contrast_treats_the_same_style_in_any_image_as_positive(level) -> None:
     """Both directions, by loops over pairs; neither padding nor a missing mask is a candidate."""
@@ -88,7 +100,7 @@ def test_contrast_treats_the_same_style_in_any_image_as_positive(level) -> None:
 
 
 def test_terms_without_weight_are_left_out() -> None:
-    alone = stage_two.Objective(dice=0.0, cross_entropy=0.0, latent=0.0, visual=1.0, text_noise=0.0)
+    alone = OBJECTIVE._replace(dice=0.0, cross_entropy=0.0, ged=0.0, latent=0.0)
     terms = functools.partial(make_loss_terms("text", ANALYTIC, 1, alone), axis_name=None)
     found = jax.eval_shape(terms, make_params("text"), make_encoded(), ROOT, jnp.int32(0))
     assert set(found) == {"visual"}
@@ -127,7 +139,7 @@ def test_a_prompt_is_drawn_for_each_image_style_and_step() -> None:
 
 def test_only_terms_have_weights() -> None:
     weights = stage_two.make_weights(OBJECTIVE._replace(text_noise=0.4))(jnp.array(2))
-    assert weights == {"dice": 1.0, "cross_entropy": 0.7, "latent": 0.5, "visual": 0.3}
+    assert weights == {"dice": 1.0, "cross_entropy": 0.7, "ged": 0.4, "latent": 0.5, "visual": 0.3}
 
 
 def test_without_contrast_the_alignment_stays_as_it_was() -> None:

@@ -13,7 +13,9 @@ from tests import tiny
 from tests.tiny import MODEL, ROOT, D
 
 K, E = 3, 5
-OBJECTIVE = stage_two.Objective(dice=1.0, cross_entropy=0.7, latent=0.5, visual=0.3, text_noise=0.0)
+OBJECTIVE = stage_two.Objective(
+    dice=1.0, cross_entropy=0.7, ged=0.4, latent=0.5, visual=0.3, text_noise=0.0
+)
 ANALYTIC = Projector("analytic", 0.8, 7)
 BANK = Projector("bank", 0.8, 7)
 QUERIES = {"text": TextQuery(D, 6), "id": IdQuery(K, D), "heads": HeadsQuery(K, D)}
