@@ -37,7 +37,7 @@ def get_config(variant: str = "full") -> ml_collections.ConfigDict:
     c.prompts.degree_reader = "configs/prompts/degree_reader.safetensors"
     c.prompts.probe = "configs/prompts/probe"
     c.stage_two.text_noise = 0.1  # in degrees
-    c.stage_two.ged = 0.5
+    c.stage_two.ged = 0.25
     c.data.raters = "by_area"  # no release of LIDC-IDRI says which rater drew which mask
     variants = {
         "full": lambda: _full(c),
