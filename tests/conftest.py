@@ -6,10 +6,8 @@ import pathlib
 
 # Before JAX starts: meshes and pmap are tested on four devices, whatever the machine has.
 _FLAGS = ["--xla_force_host_platform_device_count=4"]
-if importlib.metadata.version("jax").startswith("0.10."):
-    _FLAGS.append(
-        "--xla_cpu_use_fusion_emitters=false"
-    )  # compiles faster; later JAX has no such flag
+if importlib.metadata.version("jax").startswith("0.10."):  # later JAX does not know the flag
+    _FLAGS.append("--xla_cpu_use_fusion_emitters=false")  # compiles faster
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *_FLAGS])
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"

@@ -60,8 +60,7 @@ def start(program, folder, workdir, fields, *arguments, devices=2, **environment
         *(f"--config.{name}={value}" for name, value in (discs(folder) | fields).items()),
     ]  # fmt: skip
     environment = os.environ | {
-        # The last of two equal flags counts.
-        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
         **environment,
     }

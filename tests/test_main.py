@@ -15,9 +15,9 @@ import orbax.checkpoint as ocp
 import pytest
 
 import prosona_jax as pj
+from configs.methods import METHODS
 from data_pipelines import splits
 from prosona_jax.experiments import runs
-from prosona_jax.models.query import LEVELS
 from prosona_jax.runtime.monitor import read_history
 from prosona_jax.types import InputError
 from tests.programs import (
@@ -39,7 +39,7 @@ FIELDS = {
     "stage_two.steps": STEPS,
     # Where a gradient is little more than rounding, Adam, which divides by its size, makes whole
     # steps of it: small ones, so that processes and devices can be compared.
-    "optimizer.learning_rate": 1e-5,
+    "optimizer.learning_rate": 1e-4,
     "data.folds": 3,
     "data.validation_share": 0.3,
 }
@@ -159,11 +159,7 @@ def _free_port():
     [
         ("mesh", {}, STAGES),
         # One stage, because each process compiles everything anew.
-        (
-            "pmap",
-            {f"stage_two.{level}": 0.0 for level in LEVELS} | {"stage_two.query": "none"},
-            STAGES[:1],
-        ),
+        ("pmap", METHODS["prob_unet"], STAGES[:1]),
     ],
 )
 def test_two_processes_end_where_two_devices_do(folder, trained, wrapper, fields, stages):
